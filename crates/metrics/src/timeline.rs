@@ -1,0 +1,124 @@
+//! What happened to one request, stamped at arrival and not interpreted yet.
+//!
+//! All stamps are `Duration`s since the run's monotonic epoch, so they can be compared and subtracted
+//! without a wall clock ever stepping between them.
+
+use std::fmt;
+use std::time::Duration;
+
+/// Arrival of one event that carried output text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChunkStamp {
+    /// When the body frame that held the event arrived. Events of one frame share it.
+    pub at: Duration,
+    /// Length of the text in bytes, the weight by which tokens are spread when the server does not
+    /// count them per chunk.
+    pub text_bytes: u32,
+}
+
+/// Stamps of one request, from the intended send to the end of the stream.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Timeline {
+    /// When the slot was free and the request should have been sent.
+    pub intended: Duration,
+    /// When the request was handed to an established connection. TTFT starts here.
+    pub launched: Duration,
+    /// Time spent on opening a connection for this request; zero when one stood ready.
+    pub dial: Duration,
+    /// Arrival of the response head.
+    pub headers_at: Option<Duration>,
+    /// Every event with non-empty output, in order of arrival.
+    pub chunks: Vec<ChunkStamp>,
+    /// When the stream was read to its end, failed or was cancelled.
+    pub finished: Duration,
+}
+
+impl Timeline {
+    /// Arrival of the first output, if any arrived.
+    #[must_use]
+    pub fn first_token_at(&self) -> Option<Duration> {
+        self.chunks.first().map(|c| c.at)
+    }
+
+    /// Arrival of the last output, if any arrived.
+    #[must_use]
+    pub fn last_token_at(&self) -> Option<Duration> {
+        self.chunks.last().map(|c| c.at)
+    }
+}
+
+/// Token counts as the server reported them; absent is `None` and never 0.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// `usage.prompt_tokens`.
+    pub prompt_tokens: Option<u64>,
+    /// `usage.completion_tokens`.
+    pub completion_tokens: Option<u64>,
+    /// `usage.prompt_tokens_details.cached_tokens`.
+    pub cached_tokens: Option<u64>,
+}
+
+/// Why a request yielded no usable sample. The names go into `failed_requests_*.csv`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum FailureKind {
+    /// No connection: refused, unreachable, TLS or DNS failure.
+    Connect,
+    /// The request limit passed before the stream ended.
+    Timeout,
+    /// An HTTP status other than 200.
+    Status,
+    /// The connection ended before the stream was complete.
+    Truncated,
+    /// The answer is not what the protocol says: HTML, broken JSON, an error event in the stream.
+    Protocol,
+    /// A complete answer without a single token.
+    Empty,
+    /// Stopped by us at the drain limit or by a signal; not the server's fault.
+    Cancelled,
+}
+
+impl FailureKind {
+    /// The word used in files and log lines.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Timeout => "timeout",
+            Self::Status => "status",
+            Self::Truncated => "truncated",
+            Self::Protocol => "protocol",
+            Self::Empty => "empty",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+impl fmt::Display for FailureKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A failed request: its kind, the HTTP status where there was one, and one line for a person.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// What went wrong.
+    pub kind: FailureKind,
+    /// HTTP status of the answer, if one came.
+    pub status: Option<u16>,
+    /// One line, cause first; holds an excerpt of the server's own message where it sent one.
+    pub message: String,
+}
+
+/// Everything that is known of one request when it has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exchange {
+    /// The stamps.
+    pub timeline: Timeline,
+    /// Last non-null usage object of the stream.
+    pub usage: Usage,
+    /// The output text, decoded; used to count tokens when the server does not.
+    pub text: String,
+    /// `None` when the request yielded a sample.
+    pub failure: Option<Failure>,
+}
