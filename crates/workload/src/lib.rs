@@ -1,1 +1,14 @@
-//! Placeholder; see ARCHITECTURE.md.
+//! Prompts of exact token length, derived from a seed.
+//!
+//! Promise: pure. Nothing here opens a file, reads a clock, knows an async runtime or draws a random number that
+//! does not come from a [`Seed`] passed in. A prompt has exactly the number of tokens it was asked for under the
+//! loaded tokenizer, and [`WorkingSet::verify_one`] / [`PromptPlan::verify`] prove it by encoding it whole.
+//!
+//! How: [`PieceTable`] measures pieces of text (" word", " word,", " word.\n", …) by re-encoding them inside their
+//! joints once; text is then assembled from pieces whose counts simply add up, four hundred times faster than a
+//! tokenizer would go.
+//!
+//! Refuses: to select endpoints' health, to send anything, to decide when a prompt is needed.
+
+pub mod questions;
+pub mod words;
