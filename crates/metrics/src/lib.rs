@@ -1,7 +1,30 @@
 //! Statistics over request timelines: records, windows, percentiles, summaries and the CSV schemas.
 //!
 //! Promise: pure. Nothing here reads a clock, opens a file or draws a random number; readers take
-//! `impl Read`, writers take `impl Write`, stamps come in as [`std::time::Duration`] since the run began.
+//! `impl Read`, writers take `impl Write`, stamps come in as [`std::time::Duration`] since the run began
+//! or as Unix seconds once they are rows.
+//!
+//! The way of a number: [`timeline`] (stamps) → [`record`] (one row) → [`window`] (one level) →
+//! [`phase`] and [`summary`] (rows of files) → [`retry`] (points and bands of charts). [`schema`] reads and
+//! writes all rows, [`selfcheck`] compares what was meant with what the server says it received.
 
+pub mod percentile;
+pub mod period;
+pub mod phase;
 pub mod record;
+pub mod retry;
+pub mod schema;
+pub mod selfcheck;
+pub mod spread;
+pub mod summary;
 pub mod timeline;
+pub mod window;
+
+pub use percentile::Stats;
+pub use period::PeriodRow;
+pub use phase::PhaseRow;
+pub use record::{FailedRequest, RequestIntent, RequestRecord, WallAnchor};
+pub use retry::{RetryMetrics, retry_metrics};
+pub use summary::{PhaseSample, SummaryRow, TestKey, summarise};
+pub use timeline::{ChunkStamp, Exchange, Failure, FailureKind, Timeline, Usage};
+pub use window::{LevelMetrics, SpeedMetric, Throughput, TtftMetric, WindowSample};

@@ -1,7 +1,11 @@
 //! Per-request records: rows of `detailed_results_*.csv` and `failed_requests_*.csv`.
+//!
+//! Formulas are those of cache_rate_tester.md 4.4, with one difference: what is undefined is `None`
+//! where the originals wrote 0.0.
 
 use std::time::Duration;
 
+use crate::spread::spread_tokens;
 use crate::timeline::{Exchange, FailureKind};
 
 /// Turns monotonic stamps into Unix seconds by one offset taken at program start.
@@ -81,6 +85,92 @@ pub struct RequestRecord {
     pub counted_locally: bool,
 }
 
+impl RequestRecord {
+    /// The row of a request that yielded a sample.
+    ///
+    /// `output_tokens` is the server's count; without one `local_count`, the caller's own count of the
+    /// text; without that the number of chunks. `tokens_per_chunk` sums to it exactly.
+    #[must_use]
+    pub fn from_exchange(
+        intent: RequestIntent,
+        exchange: &Exchange,
+        anchor: WallAnchor,
+        local_count: Option<u64>,
+    ) -> Self {
+        let timeline = &exchange.timeline;
+        let since_launch = |at: Duration| at.saturating_sub(timeline.launched).as_secs_f64();
+        let reported = exchange.usage.completion_tokens;
+        let output_tokens = reported
+            .or(local_count)
+            .unwrap_or(timeline.chunks.len() as u64);
+        let first = timeline.first_token_at();
+        let ttft = first.map(since_launch);
+        let ttlt = timeline.last_token_at().map(since_launch);
+        let weights: Vec<u32> = timeline.chunks.iter().map(|c| c.text_bytes).collect();
+        Self {
+            intent,
+            output_tokens,
+            ttft,
+            ttlt,
+            generation_time: first.map(|at| timeline.finished.saturating_sub(at).as_secs_f64()),
+            total_time: since_launch(timeline.finished),
+            launch_time: anchor.unix(timeline.launched),
+            finish_time: anchor.unix(timeline.finished),
+            itl: inter_token_latency(ttft, ttlt, output_tokens),
+            prefill_complete_time: anchor.unix(first.unwrap_or(timeline.launched)),
+            token_timestamps: timeline.chunks.iter().map(|c| anchor.unix(c.at)).collect(),
+            tokens_per_chunk: spread_tokens(output_tokens, &weights),
+            reported_prompt_tokens: exchange.usage.prompt_tokens,
+            reported_cached_tokens: exchange.usage.cached_tokens,
+            send_delay: Some(
+                timeline
+                    .launched
+                    .saturating_sub(timeline.intended)
+                    .as_secs_f64(),
+            ),
+            counted_locally: reported.is_none(),
+        }
+    }
+
+    /// Generation speed of this request, tokens/s: output tokens ÷ generation time, defined only for at
+    /// least two tokens and a positive time.
+    #[must_use]
+    pub fn request_speed(&self) -> Option<f64> {
+        let time = self.generation_time.filter(|t| *t > 0.0)?;
+        (self.output_tokens >= 2).then(|| self.output_tokens as f64 / time)
+    }
+
+    /// Tokens of the body, question not counted: what throughput columns call input.
+    #[must_use]
+    pub fn input_tokens(&self) -> u64 {
+        self.intent.cached_tokens + self.intent.unique_tokens
+    }
+
+    /// TTFT where it counts as a sample: seconds, above zero.
+    #[must_use]
+    pub fn ttft_sample(&self) -> Option<f64> {
+        self.ttft.filter(|t| *t > 0.0)
+    }
+
+    /// TTLT where it counts as a sample: seconds, above zero.
+    #[must_use]
+    pub fn ttlt_sample(&self) -> Option<f64> {
+        self.ttlt.filter(|t| *t > 0.0)
+    }
+
+    /// ITL where it counts as a sample: seconds, above zero.
+    #[must_use]
+    pub fn itl_sample(&self) -> Option<f64> {
+        self.itl.filter(|t| *t > 0.0)
+    }
+}
+
+/// (ttlt − ttft) ÷ (tokens − 1), undefined for a single token or when no time passed in between.
+fn inter_token_latency(ttft: Option<f64>, ttlt: Option<f64>, output_tokens: u64) -> Option<f64> {
+    let (first, last) = (ttft?, ttlt?);
+    (output_tokens > 1 && last > first).then(|| (last - first) / (output_tokens - 1) as f64)
+}
+
 /// One failed or cancelled request.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FailedRequest {
@@ -98,4 +188,41 @@ pub struct FailedRequest {
     pub elapsed: f64,
     /// Output tokens that had arrived, estimated from the chunks; for prorated accounting.
     pub partial: Exchange,
+}
+
+impl FailedRequest {
+    /// The row of a request that yielded no sample; `None` if the exchange did not fail.
+    #[must_use]
+    pub fn from_exchange(
+        intent: RequestIntent,
+        exchange: Exchange,
+        anchor: WallAnchor,
+    ) -> Option<Self> {
+        let failure = exchange.failure.clone()?;
+        let timeline = &exchange.timeline;
+        Some(Self {
+            intent,
+            kind: failure.kind,
+            status: failure.status,
+            message: failure.message,
+            launch_time: anchor.unix(timeline.launched),
+            elapsed: timeline
+                .finished
+                .saturating_sub(timeline.launched)
+                .as_secs_f64(),
+            partial: exchange,
+        })
+    }
+
+    /// Tokens of the body, question not counted.
+    #[must_use]
+    pub fn input_tokens(&self) -> u64 {
+        self.intent.cached_tokens + self.intent.unique_tokens
+    }
+
+    /// Whether we stopped it ourselves; everything else counts against the server.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.kind == FailureKind::Cancelled
+    }
 }

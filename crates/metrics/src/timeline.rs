@@ -78,6 +78,23 @@ pub enum FailureKind {
 }
 
 impl FailureKind {
+    /// Every kind, in the order in which they are listed for people.
+    pub const ALL: [Self; 7] = [
+        Self::Connect,
+        Self::Timeout,
+        Self::Status,
+        Self::Truncated,
+        Self::Protocol,
+        Self::Empty,
+        Self::Cancelled,
+    ];
+
+    /// The kind of this name, as [`Self::as_str`] writes it.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == word)
+    }
+
     /// The word used in files and log lines.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -1,0 +1,262 @@
+//! Rows of `summary_*.csv`: one per finished test, from the windows at its peak level.
+//!
+//! The row holds the unweighted mean over phases of each phase's own statistic: a mean of percentiles, not
+//! a pooled percentile, kept for comparability with the originals (cache_rate_tester.md 7.2). A statistic
+//! without any sample is `None`. Phases without a completed request take no part.
+
+use crate::percentile::{Stats, mean};
+use crate::phase::PhaseRow;
+use crate::record::RequestRecord;
+use crate::window::{published_throughput, strict_filter, time_span};
+
+/// One finished test. Times are seconds, rates tokens/s. Fields are named as the columns.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct SummaryRow {
+    /// Context size as given, tokens.
+    pub context_size: u64,
+    /// Size of the working set in tokens, for `working_set_tester`.
+    pub working_set_size: Option<u64>,
+    /// Target hit rate in whole percent.
+    pub cache_hit_rate: u32,
+    /// Model; the first originals wrote none.
+    pub model: Option<String>,
+    /// Published formula, mean over phases.
+    pub input_tokens_per_sec: f64,
+    /// Published formula, mean over phases.
+    pub output_tokens_per_sec: f64,
+    /// Mean TTFT.
+    pub avg_ttft: Option<f64>,
+    /// Median TTFT.
+    pub median_ttft: Option<f64>,
+    /// 95th percentile TTFT.
+    pub p95_ttft: Option<f64>,
+    /// 99th percentile TTFT.
+    pub p99_ttft: Option<f64>,
+    /// Mean TTLT.
+    pub avg_ttlt: Option<f64>,
+    /// Median TTLT.
+    pub median_ttlt: Option<f64>,
+    /// 95th percentile TTLT.
+    pub p95_ttlt: Option<f64>,
+    /// 99th percentile TTLT.
+    pub p99_ttlt: Option<f64>,
+    /// Mean request speed in tokens/s, pooled over all requests of the row; the name is historical.
+    pub avg_output_tokens: Option<f64>,
+    /// Mean ITL.
+    pub avg_itl: Option<f64>,
+    /// Median ITL.
+    pub median_itl: Option<f64>,
+    /// 95th percentile ITL.
+    pub p95_itl: Option<f64>,
+    /// 99th percentile ITL.
+    pub p99_itl: Option<f64>,
+    /// Level the row describes.
+    pub peak_concurrency: u32,
+    /// Requests behind the row.
+    pub total_requests: u64,
+    /// Last finish − first launch among them.
+    pub test_duration: f64,
+    /// Window-accounted input rate, mean over phases. Absent in the originals' files, like all below.
+    pub window_input_tokens_per_sec: Option<f64>,
+    /// Window-accounted output rate, mean over phases.
+    pub window_output_tokens_per_sec: Option<f64>,
+    /// Σ planned window lengths of the phases behind the row.
+    pub measured_duration: Option<f64>,
+    /// Body tokens of the requests behind the row.
+    pub total_input_tokens: Option<u64>,
+    /// Output tokens of the requests behind the row.
+    pub total_output_tokens: Option<u64>,
+    /// Σ reported cached ÷ Σ reported prompt tokens over requests where the server sent both, 0 to 1.
+    pub reported_cache_hit_rate: Option<f64>,
+}
+
+impl SummaryRow {
+    /// Input rate for decisions and charts: window-accounted where it is known.
+    #[must_use]
+    pub fn best_input_tps(&self) -> f64 {
+        self.window_input_tokens_per_sec
+            .unwrap_or(self.input_tokens_per_sec)
+    }
+
+    /// Output rate for decisions and charts: window-accounted where it is known.
+    #[must_use]
+    pub fn best_output_tps(&self) -> f64 {
+        self.window_output_tokens_per_sec
+            .unwrap_or(self.output_tokens_per_sec)
+    }
+}
+
+/// What identifies a test and its result.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TestKey {
+    /// Context size as given, tokens.
+    pub context_size: u64,
+    /// Size of the working set in tokens, for `working_set_tester`.
+    pub working_set_size: Option<u64>,
+    /// Target hit rate in whole percent.
+    pub cache_hit_rate: u32,
+    /// Model the server named.
+    pub model: Option<String>,
+    /// Level that was chosen.
+    pub peak_concurrency: u32,
+}
+
+/// One window and the requests that count for it.
+#[derive(Debug, Clone)]
+pub struct PhaseSample<'a> {
+    /// Its row.
+    pub row: &'a PhaseRow,
+    /// Its completed requests, narrowed to the strict set where asked for.
+    pub records: Vec<&'a RequestRecord>,
+    /// The strict set was empty, so all requests are in; worth a warning.
+    pub strict_fell_back: bool,
+}
+
+impl<'a> PhaseSample<'a> {
+    /// A window with all its completed requests.
+    #[must_use]
+    pub fn new(row: &'a PhaseRow, records: impl IntoIterator<Item = &'a RequestRecord>) -> Self {
+        Self {
+            row,
+            records: records.into_iter().collect(),
+            strict_fell_back: false,
+        }
+    }
+
+    /// A window narrowed by `--strict-time-window`; all requests if none remains.
+    ///
+    /// The length is the planned one, or the recorded duration in files that lack it.
+    #[must_use]
+    pub fn strict(row: &'a PhaseRow, records: impl IntoIterator<Item = &'a RequestRecord>) -> Self {
+        let all: Vec<&RequestRecord> = records.into_iter().collect();
+        let narrowed = strict_filter(
+            all.iter().copied(),
+            row.window_duration.unwrap_or(row.duration),
+        );
+        if narrowed.is_empty() {
+            Self {
+                row,
+                strict_fell_back: !all.is_empty(),
+                records: all,
+            }
+        } else {
+            Self {
+                row,
+                records: narrowed,
+                strict_fell_back: false,
+            }
+        }
+    }
+}
+
+/// The summary row of a test from its windows at the peak level: ramp or refinement windows there and
+/// retries. Windows at other levels may be among them and are left out.
+#[must_use]
+pub fn summarise(key: &TestKey, phases: &[PhaseSample<'_>]) -> SummaryRow {
+    let used: Vec<&PhaseSample<'_>> = phases
+        .iter()
+        .filter(|p| p.row.concurrency_level == key.peak_concurrency && !p.records.is_empty())
+        .collect();
+    let all = || used.iter().flat_map(|p| p.records.iter().copied());
+    let rates: Vec<_> = used
+        .iter()
+        .filter_map(|p| published_throughput(p.records.iter().copied()))
+        .collect();
+    let ttft = PhaseMeans::over(&used, RequestRecord::ttft_sample);
+    let ttlt = PhaseMeans::over(&used, RequestRecord::ttlt_sample);
+    let itl = PhaseMeans::over(&used, RequestRecord::itl_sample);
+    let speeds: Vec<f64> = all().filter_map(RequestRecord::request_speed).collect();
+    SummaryRow {
+        context_size: key.context_size,
+        working_set_size: key.working_set_size,
+        cache_hit_rate: key.cache_hit_rate,
+        model: key.model.clone(),
+        input_tokens_per_sec: mean_of(rates.iter().map(|r| Some(r.input_tps))).unwrap_or(0.0),
+        output_tokens_per_sec: mean_of(rates.iter().map(|r| Some(r.output_tps))).unwrap_or(0.0),
+        avg_ttft: ttft.avg,
+        median_ttft: ttft.median,
+        p95_ttft: ttft.p95,
+        p99_ttft: ttft.p99,
+        avg_ttlt: ttlt.avg,
+        median_ttlt: ttlt.median,
+        p95_ttlt: ttlt.p95,
+        p99_ttlt: ttlt.p99,
+        avg_output_tokens: mean(&speeds),
+        avg_itl: itl.avg,
+        median_itl: itl.median,
+        p95_itl: itl.p95,
+        p99_itl: itl.p99,
+        peak_concurrency: key.peak_concurrency,
+        total_requests: all().count() as u64,
+        test_duration: time_span(all()).map_or(0.0, |(first, last)| last - first),
+        window_input_tokens_per_sec: mean_if_all(&used, |row| row.window_input_tokens_per_sec),
+        window_output_tokens_per_sec: mean_if_all(&used, |row| row.window_output_tokens_per_sec),
+        measured_duration: used.iter().map(|p| p.row.window_duration).sum(),
+        total_input_tokens: Some(all().map(RequestRecord::input_tokens).sum()),
+        total_output_tokens: Some(all().map(|r| r.output_tokens).sum()),
+        reported_cache_hit_rate: reported_cache_hit_rate(all()),
+    }
+}
+
+/// Σ reported cached ÷ Σ reported prompt tokens over requests where the server sent both; `None` without any.
+#[must_use]
+pub fn reported_cache_hit_rate<'a>(
+    records: impl IntoIterator<Item = &'a RequestRecord>,
+) -> Option<f64> {
+    let (cached, prompt) = records
+        .into_iter()
+        .filter_map(|r| Some((r.reported_cached_tokens?, r.reported_prompt_tokens?)))
+        .fold((0, 0), |(cached, prompt), (c, p)| (cached + c, prompt + p));
+    (prompt > 0).then(|| cached as f64 / prompt as f64)
+}
+
+/// Rows of several files, oldest first, reduced to the newest of each (context, working set, rate), sorted
+/// by that key.
+#[must_use]
+pub fn newest_summaries(rows: impl IntoIterator<Item = SummaryRow>) -> Vec<SummaryRow> {
+    let newest: std::collections::BTreeMap<_, _> = rows
+        .into_iter()
+        .map(|row| {
+            (
+                (row.context_size, row.working_set_size, row.cache_hit_rate),
+                row,
+            )
+        })
+        .collect();
+    newest.into_values().collect()
+}
+
+/// Unweighted means over phases of one latency's statistics.
+struct PhaseMeans {
+    avg: Option<f64>,
+    median: Option<f64>,
+    p95: Option<f64>,
+    p99: Option<f64>,
+}
+
+impl PhaseMeans {
+    fn over(phases: &[&PhaseSample<'_>], value: fn(&RequestRecord) -> Option<f64>) -> Self {
+        let per_phase: Vec<Stats> = phases
+            .iter()
+            .map(|p| Stats::of(p.records.iter().filter_map(|r| value(r))))
+            .collect();
+        Self {
+            avg: mean_of(per_phase.iter().map(|s| s.avg)),
+            median: mean_of(per_phase.iter().map(|s| s.median)),
+            p95: mean_of(per_phase.iter().map(|s| s.p95)),
+            p99: mean_of(per_phase.iter().map(|s| s.p99)),
+        }
+    }
+}
+
+/// Mean of what is defined.
+fn mean_of(values: impl IntoIterator<Item = Option<f64>>) -> Option<f64> {
+    let defined: Vec<f64> = values.into_iter().flatten().collect();
+    mean(&defined)
+}
+
+/// Mean over phases, only if every phase has the figure: half a set would be another quantity.
+fn mean_if_all(phases: &[&PhaseSample<'_>], figure: fn(&PhaseRow) -> Option<f64>) -> Option<f64> {
+    let all: Option<Vec<f64>> = phases.iter().map(|p| figure(p.row)).collect();
+    mean(&all?)
+}
