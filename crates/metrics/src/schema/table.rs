@@ -16,7 +16,7 @@ const EXCERPT: usize = 40;
 
 /// Whether a header must have a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Need {
+pub(super) enum Need {
     /// In every version of the originals.
     Required,
     /// Added by some version, or by us.
