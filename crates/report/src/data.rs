@@ -1,0 +1,286 @@
+//! Everything a report needs from a result directory, read tolerantly.
+//!
+//! Promise: directories of ours and of every version of the originals are read; a file or row that is
+//! broken becomes a warning that names the file, and the rest is used. What several runs left in one
+//! directory is sorted out: the newest summary counts, and of every test the newest phases and the
+//! newest detail rows that belong to them. Refuses to write and to interpret.
+
+pub(crate) mod open;
+pub(crate) mod source;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use metrics::phase::newest_phases;
+use metrics::schema::{self, FailedRow};
+use metrics::summary::newest_summaries;
+use metrics::{FailureKind, PeriodRow, PhaseRow, RequestRecord, SummaryRow};
+use serde_json::{Map, Value};
+
+use crate::files::{DataFiles, FileKind, ResultDir};
+use crate::metadata::{RunFacts, TestMetadata};
+use crate::progress::{PROGRESS_FILE, Progress};
+use crate::test_name::TestName;
+
+use open::{for_each_row, read_table};
+use source::{PhaseSpans, newest_per_test};
+
+/// Something in the directory that could not be used, or not wholly.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DataWarning {
+    /// Name of the file, without the directory.
+    pub file: String,
+    /// What is wrong with it, lower case, one line.
+    pub message: String,
+}
+
+impl DataWarning {
+    /// A warning about a file of the directory.
+    pub fn new(file: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            file: file.into(),
+            message: message.into(),
+        }
+    }
+
+    /// A warning that tells an error with all its causes.
+    pub fn of_error(file: impl Into<String>, error: &dyn std::error::Error) -> Self {
+        Self::new(file, causes(error))
+    }
+}
+
+impl fmt::Display for DataWarning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.file, self.message)
+    }
+}
+
+/// An error with its chain of causes on one line.
+pub(crate) fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+/// Failed and cancelled requests of a test, by kind.
+pub type FailureCounts = BTreeMap<FailureKind, u64>;
+
+/// Content of a result directory.
+#[derive(Debug, Clone, Default)]
+pub struct RunData {
+    /// The directory.
+    pub dir: PathBuf,
+    /// Rows of the newest summary by context, working set and rate; the last of equal keys counts.
+    pub summary: Vec<SummaryRow>,
+    /// Name of the file they come from.
+    pub summary_file: Option<String>,
+    /// Phases, of every test those of the newest file that has the test.
+    pub phases: Vec<PhaseRow>,
+    /// Assessment periods, of every test those of its newest file.
+    pub periods: BTreeMap<TestName, Vec<PeriodRow>>,
+    /// `progress.json`.
+    pub progress: Option<Progress>,
+    /// `test_metadata.json`.
+    pub metadata: Option<TestMetadata>,
+    /// `run_facts.json`.
+    pub facts: Option<RunFacts>,
+    /// Requests that yielded no sample, of tests whose phases or periods are known.
+    pub failed: BTreeMap<TestName, FailureCounts>,
+    /// What could not be used.
+    pub warnings: Vec<DataWarning>,
+    details: BTreeMap<TestName, Vec<RequestRecord>>,
+}
+
+impl RunData {
+    /// Reads everything. Detail rows are kept for the tests of the summary (for all tests where there
+    /// is none), without their two list columns.
+    #[must_use]
+    pub fn read(dir: &Path) -> Self {
+        let mut data = Self {
+            dir: dir.to_owned(),
+            ..Self::default()
+        };
+        if let Some(files) = data.read_small_files() {
+            data.read_failed(&files);
+            data.read_details(&files);
+        }
+        data
+    }
+
+    /// Reads everything but the files of detail rows and failed requests, which may be large.
+    #[must_use]
+    pub fn read_tables(dir: &Path) -> Self {
+        let mut data = Self {
+            dir: dir.to_owned(),
+            ..Self::default()
+        };
+        data.read_small_files();
+        data
+    }
+
+    /// Effective options of the run; `None` where no progress file tells them.
+    #[must_use]
+    pub fn parameters(&self) -> Option<&Map<String, Value>> {
+        self.progress.as_ref().map(|progress| &progress.parameters)
+    }
+
+    /// One option of the run; `None` where it is unknown or null.
+    #[must_use]
+    pub fn parameter(&self, key: &str) -> Option<&Value> {
+        self.parameters()?.get(key).filter(|value| !value.is_null())
+    }
+
+    /// The model: from the metadata, else the parameters, else the first summary row that names one.
+    #[must_use]
+    pub fn model(&self) -> Option<&str> {
+        let stored = || self.parameter("detected_model")?.as_str();
+        let in_rows = || self.summary.iter().find_map(|row| row.model.as_deref());
+        self.metadata
+            .as_ref()
+            .map(|metadata| metadata.model.as_str())
+            .filter(|model| !model.is_empty())
+            .or_else(stored)
+            .or_else(in_rows)
+    }
+
+    /// The phases of a test, in the order in which they were measured.
+    pub fn phases_of(&self, test: TestName) -> impl Iterator<Item = &PhaseRow> {
+        self.phases
+            .iter()
+            .filter(move |row| TestName::from(*row) == test)
+    }
+
+    /// The detail rows of a test, from the newest file of its context that holds it, list columns
+    /// left out; empty when there are none.
+    #[must_use]
+    pub fn details(&self, test: TestName) -> &[RequestRecord] {
+        self.details.get(&test).map_or(&[], Vec::as_slice)
+    }
+
+    /// Reads all but details and failures; `None` when there is no directory to list.
+    fn read_small_files(&mut self) -> Option<DataFiles> {
+        let listing = ResultDir::open(&self.dir).and_then(|dir| dir.list());
+        let files = match listing {
+            Ok(listing) => DataFiles::of(listing),
+            Err(error) => {
+                self.warnings.push(DataWarning::of_error(".", &error));
+                return None;
+            }
+        };
+        self.read_json_files();
+        if let Some(file) = files.newest_summary() {
+            let rows = read_table::<SummaryRow>(file, &mut self.warnings);
+            self.summary = newest_summaries(rows);
+            self.summary_file = Some(file.name.clone());
+        }
+        for file in files.of_kind(FileKind::Phases) {
+            let rows = read_table::<PhaseRow>(file, &mut self.warnings);
+            let tests: BTreeSet<TestName> = rows.iter().map(TestName::from).collect();
+            self.phases
+                .retain(|row| !tests.contains(&TestName::from(row)));
+            self.phases.extend(newest_phases(rows));
+        }
+        for file in files.of_kind(FileKind::Periods) {
+            let mut by_test: BTreeMap<TestName, Vec<PeriodRow>> = BTreeMap::new();
+            for row in read_table::<PeriodRow>(file, &mut self.warnings) {
+                by_test.entry(TestName::from(&row)).or_default().push(row);
+            }
+            self.periods.extend(by_test);
+        }
+        Some(files)
+    }
+
+    fn read_json_files(&mut self) {
+        match Progress::load(&self.dir) {
+            Ok(progress) => self.progress = progress,
+            Err(error) => self
+                .warnings
+                .push(DataWarning::of_error(PROGRESS_FILE, &error)),
+        }
+        match TestMetadata::load(&self.dir) {
+            Ok(metadata) => self.metadata = metadata,
+            Err(error) => self
+                .warnings
+                .push(DataWarning::of_error(crate::metadata::METADATA_FILE, &error)),
+        }
+        match RunFacts::load(&self.dir) {
+            Ok(facts) => self.facts = facts,
+            Err(error) => self
+                .warnings
+                .push(DataWarning::of_error(crate::metadata::FACTS_FILE, &error)),
+        }
+    }
+
+    /// The tests whose large rows are worth keeping; all where there is no summary.
+    fn wanted(&self) -> Option<BTreeSet<TestName>> {
+        (!self.summary.is_empty()).then(|| self.summary.iter().map(TestName::from).collect())
+    }
+
+    fn spans(&self) -> PhaseSpans {
+        PhaseSpans::of(&self.phases, self.periods.values().flatten())
+    }
+
+    fn read_failed(&mut self, files: &DataFiles) {
+        let spans = self.spans();
+        for context in files.failed_contexts() {
+            let newest_first = files.of_kind(FileKind::Failed(context)).rev();
+            let warnings = &mut self.warnings;
+            let selected = newest_per_test(newest_first, None, false, |file, take| {
+                for_each_row(file, warnings, schema::RowReader::new, |row: FailedRow| {
+                    let test = spans.test_at(context, &row.phase_id, row.launch_time);
+                    if let Some(test) = test {
+                        take(test, true, row.kind);
+                    }
+                });
+            });
+            for (test, selected) in selected {
+                let counts = self.failed.entry(test).or_default();
+                for kind in selected.rows {
+                    *counts.entry(kind).or_insert(0) += 1;
+                }
+            }
+        }
+    }
+
+    fn read_details(&mut self, files: &DataFiles) {
+        let spans = self.spans();
+        let wanted = self.wanted();
+        for context in files.detail_contexts() {
+            let wanted: Option<BTreeSet<TestName>> = wanted.as_ref().map(|all| {
+                let of_context = all.iter().filter(|test| test.context_size == context);
+                of_context.copied().collect()
+            });
+            let newest_first = files.of_kind(FileKind::Detail(context)).rev();
+            let warnings = &mut self.warnings;
+            let selected = newest_per_test(newest_first, wanted.as_ref(), true, |file, take| {
+                let reader = schema::read_detail_without_lists;
+                for_each_row(file, warnings, reader, |row: RequestRecord| {
+                    let test = TestName::from(&row.intent);
+                    // The originals wrote rows of earlier contexts into later contexts' files.
+                    if test.context_size == context {
+                        let fits = spans.fits(test, &row.intent.phase_id, row.launch_time);
+                        take(test, fits, row);
+                    }
+                });
+            });
+            for (test, selected) in selected {
+                if !selected.fits {
+                    self.warnings.push(DataWarning::new(
+                        selected.file.name,
+                        format!("the rows of test {test} belong to none of its phases"),
+                    ));
+                }
+                self.details.insert(test, selected.rows);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

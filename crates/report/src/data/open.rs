@@ -1,0 +1,89 @@
+//! Reading the rows of one file with everything that may be wrong with it.
+//!
+//! Promise: a file that cannot be read yields no rows and one warning; broken rows are skipped, with
+//! one warning per file that counts them; a last line without its line end, as a killed process
+//! leaves behind, is dropped even where it happens to parse.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek as _, SeekFrom};
+use std::path::Path;
+
+use metrics::schema::{Row, RowReader, SchemaError};
+
+use super::DataWarning;
+use crate::atomic::FileError;
+use crate::stamp::StampedFile;
+
+/// Opens a file for reading.
+pub(crate) fn open_file(path: &Path) -> Result<File, FileError> {
+    File::open(path).map_err(|e| FileError::new("read", path, e))
+}
+
+/// Whether the last line lacks its line end.
+pub(crate) fn is_torn(file: &mut File) -> io::Result<bool> {
+    if file.metadata()?.len() == 0 {
+        return Ok(false);
+    }
+    let mut last = [0];
+    file.seek(SeekFrom::End(-1))?;
+    file.read_exact(&mut last)?;
+    file.seek(SeekFrom::Start(0))?;
+    Ok(last != *b"\n")
+}
+
+/// Reads a file row by row, handing every good row to `take`.
+pub(crate) fn for_each_row<T, I>(
+    file: &StampedFile,
+    warnings: &mut Vec<DataWarning>,
+    reader: impl FnOnce(BufReader<File>) -> Result<I, SchemaError>,
+    mut take: impl FnMut(T),
+) where
+    I: Iterator<Item = Result<T, SchemaError>>,
+{
+    let mut warn = |message: String| warnings.push(DataWarning::new(&file.name, message));
+    let opened = open_file(&file.path).and_then(|mut handle| {
+        let torn = is_torn(&mut handle).map_err(|e| FileError::new("read", &file.path, e))?;
+        Ok((handle, torn))
+    });
+    let (handle, torn) = match opened {
+        Ok(opened) => opened,
+        Err(error) => return warn(super::causes(&error)),
+    };
+    let rows = match reader(BufReader::with_capacity(128 * 1024, handle)) {
+        Ok(rows) => rows,
+        Err(error) => return warn(super::causes(&error)),
+    };
+    let mut n_broken = 0u64;
+    let mut first_error = String::new();
+    let mut rows = rows.peekable();
+    while let Some(row) = rows.next() {
+        let is_last = rows.peek().is_none();
+        match row {
+            _ if torn && is_last => {
+                warn("the last line is incomplete and was left out".to_owned());
+            }
+            Ok(row) => take(row),
+            Err(error) => {
+                if n_broken == 0 {
+                    first_error = super::causes(&error);
+                }
+                n_broken += 1;
+            }
+        }
+    }
+    match n_broken {
+        0 => {}
+        1 => warn(format!("one row was left out: {first_error}")),
+        n => warn(format!("{n} rows were left out, the first: {first_error}")),
+    }
+}
+
+/// All good rows of a small file.
+pub(crate) fn read_table<T: Row>(
+    file: &StampedFile,
+    warnings: &mut Vec<DataWarning>,
+) -> Vec<T> {
+    let mut rows = Vec::new();
+    for_each_row(file, warnings, RowReader::new, |row| rows.push(row));
+    rows
+}

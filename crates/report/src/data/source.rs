@@ -1,0 +1,130 @@
+//! Which of several files a test's rows come from.
+//!
+//! Promise: the newest file that holds rows of the test, where rows of an attempt that was cut short
+//! do not count: rows must lie in a phase of the test, by phase id and time. So a run that began a
+//! test again and was killed does not hide the finished one.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use metrics::{PeriodRow, PhaseRow};
+
+use crate::stamp::StampedFile;
+use crate::test_name::TestName;
+
+/// Slack in seconds around a phase: a launch is stamped a moment before the phase is, and the
+/// originals stamped both on the wall clock.
+const SLACK: f64 = 1.0;
+
+/// When the phases of every test were. Periods of sustained tests count as phases.
+#[derive(Debug, Default)]
+pub(crate) struct PhaseSpans {
+    of_test: HashMap<TestName, Vec<Span>>,
+}
+
+#[derive(Debug)]
+struct Span {
+    phase_id: String,
+    start: f64,
+    end: f64,
+}
+
+impl PhaseSpans {
+    pub(crate) fn of<'a>(
+        phases: impl IntoIterator<Item = &'a PhaseRow>,
+        periods: impl IntoIterator<Item = &'a PeriodRow>,
+    ) -> Self {
+        let mut of_test: HashMap<TestName, Vec<Span>> = HashMap::new();
+        let mut push = |test, phase_id, start: f64, end: f64| {
+            of_test.entry(test).or_default().push(Span {
+                phase_id,
+                start: start - SLACK,
+                end: end + SLACK,
+            });
+        };
+        for row in phases {
+            push(row.into(), row.phase_id.clone(), row.start_time, row.end_time);
+        }
+        for row in periods {
+            let id = format!("SUSTAINED_P{}", row.period_number);
+            push(row.into(), id, row.start_time, row.end_time);
+        }
+        Self { of_test }
+    }
+
+    /// Whether a row of `test` lies in one of its phases; true for tests whose phases are unknown.
+    pub(crate) fn fits(&self, test: TestName, phase_id: &str, launch_time: f64) -> bool {
+        self.of_test
+            .get(&test)
+            .is_none_or(|spans| spans.iter().any(|span| span.holds(phase_id, launch_time)))
+    }
+
+    /// The test of this context in one of whose phases a request was launched.
+    pub(crate) fn test_at(
+        &self,
+        context_size: u64,
+        phase_id: &str,
+        launch_time: f64,
+    ) -> Option<TestName> {
+        self.of_test
+            .iter()
+            .filter(|(test, _)| test.context_size == context_size)
+            .find(|(_, spans)| spans.iter().any(|span| span.holds(phase_id, launch_time)))
+            .map(|(test, _)| *test)
+    }
+}
+
+impl Span {
+    fn holds(&self, phase_id: &str, at: f64) -> bool {
+        self.phase_id == phase_id && (self.start..=self.end).contains(&at)
+    }
+}
+
+/// Rows of one test and the file they come from.
+#[derive(Debug)]
+pub(crate) struct Selected<R> {
+    pub(crate) file: StampedFile,
+    pub(crate) rows: Vec<R>,
+    /// Whether any of them lies in a phase of the test.
+    pub(crate) fits: bool,
+}
+
+/// Goes through files from the newest to the oldest until every wanted test is found.
+///
+/// `read` hands over, for every row of a file, its test, whether it lies in a phase of that test, and
+/// what to keep of it. A test without fitting rows anywhere gets those of the newest file that has it
+/// if `accept_unfit`, else none.
+pub(crate) fn newest_per_test<'a, R>(
+    newest_first: impl Iterator<Item = &'a StampedFile>,
+    wanted: Option<&BTreeSet<TestName>>,
+    accept_unfit: bool,
+    mut read: impl FnMut(&StampedFile, &mut dyn FnMut(TestName, bool, R)),
+) -> BTreeMap<TestName, Selected<R>> {
+    let mut selected: BTreeMap<TestName, Selected<R>> = BTreeMap::new();
+    let is_settled = |selected: &BTreeMap<TestName, Selected<R>>, test: &TestName| {
+        selected.get(test).is_some_and(|found| found.fits)
+    };
+    for file in newest_first {
+        if wanted.is_some_and(|tests| tests.iter().all(|test| is_settled(&selected, test))) {
+            break;
+        }
+        let mut found: BTreeMap<TestName, Selected<R>> = BTreeMap::new();
+        read(file, &mut |test, fits, row| {
+            if is_settled(&selected, &test) || wanted.is_some_and(|tests| !tests.contains(&test)) {
+                return;
+            }
+            let of_test = found.entry(test).or_insert_with(|| Selected {
+                file: file.clone(),
+                rows: Vec::new(),
+                fits: false,
+            });
+            of_test.fits |= fits;
+            of_test.rows.push(row);
+        });
+        for (test, of_test) in found {
+            if of_test.fits || (accept_unfit && !selected.contains_key(&test)) {
+                selected.insert(test, of_test);
+            }
+        }
+    }
+    selected
+}
