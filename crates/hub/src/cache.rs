@@ -239,6 +239,19 @@ mod tests {
     }
 
     #[test]
+    fn a_reader_that_has_the_file_open_keeps_a_whole_one_while_it_is_replaced() {
+        use std::io::Read as _;
+        let dir = tempfile::tempdir().unwrap();
+        let path = store(dir.path(), "o/n", "f.json", COMMIT, "e1", b"[1, 2, 3]").unwrap();
+        let mut open = std::fs::File::open(&path).unwrap();
+        store(dir.path(), "o/n", "f.json", COMMIT, "e1", b"[4]").unwrap();
+        let mut seen = String::new();
+        open.read_to_string(&mut seen).unwrap();
+        assert_eq!(seen, "[1, 2, 3]");
+        assert_eq!(std::fs::read(path).unwrap(), b"[4]");
+    }
+
+    #[test]
     fn a_cache_that_cannot_be_written_is_an_error_and_not_a_panic() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("not-a-directory");

@@ -71,18 +71,24 @@ impl Facts {
 /// Downloads the file, noting in `wanted` that the hub was tried.
 ///
 /// # Errors
-/// Every [`HubError`] that takes a [`Wanted`], and [`HubError::Setting`].
+/// Every [`HubError`] that takes a [`Wanted`], except [`HubError::Offline`].
 pub(crate) fn fetch(mut wanted: Wanted, env: &HubEnv) -> Result<Fetched, HubError> {
-    let setting = |reason: &str| HubError::Setting {
-        name: "HF_ENDPOINT".to_owned(),
-        reason: reason.to_owned(),
-    };
     let path = format!("{}/resolve/main/{}", wanted.id, wanted.kind.file_name());
-    let start = Address::parse(&env.endpoint)
-        .and_then(|endpoint| endpoint.below(&path))
-        .map_err(setting)?;
+    let start = match Address::parse(&env.endpoint).and_then(|endpoint| endpoint.below(&path)) {
+        Ok(start) => start,
+        Err(reason) => return Err(setting(wanted, "HF_ENDPOINT", reason)),
+    };
+    let bearer = match env.token.as_ref() {
+        None => None,
+        Some(token) => match bearer(token) {
+            Some(bearer) => Some(bearer),
+            None => {
+                let reason = "holds characters that cannot stand in a token";
+                return Err(setting(wanted, token.source(), reason));
+            }
+        },
+    };
     wanted.tried.0.push(start.to_string());
-    let bearer = env.token.as_ref().map(bearer).transpose()?;
 
     let agent = agent(env, start.is_https());
     let deadline = Instant::now() + env.total_timeout;
@@ -170,15 +176,19 @@ fn system_roots() -> Option<RootCerts> {
     (!roots.is_empty()).then(|| RootCerts::from(roots))
 }
 
-fn bearer(token: &Token) -> Result<HeaderValue, HubError> {
-    let mut value = HeaderValue::from_str(&format!("Bearer {}", token.secret())).map_err(|_| {
-        HubError::Setting {
-            name: token.source().to_owned(),
-            reason: "holds characters that cannot stand in a token".to_owned(),
-        }
-    })?;
+/// The header that carries the token; `None` when it holds what no header can.
+fn bearer(token: &Token) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_str(&format!("Bearer {}", token.secret())).ok()?;
     value.set_sensitive(true);
-    Ok(value)
+    Some(value)
+}
+
+fn setting(wanted: Wanted, name: &str, reason: &str) -> HubError {
+    HubError::Setting {
+        wanted,
+        name: name.to_owned(),
+        reason: reason.to_owned(),
+    }
 }
 
 fn get(
@@ -374,12 +384,18 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_cannot_be_sent_is_named_by_its_source_only() {
-        let token = Token::new("hf_ge\nheim", "HF_TOKEN").unwrap();
-        let error = bearer(&token).unwrap_err().to_string();
-        assert!(
-            error.contains("HF_TOKEN") && !error.contains("heim"),
-            "{error}"
+    fn a_redirect_from_https_to_plain_http_is_not_followed() {
+        let at = Address::parse("https://hub/a").unwrap();
+        let to = |location: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(LOCATION, HeaderValue::from_static(location));
+            next_address(&at, &headers)
+        };
+        let reason = to("http://hub/b?sig=geheim").unwrap_err();
+        assert!(reason.contains("http://hub/b") && !reason.contains("geheim"));
+        assert_eq!(
+            to("//cdn/b").unwrap(),
+            Address::parse("https://cdn/b").unwrap()
         );
     }
 }

@@ -88,9 +88,11 @@ pub enum HubError {
         kind: ModelFileKind,
     },
     /// A setting that cannot be used, found when it was needed.
-    #[error("{name} {reason}")]
+    #[error("no {wanted}: {name} {reason}; tried {}; correct {name}, or {}", wanted.tried, wanted.remedy())]
     Setting {
-        /// The variable's name.
+        /// What was looked for, and where.
+        wanted: Wanted,
+        /// The variable's name, or the token file.
         name: String,
         /// What is wrong with it; never its secret value.
         reason: String,

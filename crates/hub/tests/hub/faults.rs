@@ -322,8 +322,28 @@ fn an_endpoint_that_is_no_address_is_a_setting_to_correct() {
         let text = error.to_string();
         assert!(matches!(error, HubError::Setting { .. }), "{error:?}");
         assert!(
-            text.contains("HF_ENDPOINT") && !text.contains("geheim"),
+            text.contains("HF_ENDPOINT") && text.contains("--tokenizer DIR"),
             "{text}"
         );
+        assert!(text.contains(&cache.path().display().to_string()), "{text}");
+        assert!(!text.contains("geheim"), "{text}");
     }
+}
+
+#[test]
+fn a_token_that_no_header_can_carry_is_named_by_its_source_and_sent_nowhere() {
+    let hub = FakeHub::always(Answer::file(BODY));
+    let cache = tempfile::tempdir().unwrap();
+    let env = HubEnv {
+        token: Token::new("hf_ge\nheim", "HF_TOKEN"),
+        ..HubEnv::new(cache.path(), hub.url())
+    };
+    let error = search(&env).unwrap_err();
+    let text = error.to_string();
+    assert!(matches!(error, HubError::Setting { .. }), "{error:?}");
+    assert!(
+        text.contains("HF_TOKEN holds") && !text.contains("heim"),
+        "{text}"
+    );
+    assert!(hub.asked().is_empty());
 }
