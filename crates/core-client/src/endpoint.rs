@@ -1,0 +1,387 @@
+//! Where requests go: an API base URL, parsed once and refused early.
+
+use std::fmt;
+
+use http::Uri;
+
+/// Which of the two completion APIs is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum EndpointType {
+    /// `POST <base>/chat/completions` with `messages`.
+    #[default]
+    Chat,
+    /// `POST <base>/completions` with `prompt`.
+    Completions,
+}
+
+impl EndpointType {
+    /// Path below the base URL.
+    pub(crate) fn path(self) -> &'static str {
+        match self {
+            Self::Chat => "/chat/completions",
+            Self::Completions => "/completions",
+        }
+    }
+}
+
+/// Which HTTP version connections speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum HttpVersion {
+    /// HTTP/1.1 on http; on https whatever ALPN agrees on, HTTP/2 preferred.
+    #[default]
+    Auto,
+    /// HTTP/1.1 only.
+    Http1,
+    /// HTTP/2 only: by prior knowledge on http, demanded by ALPN on https.
+    Http2,
+}
+
+/// Why a string is not an API base URL.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EndpointError {
+    /// Nothing but blanks.
+    #[error("the endpoint is empty; give a base URL such as http://localhost:8000/v1")]
+    Empty,
+    /// No `scheme://` in front.
+    #[error("the endpoint {given:?} has no scheme; write http://{given} or https://{given}")]
+    NoScheme {
+        /// The endpoint as given.
+        given: String,
+    },
+    /// A scheme other than the two.
+    #[error("the endpoint {given:?} has the scheme {scheme}; only http and https can be measured")]
+    Scheme {
+        /// The endpoint as given.
+        given: String,
+        /// Its scheme.
+        scheme: String,
+    },
+    /// A user name or password before the host. The endpoint is not repeated, it holds a secret.
+    #[error(
+        "the endpoint holds a user name or password; pass credentials by --api-key or --header"
+    )]
+    Credentials,
+    /// A query or fragment.
+    #[error("the endpoint {given:?} has a query or fragment; give the base URL alone")]
+    Query {
+        /// The endpoint as given.
+        given: String,
+    },
+    /// The path of one API call in place of the base.
+    #[error("the endpoint {given:?} ends in {call}; give the base URL without it")]
+    Call {
+        /// The endpoint as given.
+        given: String,
+        /// The path that is too much.
+        call: &'static str,
+    },
+    /// A port that is none.
+    #[error("the endpoint {given:?} has no valid port; ports are 1 to 65535")]
+    Port {
+        /// The endpoint as given.
+        given: String,
+    },
+    /// Not a URL.
+    #[error("the endpoint {given:?} is not a URL: {reason}")]
+    Invalid {
+        /// The endpoint as given.
+        given: String,
+        /// What the parser said.
+        reason: String,
+    },
+}
+
+/// The base URL of one server's API.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Endpoint {
+    given: String,
+    base: String,
+    https: bool,
+    host: String,
+    port: u16,
+    authority: String,
+    path: String,
+}
+
+/// Paths that people copy along with the base URL.
+const CALLS: [&str; 4] = [
+    "/chat/completions",
+    "/completions",
+    "/models",
+    "/v1/messages",
+];
+
+impl Endpoint {
+    /// Takes a base URL with or without `/v1`. A path in front of `/v1` is kept, slashes at the end go.
+    ///
+    /// # Errors
+    /// When it is not a plain http or https URL; the message says what to write instead.
+    pub fn parse(text: &str) -> Result<Self, EndpointError> {
+        let trimmed = text.trim();
+        if trimmed.is_empty() {
+            return Err(EndpointError::Empty);
+        }
+        // Before anything repeats the text in a message: it may hold a password. A `@` in a path is
+        // legal, so only the part between the scheme and the first slash counts.
+        let after_scheme = trimmed.split_once("://").map_or(trimmed, |(_, rest)| rest);
+        let authority_text = after_scheme
+            .split(['/', '?', '#'])
+            .next()
+            .unwrap_or_default();
+        if authority_text.contains('@') {
+            return Err(EndpointError::Credentials);
+        }
+        let given = trimmed.trim_end_matches('/').to_owned();
+        if !trimmed.contains("://") {
+            return Err(EndpointError::NoScheme { given });
+        }
+        if trimmed.contains(['?', '#']) {
+            return Err(EndpointError::Query { given });
+        }
+        let invalid = |reason: &str| EndpointError::Invalid {
+            given: given.clone(),
+            reason: reason.to_owned(),
+        };
+        let uri: Uri = given
+            .parse()
+            .map_err(|e: http::uri::InvalidUri| invalid(&e.to_string()))?;
+        let https = match uri.scheme_str() {
+            Some("http") => false,
+            Some("https") => true,
+            other => {
+                return Err(EndpointError::Scheme {
+                    scheme: other.unwrap_or_default().to_owned(),
+                    given,
+                });
+            }
+        };
+        let authority = uri
+            .authority()
+            .ok_or_else(|| invalid("the host is missing"))?;
+        let host = authority
+            .host()
+            .trim_start_matches('[')
+            .trim_end_matches(']')
+            .to_owned();
+        if host.is_empty() {
+            return Err(invalid("the host is missing"));
+        }
+        let port_text = authority.as_str()[authority.host().len()..].strip_prefix(':');
+        let port = match port_text {
+            None if https => 443,
+            None => 80,
+            Some(digits) => match digits.parse::<u16>() {
+                Ok(port) if port != 0 => port,
+                _ => return Err(EndpointError::Port { given }),
+            },
+        };
+        let path = uri.path().trim_end_matches('/');
+        if let Some(call) = CALLS.into_iter().find(|call| path.ends_with(call)) {
+            return Err(EndpointError::Call { given, call });
+        }
+        let path = if path.ends_with("/v1") {
+            path.to_owned()
+        } else {
+            format!("{path}/v1")
+        };
+        let scheme = if https { "https" } else { "http" };
+        let base = format!("{scheme}://{authority}{path}");
+        let authority = authority.as_str().to_owned();
+        Ok(Self {
+            given,
+            base,
+            https,
+            host,
+            port,
+            authority,
+            path,
+        })
+    }
+
+    /// The base URL of the API; ends in `/v1`.
+    #[must_use]
+    pub fn base_url(&self) -> &str {
+        &self.base
+    }
+
+    /// The URL as it was given, without slashes at its end.
+    #[must_use]
+    pub fn given(&self) -> &str {
+        &self.given
+    }
+
+    /// `<base>/models`, the URL that model detection asks.
+    #[must_use]
+    pub fn models_url(&self) -> String {
+        format!("{}/models", self.base)
+    }
+
+    pub(crate) fn is_https(&self) -> bool {
+        self.https
+    }
+
+    /// Host name or IP address, an IPv6 one without its brackets.
+    pub(crate) fn host(&self) -> &str {
+        &self.host
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Host and port as they were written, for the Host header.
+    pub(crate) fn authority(&self) -> &str {
+        &self.authority
+    }
+
+    /// Path of the base URL, `/v1` included.
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.given)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, base: &str, host: &str, port: u16) {
+        let endpoint = Endpoint::parse(text).unwrap();
+        assert_eq!(endpoint.base_url(), base, "base of {text}");
+        assert_eq!(endpoint.host(), host, "host of {text}");
+        assert_eq!(endpoint.port(), port, "port of {text}");
+    }
+
+    #[test]
+    fn the_version_path_is_added_once_and_slashes_at_the_end_go() {
+        check(
+            "http://localhost:8000",
+            "http://localhost:8000/v1",
+            "localhost",
+            8000,
+        );
+        check(
+            "http://localhost:8000/",
+            "http://localhost:8000/v1",
+            "localhost",
+            8000,
+        );
+        check(
+            "http://localhost:8000/v1",
+            "http://localhost:8000/v1",
+            "localhost",
+            8000,
+        );
+        check(
+            "http://localhost:8000/v1///",
+            "http://localhost:8000/v1",
+            "localhost",
+            8000,
+        );
+        check(
+            " https://a.example/ ",
+            "https://a.example/v1",
+            "a.example",
+            443,
+        );
+        check("http://a.example", "http://a.example/v1", "a.example", 80);
+        check(
+            "HTTP://a.example:1",
+            "http://a.example:1/v1",
+            "a.example",
+            1,
+        );
+    }
+
+    #[test]
+    fn a_prefix_of_the_path_is_kept() {
+        check("http://h:1/proxy/llm", "http://h:1/proxy/llm/v1", "h", 1);
+        check(
+            "http://h:1/proxy/llm/v1/",
+            "http://h:1/proxy/llm/v1",
+            "h",
+            1,
+        );
+        check("http://h:1/a@b/", "http://h:1/a@b/v1", "h", 1);
+    }
+
+    #[test]
+    fn ipv6_literals_lose_their_brackets_only_as_a_host() {
+        check("http://[::1]:8000", "http://[::1]:8000/v1", "::1", 8000);
+        check(
+            "https://[2001:db8::2]",
+            "https://[2001:db8::2]/v1",
+            "2001:db8::2",
+            443,
+        );
+        assert_eq!(
+            Endpoint::parse("http://[::1]:8000").unwrap().authority(),
+            "[::1]:8000"
+        );
+    }
+
+    #[test]
+    fn the_given_form_is_kept_without_slashes_at_its_end() {
+        assert_eq!(
+            Endpoint::parse("http://h:1/v1/").unwrap().given(),
+            "http://h:1/v1"
+        );
+        assert_eq!(
+            Endpoint::parse("http://h:1//").unwrap().given(),
+            "http://h:1"
+        );
+        assert_eq!(
+            Endpoint::parse("http://h:1").unwrap().models_url(),
+            "http://h:1/v1/models"
+        );
+    }
+
+    #[track_caller]
+    fn refused(text: &str, words: &str) {
+        let message = Endpoint::parse(text).expect_err(text).to_string();
+        assert!(message.contains(words), "{text}: {message}");
+    }
+
+    #[test]
+    fn what_is_no_base_url_is_refused_with_the_remedy() {
+        refused("", "empty");
+        refused("  ", "empty");
+        refused("localhost:8000", "write http://localhost:8000");
+        refused("ftp://h", "only http and https");
+        refused("http://", "not a URL");
+        refused("http://:8000", "host is missing");
+        refused("http://h:0", "port");
+        refused("http://h:99999", "port");
+        refused("http://h:", "port");
+        refused("http://h:80?x=1", "query");
+        refused("http://h:80/v1#frag", "query or fragment");
+        refused(
+            "http://h:80/v1/chat/completions",
+            "ends in /chat/completions",
+        );
+        refused("http://h:80/v1/models/", "ends in /models");
+        refused("http://h h", "not a URL");
+    }
+
+    #[test]
+    fn a_password_in_the_url_is_refused_and_not_repeated() {
+        for text in [
+            "http://me:hunter2@h:1",
+            "me:hunter2@h",
+            "ftp://me:hunter2@h/x?y",
+        ] {
+            let error = Endpoint::parse(text).expect_err(text);
+            assert!(
+                !format!("{error} {error:?}").contains("hunter2"),
+                "{error:?}"
+            );
+        }
+    }
+}
