@@ -10,5 +10,24 @@
 //!
 //! Refuses: to select endpoints' health, to send anything, to decide when a prompt is needed.
 
+mod escape;
+mod pieces;
+mod plan;
+mod prompt;
 pub mod questions;
+mod seed;
+mod selector;
+mod tokenizer;
+mod verify;
 pub mod words;
+mod working_set;
+mod writer;
+
+pub use pieces::{Kind, MIN_SINGLES, PieceError, PieceTable};
+pub use plan::{ContextPlan, TokenSplit};
+pub use prompt::{FreshText, Prompt, PromptCheck, PromptPlan, RequestKey, warmup_prompt};
+pub use seed::Seed;
+pub use selector::{SelectionOrder, Selector};
+pub use tokenizer::{TextTokenizer, TokenizerError};
+pub use verify::{Outcome, Verification};
+pub use working_set::{WorkingPrompt, WorkingSet, WorkingSetError};

@@ -5,6 +5,11 @@
 
 /// Everyday words, most of them short.
 pub(super) const COMMON: &str = "\
+the a an is are was were be been to of in on for it its by not no at he him his us me my do does did has had having hers ours yours mine \
+am being doing done goes going gone made makes making came comes coming went seen sees seeing took takes taking gave gives giving held \
+holds kept keeps left lets meant means met moved moves moving ran runs running said says set shown shows stood told turns used uses using \
+wants works working wrote writes written added adds asked asks built builds calls called caught chose chosen drew drawn felt fell found \
+grew grown heard knew known led lost paid sent sold spent taught thought understood won wound \
 able above accept access account across act action active actual adapt add admit adult advance advice affair afford afraid afternoon \
 again age agency agent ago agree ahead aid aim air airport alarm album alike alive all allow almost alone along alphabet already also \
 alter always amazing amount ancient anchor angle animal announce annual answer any anyone anything apart apple apply appoint approach \

@@ -1,0 +1,535 @@
+//! Building the table: measuring, dropping what fails, and compiling block shapes to spans of pieces.
+//!
+//! Promise: the same tokenizer gives the same table, always: whatever is shuffled here is shuffled by a constant
+//! seed. A block shape is a flat list of spans, so the text writer only draws an index and copies bytes.
+
+use bytes::Bytes;
+use rand_chacha::ChaCha8Rng;
+
+use super::measure::Gauge;
+use super::{Inner, Kind, MIN_SINGLES, Piece, PieceError, Question, Span};
+use crate::escape::escape_into;
+use crate::questions::QUESTIONS;
+use crate::seed::{Seed, below, shuffle};
+use crate::tokenizer::TextTokenizer;
+use crate::words;
+
+/// A block of text as spans to draw one piece from each.
+pub(crate) type Program = Vec<Span>;
+
+/// Block shapes by topic.
+#[derive(Debug)]
+pub(crate) struct Layout {
+    /// Topic numbers, each as often as its weight.
+    pub(crate) wheel: Vec<u8>,
+    pub(crate) topics: Vec<TopicBlocks>,
+}
+
+/// The block shapes of one topic.
+#[derive(Debug)]
+pub(crate) struct TopicBlocks {
+    pub(crate) sentences: Vec<Program>,
+    pub(crate) code: Vec<Program>,
+    pub(crate) mixed: Vec<Program>,
+}
+
+/// Sentence shapes. A slot in brackets is drawn anew each time; the last slot of each takes the full stop.
+const TEMPLATES: [&str; 14] = [
+    "the [noun] should [verb] the [adj] [noun] before the [noun] can [verb] another [noun]",
+    "when a [noun] starts to [verb] every [noun], the [adj] [noun] will also [verb] its [noun]",
+    "we [verb] the [noun] [conn] the [adj] [noun] does not need to [verb] any [noun]",
+    "most teams [verb] their [noun] first, [conn] they [shared] the [adj] [noun] [conn] the [noun]",
+    "a [adj] [noun] is easy to [shared] [conn] hard to [verb] without a good [noun]",
+    "this [noun] and that [noun] both [verb] the same [adj] [noun] during every [noun]",
+    "once the [noun] is ready, [verb] the [noun] again [conn] [shared] each [adj] [noun]",
+    "some [adj] [noun] may [verb] the [noun] too early, so check the [noun] [conn] the [noun]",
+    "[shared] the [noun]: it lets a [adj] [noun] [verb] more [noun] than an old [noun]",
+    "nobody wants a [adj] [noun]; still the [noun] must [verb] and [shared] the whole [noun]",
+    "here the [noun] can [verb] or [verb] the [noun], [conn] only a [adj] [noun] will [shared] the [noun]",
+    "how would the [adj] [noun] [verb] a [noun]? it must first [shared] the [noun] of the [noun]",
+    "in a [everyday] system the [noun] may [verb] [conn] the [everyday] [noun] will [shared] the [adj] [noun]",
+    "they found a [everyday] way to [verb] the [noun], much like a [everyday] [everyday] near the [everyday] [noun]",
+];
+
+/// Signs between the words of code-like lines.
+const OPERATORS: [&str; 8] = [" +", " -", " *", " ==", " <", " >", " %", " &"];
+
+/// Words of a topic that also appear with punctuation.
+const PUNCTUATED_NOUNS: usize = 24;
+/// Calls and heads per topic.
+const CODE_PIECES: usize = 12;
+/// Shuffled shapes per topic of code and of mixed blocks.
+const SHAPES: usize = 8;
+/// Longest word that may begin a text.
+const STARTER_LENGTH: usize = 5;
+/// Sampled pairs per kind of joint.
+const JOINT_SAMPLES: usize = 6;
+
+const PUNCTUATION: [(Kind, &str); 7] = [
+    (Kind::Comma, ","),
+    (Kind::Stop, "."),
+    (Kind::Semicolon, ";"),
+    (Kind::Colon, ":"),
+    (Kind::Mark, "?"),
+    (Kind::StopLine, ".\n"),
+    (Kind::WordLine, "\n"),
+];
+
+/// Pieces of one kind as text, before they go into the arena.
+type Texts = Vec<(String, u16)>;
+
+/// Measured, not yet laid out.
+struct TopicTexts {
+    nouns: Texts,
+    verbs: Texts,
+    /// One list per entry of [`PUNCTUATION`].
+    punctuated: Vec<Texts>,
+    heads: Texts,
+    calls: Texts,
+}
+
+/// Measures everything and lays it out. A tokenizer under which longer words do not add up gets a table of
+/// one-token words alone.
+pub(super) fn build(tokenizer: &TextTokenizer) -> Result<Inner, PieceError> {
+    match measure_and_lay_out(tokenizer, Gauge::new(tokenizer)?) {
+        Err(PieceError::WordsDoNotAddUp) => {
+            measure_and_lay_out(tokenizer, Gauge::of_singles(tokenizer)?)
+        }
+        outcome => outcome,
+    }
+}
+
+fn measure_and_lay_out(
+    tokenizer: &TextTokenizer,
+    mut gauge: Gauge<'_>,
+) -> Result<Inner, PieceError> {
+    let all = words::all();
+    let ones: Vec<&'static str> = all
+        .iter()
+        .filter(|w| gauge.inner(&format!(" {w}")) == Some(1))
+        .copied()
+        .collect();
+    let singles = gauge.singles_that_add_up(&ones);
+    if singles.len() < MIN_SINGLES {
+        return Err(PieceError::TooFewSingles {
+            found: singles.len(),
+            tried: all.len(),
+        });
+    }
+    let topics: Vec<TopicTexts> = words::topics()
+        .iter()
+        .map(|t| measure_topic(&mut gauge, t))
+        .collect();
+    let word_list = |gauge: &mut Gauge<'_>, list: &[&str]| {
+        measured(gauge, list.iter().map(|w| format!(" {w}")))
+    };
+    let operators = measured(&mut gauge, OPERATORS.iter().map(|o| (*o).to_owned()));
+    let indent = measured(&mut gauge, std::iter::once("    return".to_owned()));
+    let single_texts: Texts = singles.iter().map(|w| (format!(" {w}"), 1)).collect();
+    let mut common = word_list(&mut gauge, &words::common());
+    if common.is_empty() {
+        common.clone_from(&single_texts);
+    }
+
+    let samples = |of: &dyn Fn(&TopicTexts) -> &Texts| -> Texts {
+        topics.iter().flat_map(|t| of(t).iter().cloned()).collect()
+    };
+    let mut by_kind: Vec<(Kind, Texts)> = vec![(Kind::Word, common.clone())];
+    for (at, (kind, _)) in PUNCTUATION.iter().enumerate() {
+        by_kind.push((*kind, samples(&|t| &t.punctuated[at])));
+    }
+    by_kind.push((Kind::Operator, operators.clone()));
+    by_kind.push((Kind::Call, samples(&|t| &t.calls)));
+    by_kind.push((Kind::Head, samples(&|t| &t.heads)));
+    by_kind.push((Kind::Indent, indent.clone()));
+    let kinds = clean_kinds(&gauge, by_kind)?;
+
+    let mut arena = Arena {
+        bytes: Vec::with_capacity(1 << 17),
+        pieces: Vec::with_capacity(1 << 13),
+        kinds,
+    };
+    let shared = SharedSpans {
+        adjectives: arena.add(Kind::Word, &word_list(&mut gauge, &words::adjectives())),
+        connectors: arena.add(Kind::Word, &word_list(&mut gauge, &words::connectors())),
+        verbs: arena.add(Kind::Word, &word_list(&mut gauge, &words::shared_verbs())),
+        common: arena.add(Kind::Word, &common),
+        operators: arena.add(Kind::Operator, &operators),
+        indent: arena.add(Kind::Indent, &indent),
+    };
+    let layout = lay_out(&mut arena, &mut gauge, &topics, &shared);
+    let singles = arena.add(Kind::Word, &single_texts);
+    let mut starters: Texts = all
+        .iter()
+        .filter(|w| w.len() <= STARTER_LENGTH)
+        .filter_map(|w| Some(((*w).to_owned(), gauge.leading(w)?)))
+        .collect();
+    starters.sort_by_key(|(_, tokens)| *tokens);
+    let n_one = starters.partition_point(|(_, tokens)| *tokens == 1);
+    let long_starters = arena.add(Kind::Word, &starters[n_one..]);
+    let starters = arena.add(Kind::Word, &starters[..n_one]);
+    Ok(Inner {
+        tokenizer: tokenizer.clone(),
+        arena: arena.bytes,
+        pieces: arena.pieces,
+        singles,
+        starters,
+        long_starters,
+        layout,
+        questions: measure_questions(&gauge)?,
+        header_end: header_end(&gauge, &single_texts),
+        word_tokens: gauge.word_tokens,
+        kinds: arena.kinds,
+    })
+}
+
+fn measured(gauge: &mut Gauge<'_>, texts: impl Iterator<Item = String>) -> Texts {
+    texts
+        .filter_map(|text| gauge.inner(&text).map(|n| (text, n)))
+        .collect()
+}
+
+fn measure_topic(gauge: &mut Gauge<'_>, topic: &words::Topic) -> TopicTexts {
+    let (nouns, verbs) = (topic.nouns(), topic.verbs());
+    let mut rng = Seed::new(0).child(topic.name).rng();
+    let mut picks = nouns.clone();
+    shuffle(&mut rng, &mut picks);
+    picks.truncate(PUNCTUATED_NOUNS);
+    let punctuated = PUNCTUATION
+        .iter()
+        .map(|(_, end)| measured(gauge, picks.iter().map(|w| format!(" {w}{end}"))))
+        .collect();
+    let noun = |rng: &mut _| nouns[below(rng, nouns.len())];
+    let mut heads = Vec::new();
+    let mut calls = Vec::new();
+    for _ in 0..CODE_PIECES {
+        let verb = verbs[below(&mut rng, verbs.len())];
+        let (a, b, c) = (noun(&mut rng), noun(&mut rng), noun(&mut rng));
+        heads.push(format!(" def {verb}({a}, {b}, {c}):\n"));
+        let verb = verbs[below(&mut rng, verbs.len())];
+        let (a, b) = (noun(&mut rng), noun(&mut rng));
+        calls.push(format!(" = {verb}({a}, {b})\n"));
+    }
+    TopicTexts {
+        nouns: measured(gauge, nouns.iter().map(|w| format!(" {w}"))),
+        verbs: measured(gauge, verbs.iter().map(|w| format!(" {w}"))),
+        punctuated,
+        heads: measured(gauge, heads.into_iter()),
+        calls: measured(gauge, calls.into_iter()),
+    }
+}
+
+/// Tries every kind of joint and gives up kinds, the least needed first, until all that remain add up.
+fn clean_kinds(
+    gauge: &Gauge<'_>,
+    mut by_kind: Vec<(Kind, Texts)>,
+) -> Result<Vec<Kind>, PieceError> {
+    by_kind.retain(|(_, texts)| !texts.is_empty());
+    let mut rng = Seed::new(0).child("joints").rng();
+    loop {
+        let mut bad_pairs = Vec::new();
+        for left in &by_kind {
+            for right in &by_kind {
+                if can_follow(left.0, right.0) && !joins(gauge, &mut rng, &left.1, &right.1) {
+                    bad_pairs.push((left.0, right.0));
+                }
+            }
+        }
+        // A kind that fails beside plain words is at fault itself; otherwise the less needed one of a pair goes.
+        let beside_word = bad_pairs
+            .iter()
+            .filter(|(a, b)| Kind::Word == *a.min(b))
+            .map(|(a, b)| *a.max(b))
+            .max();
+        match beside_word.or_else(|| bad_pairs.iter().map(|(a, b)| *a.max(b)).max()) {
+            None => return Ok(by_kind.into_iter().map(|(kind, _)| kind).collect()),
+            Some(Kind::Word) => return Err(PieceError::WordsDoNotAddUp),
+            Some(culprit) => by_kind.retain(|(kind, _)| *kind != culprit),
+        }
+    }
+}
+
+/// Whether sampled pairs of `left` and `right` count as much as their pieces.
+fn joins(gauge: &Gauge<'_>, rng: &mut ChaCha8Rng, left: &Texts, right: &Texts) -> bool {
+    let (mut text, mut tokens) = (String::new(), 0);
+    for _ in 0..JOINT_SAMPLES {
+        for texts in [left, right] {
+            let (piece, n) = &texts[below(rng, texts.len())];
+            text.push_str(piece);
+            tokens += usize::from(*n);
+        }
+        text.push_str(" the");
+        tokens += gauge.word_tokens;
+    }
+    gauge.adds_up(&text, tokens)
+}
+
+/// Which kinds the writer may put behind which: signs and calls only behind words, an indented `return` only
+/// behind a head or, when a fill came between, a word.
+fn can_follow(left: Kind, right: Kind) -> bool {
+    match right {
+        Kind::Operator | Kind::Call => left == Kind::Word,
+        Kind::Indent => matches!(left, Kind::Head | Kind::Word),
+        _ => true,
+    }
+}
+
+/// Texts and pieces in the making.
+struct Arena {
+    bytes: Vec<u8>,
+    pieces: Vec<Piece>,
+    kinds: Vec<Kind>,
+}
+
+impl Arena {
+    /// Appends a list; an empty span if its kind has been given up.
+    fn add(&mut self, kind: Kind, texts: &[(String, u16)]) -> Span {
+        let start = self.pieces.len() as u32;
+        if self.kinds.contains(&kind) {
+            for (text, tokens) in texts {
+                let at = self.bytes.len();
+                escape_into(text, &mut self.bytes);
+                let len = u16::try_from(self.bytes.len() - at)
+                    .expect("pieces are a few dozen bytes long");
+                self.pieces.push(Piece {
+                    start: at as u32,
+                    len,
+                    tokens: *tokens,
+                });
+            }
+        }
+        Span {
+            start,
+            len: self.pieces.len() as u32 - start,
+        }
+    }
+}
+
+struct SharedSpans {
+    adjectives: Span,
+    connectors: Span,
+    verbs: Span,
+    common: Span,
+    operators: Span,
+    indent: Span,
+}
+
+fn lay_out(
+    arena: &mut Arena,
+    gauge: &mut Gauge<'_>,
+    topics: &[TopicTexts],
+    shared: &SharedSpans,
+) -> Layout {
+    let mut rng = Seed::new(0).child("shapes").rng();
+    let templates: Vec<Vec<Slot>> = TEMPLATES
+        .iter()
+        .map(|t| parse_template(arena, gauge, t))
+        .collect();
+    let mut wheel = Vec::new();
+    let mut blocks = Vec::new();
+    for (number, (texts, topic)) in topics.iter().zip(words::topics()).enumerate() {
+        wheel.extend(std::iter::repeat_n(number as u8, topic.weight as usize));
+        let spans = TopicSpans {
+            nouns: or_else(arena.add(Kind::Word, &texts.nouns), shared.common),
+            verbs: or_else(arena.add(Kind::Word, &texts.verbs), shared.verbs),
+            punctuated: PUNCTUATION
+                .iter()
+                .zip(&texts.punctuated)
+                .map(|((kind, _), t)| (*kind, arena.add(*kind, t)))
+                .collect(),
+            heads: arena.add(Kind::Head, &texts.heads),
+            calls: arena.add(Kind::Call, &texts.calls),
+        };
+        blocks.push(TopicBlocks {
+            sentences: templates
+                .iter()
+                .map(|t| sentences(t, &spans, shared))
+                .collect(),
+            code: (0..SHAPES)
+                .map(|_| code(&mut rng, &spans, shared))
+                .collect(),
+            mixed: (0..SHAPES)
+                .map(|_| mixed(&mut rng, &spans, shared))
+                .collect(),
+        });
+    }
+    Layout {
+        wheel,
+        topics: blocks,
+    }
+}
+
+struct TopicSpans {
+    nouns: Span,
+    verbs: Span,
+    punctuated: Vec<(Kind, Span)>,
+    heads: Span,
+    calls: Span,
+}
+
+impl TopicSpans {
+    /// Nouns in the form `kind`, or plain ones where the tokenizer does not allow it.
+    fn noun(&self, kind: Kind) -> Span {
+        self.punctuated
+            .iter()
+            .find(|(k, _)| *k == kind)
+            .map_or(self.nouns, |(_, span)| or_else(*span, self.nouns))
+    }
+}
+
+fn or_else(span: Span, fallback: Span) -> Span {
+    if span.len == 0 { fallback } else { span }
+}
+
+/// A place in a sentence.
+#[derive(Debug, Clone, Copy)]
+enum Slot {
+    Noun(Kind),
+    Verb,
+    Shared,
+    Adjective,
+    Connector,
+    Everyday,
+    Fixed(Span),
+}
+
+fn parse_template(arena: &mut Arena, gauge: &mut Gauge<'_>, template: &str) -> Vec<Slot> {
+    let mut slots: Vec<Slot> = Vec::new();
+    for part in template.split(' ') {
+        let (slot, end) = match part.strip_prefix('[') {
+            Some(slot) => slot
+                .split_once(']')
+                .expect("every slot of our templates is closed"),
+            None => (part, ""),
+        };
+        slots.push(match slot {
+            "noun" => Slot::Noun(end_kind(end)),
+            "verb" => Slot::Verb,
+            "shared" => Slot::Shared,
+            "adj" => Slot::Adjective,
+            "conn" => Slot::Connector,
+            "everyday" => Slot::Everyday,
+            _ => Slot::Fixed(fixed(arena, gauge, part)),
+        });
+    }
+    slots
+}
+
+fn end_kind(end: &str) -> Kind {
+    PUNCTUATION
+        .iter()
+        .find(|(_, e)| *e == end && !end.is_empty())
+        .map_or(Kind::Word, |(kind, _)| *kind)
+}
+
+/// A fixed word of a template, with its comma if it has one and the tokenizer allows it.
+fn fixed(arena: &mut Arena, gauge: &mut Gauge<'_>, part: &str) -> Span {
+    let bare = part.trim_end_matches(|c: char| !c.is_ascii_lowercase());
+    let kind = end_kind(&part[bare.len()..]);
+    let with_end = measured(gauge, std::iter::once(format!(" {part}")));
+    let span = arena.add(kind, &with_end);
+    if span.len > 0 {
+        return span;
+    }
+    let plain = measured(gauge, std::iter::once(format!(" {bare}")));
+    arena.add(Kind::Word, &plain)
+}
+
+/// One template five times, each with a full stop, the last with the end of the line.
+fn sentences(template: &[Slot], topic: &TopicSpans, shared: &SharedSpans) -> Program {
+    let mut program = Program::new();
+    for round in 0..5 {
+        let stop = if round == 4 {
+            Kind::StopLine
+        } else {
+            Kind::Stop
+        };
+        for (at, slot) in template.iter().enumerate() {
+            let last = at + 1 == template.len();
+            program.push(match *slot {
+                Slot::Noun(_) if last => topic.noun(stop),
+                Slot::Noun(kind) => topic.noun(kind),
+                Slot::Verb => topic.verbs,
+                Slot::Shared => shared.verbs,
+                Slot::Adjective => shared.adjectives,
+                Slot::Connector => shared.connectors,
+                Slot::Everyday => shared.common,
+                Slot::Fixed(span) => span,
+            });
+        }
+    }
+    program.retain(|span| span.len > 0);
+    program
+}
+
+/// A head, an indented return of ten nouns with five signs between them, and two calls.
+fn code(rng: &mut ChaCha8Rng, topic: &TopicSpans, shared: &SharedSpans) -> Program {
+    // The indentation is only sure to join behind a head.
+    let mut program = if topic.heads.len > 0 {
+        vec![topic.heads, shared.indent]
+    } else {
+        Program::new()
+    };
+    let mut signs = [true, true, true, true, true, false, false, false, false];
+    shuffle(rng, &mut signs);
+    for sign in signs {
+        program.push(topic.nouns);
+        if sign {
+            program.push(shared.operators);
+        }
+    }
+    program.push(topic.noun(Kind::WordLine));
+    for _ in 0..2 {
+        program.push(topic.nouns);
+        program.push(topic.calls);
+    }
+    program.retain(|span| span.len > 0);
+    program
+}
+
+/// Twenty nouns, fifteen connectors, ten verbs and five adjectives in any order; some nouns carry a comma.
+fn mixed(rng: &mut ChaCha8Rng, topic: &TopicSpans, shared: &SharedSpans) -> Program {
+    let mut program = Program::new();
+    program.extend([topic.nouns; 15]);
+    program.extend([topic.noun(Kind::Comma); 4]);
+    program.extend([shared.connectors; 15]);
+    program.extend([topic.verbs; 6]);
+    program.extend([shared.verbs; 4]);
+    program.extend([shared.adjectives; 5]);
+    shuffle(rng, &mut program);
+    program.push(topic.noun(Kind::WordLine));
+    program.retain(|span| span.len > 0);
+    program
+}
+
+fn measure_questions(gauge: &Gauge<'_>) -> Result<Vec<Question>, PieceError> {
+    QUESTIONS
+        .iter()
+        .map(|question| {
+            let plain = format!("\n\n{question}");
+            let mut text = Vec::with_capacity(plain.len() + 8);
+            escape_into(&plain, &mut text);
+            Ok(Question {
+                text: Bytes::from(text),
+                tokens: gauge.trailing(&plain)?,
+            })
+        })
+        .collect()
+}
+
+/// Whether "# PROMPT_<i>" may end in a newline: its joint with the nonce behind it is tried for short and long numbers.
+fn header_end(gauge: &Gauge<'_>, singles: &[(String, u16)]) -> &'static str {
+    let mut rng = Seed::new(0).child("header").rng();
+    let clean = [0, 7, 12, 345, 99_999].iter().all(|i| {
+        let header = format!("# PROMPT_{i}\n");
+        let word = &singles[below(&mut rng, singles.len())].0;
+        match (
+            gauge.leading(&header),
+            gauge.leading(&format!("{header}{word}")),
+        ) {
+            (Some(alone), Some(with_word)) => with_word == alone + 1,
+            _ => false,
+        }
+    });
+    if clean { "\n" } else { "" }
+}
