@@ -96,7 +96,7 @@ impl<'a> Cells<'a> {
         );
         let place = self.places[self.next];
         self.next += 1;
-        Some(self.record.get(place?)?.trim())
+        self.record.get(place?)
     }
 
     fn fault(&self, column: &'static str, found: &str, expected: &'static str) -> SchemaError {
@@ -122,7 +122,7 @@ impl<'a> Cells<'a> {
         parse: impl Fn(&str) -> Option<T>,
         expected: &'static str,
     ) -> Result<Option<T>, SchemaError> {
-        match self.take(name) {
+        match self.take(name).map(str::trim) {
             None | Some("") => Ok(None),
             Some(cell) => parse(cell)
                 .map(Some)
