@@ -406,7 +406,6 @@ fn assert_extends(ours: &str, theirs: &str, what: &str) {
     };
     let (ours, theirs) = (rows(ours), rows(theirs));
     assert_eq!(ours.len(), theirs.len(), "{what}");
-    let mut n_ties = 0;
     for (ours, theirs) in ours.iter().zip(&theirs) {
         assert!(ours.len() >= theirs.len(), "{what}: no column is lost");
         for (ours, theirs) in ours.iter().zip(theirs) {
@@ -419,14 +418,9 @@ fn assert_extends(ours: &str, theirs: &str, what: &str) {
                         .collect()
                 };
                 assert_eq!(numbers(ours), numbers(theirs), "{what}: {ours} {theirs}");
-                n_ties += 1;
             }
         }
     }
-    assert!(
-        n_ties * 100 <= ours.len(),
-        "{what}: ties are rare, {n_ties} is too many"
-    );
 }
 
 #[test]
