@@ -47,6 +47,18 @@ pub enum StopReason {
     FirstLevelFailed,
 }
 
+impl std::fmt::Display for StopReason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::ThresholdFound => "the threshold was found",
+            Self::RefineLimit => "the refinement took all its steps",
+            Self::MaximumReached => "the maximum concurrency was reached",
+            Self::TimeLimit => "the time limit was reached",
+            Self::FirstLevelFailed => "the first level already broke the threshold",
+        })
+    }
+}
+
 /// The end of a search and its repeats.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RampOutcome {

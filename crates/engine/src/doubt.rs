@@ -1,0 +1,94 @@
+//! What a test's own data say against it: the tool cross-checks what it meant against what the server reports.
+
+use metrics::record::{FailedRequest, RequestRecord};
+use metrics::selfcheck::{TEMPLATE_ALLOWANCE_TOKENS, check_cached, check_cold, check_prompts};
+use metrics::summary::TestKey;
+
+use crate::event::{Doubt, DoubtKind};
+
+/// A share of requests above which a deviation is the rule and not an accident.
+const SHARE_WORTH_A_WORD: f64 = 0.05;
+
+/// A test's requests, all windows.
+#[derive(Debug)]
+pub struct Evidence<'a, R, F> {
+    /// Which test.
+    pub key: &'a TestKey,
+    /// Rounding of cached prefixes, tokens.
+    pub chunk_size: u64,
+    /// Whether the chosen level holds the thresholds.
+    pub passed: bool,
+    /// Completed requests.
+    pub records: R,
+    /// Failed and cancelled ones.
+    pub failed: F,
+}
+
+/// Every reason to look twice at the test.
+pub fn doubts<'r, R, F, RI, FI>(evidence: &Evidence<'_, R, F>) -> Vec<Doubt>
+where
+    R: Fn() -> RI,
+    F: Fn() -> FI,
+    RI: Iterator<Item = &'r RequestRecord>,
+    FI: Iterator<Item = &'r FailedRequest>,
+{
+    let mut doubts = Vec::new();
+    let mut say = |kind, text: String| {
+        doubts.push(Doubt {
+            context_size: evidence.key.context_size,
+            cache_hit_rate: evidence.key.cache_hit_rate,
+            kind,
+            text,
+        });
+    };
+    if !evidence.passed {
+        say(DoubtKind::NoLevelPassed, format!(
+            "no concurrency level held the thresholds; the row describes the least bad one, {}",
+            evidence.key.peak_concurrency
+        ));
+    }
+    if let Some(cold) = check_cold((evidence.records)(), TEMPLATE_ALLOWANCE_TOKENS).filter(metrics::selfcheck::ColdCheck::is_warm) {
+        say(DoubtKind::WarmCold, format!(
+            "{} of {} requests meant to be cold were served from the server's cache, up to {} tokens: this 0% is not one. \
+             A server that still holds an earlier run with the same --seed does this; restart it, or leave --seed out",
+            cold.n_warm, cold.n, cold.most_cached
+        ));
+    }
+    if evidence.key.cache_hit_rate > 0 {
+        // Engines round to their own blocks, and a chat template shifts where those begin.
+        let tolerance = evidence.chunk_size.max(TEMPLATE_ALLOWANCE_TOKENS);
+        if let Some(cached) = check_cached((evidence.records)(), tolerance)
+            .filter(|c| c.n_mismatched as f64 > SHARE_WORTH_A_WORD * c.n as f64)
+        {
+            say(DoubtKind::HitRateOffTarget, format!(
+                "the server's cached tokens miss the intended ones by more than {tolerance} in {} of {} requests \
+                 (from {} to {:+}): prompts were evicted, or the server's blocks are larger than --chunk-size",
+                cached.n_mismatched, cached.n, cached.lowest, cached.highest
+            ));
+        }
+    }
+    if let Some(prompts) = check_prompts((evidence.records)()).filter(|p| p.exceeded) {
+        say(DoubtKind::PromptTokens, format!(
+            "the server counts {:.0} prompt tokens where {:.0} were sent (medians): is --tokenizer the server's own?",
+            prompts.reported_median, prompts.expected_median
+        ));
+    }
+    let (n, uncounted) = (evidence.records)().fold((0, 0), |(n, u), r| (n + 1, u + usize::from(r.counted_locally)));
+    if uncounted > 0 {
+        say(DoubtKind::NoUsage, format!(
+            "the server sent no token counts for {uncounted} of {n} requests; their output tokens were counted here"
+        ));
+    }
+    let cancelled = (evidence.failed)().filter(|f| f.is_cancelled()).count();
+    let failed = (evidence.failed)().count() - cancelled;
+    if failed > 0 {
+        say(DoubtKind::Failures, format!("{failed} of {} requests failed; failed_requests_*.csv lists them", n + failed));
+    }
+    if cancelled > 0 {
+        say(DoubtKind::Cancelled, format!(
+            "{cancelled} requests were still running when the drain after their window ended and were cancelled; \
+             latencies leave them out, which flatters slow levels"
+        ));
+    }
+    doubts
+}

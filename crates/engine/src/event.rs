@@ -1,0 +1,182 @@
+//! What a study tells the outside while it runs: typed events, so that lines, progress displays and tests
+//! read the same source.
+
+use std::time::Duration;
+
+use metrics::summary::SummaryRow;
+use metrics::window::LevelMetrics;
+use ramp::{Note, Verdict, WindowSpec};
+use report::test_name::TestName;
+
+/// Something that happened.
+#[derive(Debug)]
+pub enum StudyEvent<'a> {
+    /// A context size begins.
+    ContextStarted {
+        /// As given, tokens.
+        context_size: u64,
+        /// Rounded up to whole chunks.
+        rounded: u64,
+        /// Prompts of the working set.
+        n_prompts: usize,
+        /// Tokens of the working set as asked for.
+        working_set_size: u64,
+    },
+    /// A context size has nothing left to do.
+    ContextSkipped {
+        /// As given, tokens.
+        context_size: u64,
+    },
+    /// The working set is built and re-encoded.
+    WorkingSetReady {
+        /// Tokens in it.
+        tokens: u64,
+        /// Building it.
+        built_in: Duration,
+        /// Re-encoding every prompt of it.
+        verified_in: Duration,
+        /// What re-encoding found.
+        verification: workload::Verification,
+    },
+    /// A test begins.
+    TestStarted {
+        /// As given, tokens.
+        context_size: u64,
+        /// Percent.
+        cache_hit_rate: u32,
+        /// Tokens taken from the working set per request.
+        cached_tokens: u64,
+        /// Limit of the search for the peak.
+        time_limit: Duration,
+    },
+    /// A test was completed by an earlier run.
+    TestSkipped {
+        /// As given, tokens.
+        context_size: u64,
+        /// Percent.
+        cache_hit_rate: u32,
+    },
+    /// A window begins.
+    WindowStarted {
+        /// What is run.
+        spec: &'a WindowSpec,
+    },
+    /// A window has been measured.
+    WindowDone {
+        /// What was run.
+        spec: &'a WindowSpec,
+        /// What it says of its level.
+        level: &'a LevelMetrics,
+        /// The TTFT held against the threshold, seconds.
+        ttft: Option<f64>,
+        /// The judgement; `None` for a repeat, which is not judged.
+        verdict: Option<&'a Verdict>,
+    },
+    /// The controller has something to say.
+    Note(&'a Note),
+    /// A test has its result.
+    TestDone {
+        /// Its row.
+        summary: &'a SummaryRow,
+        /// The windows behind it.
+        runs: &'a [RunLine],
+    },
+    /// A test yielded nothing.
+    TestFailed {
+        /// As given, tokens.
+        context_size: u64,
+        /// Percent.
+        cache_hit_rate: u32,
+        /// Why.
+        reason: &'a str,
+    },
+    /// A doubt about the validity of a test; stored with the run.
+    Doubt(&'a Doubt),
+    /// A test's files are on disk and `progress.json` lists it; no request is in flight.
+    TestStored {
+        /// Which.
+        test: TestName,
+    },
+    /// All tests of a context size have been tried; no request is in flight.
+    ContextDone {
+        /// As given, tokens.
+        context_size: u64,
+    },
+}
+
+/// One window behind a result, for the table that people see.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunLine {
+    /// Phase id.
+    pub phase_id: String,
+    /// Tokens per second by which levels are compared.
+    pub input_tps: f64,
+    /// Output tokens per second by the same accounting.
+    pub output_tps: f64,
+    /// Mean, seconds.
+    pub avg_ttft: Option<f64>,
+    /// 95th percentile, seconds.
+    pub p95_ttft: Option<f64>,
+    /// Samples.
+    pub n_requests: u64,
+}
+
+/// A reason to look twice at a test's numbers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Doubt {
+    /// As given, tokens.
+    pub context_size: u64,
+    /// Percent.
+    pub cache_hit_rate: u32,
+    /// One word for programs.
+    pub kind: DoubtKind,
+    /// One line for people.
+    pub text: String,
+}
+
+/// Kinds of doubt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DoubtKind {
+    /// Prompts that were meant cold were served from cache.
+    WarmCold,
+    /// The server's cached tokens miss the intended ones.
+    HitRateOffTarget,
+    /// The server counts other prompt tokens than we do.
+    PromptTokens,
+    /// The server sent no usage; output tokens were counted here.
+    NoUsage,
+    /// Requests failed.
+    Failures,
+    /// Requests were cancelled at the end of a window.
+    Cancelled,
+    /// No level held the thresholds.
+    NoLevelPassed,
+}
+
+impl DoubtKind {
+    /// The word in files.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::WarmCold => "warm_cold",
+            Self::HitRateOffTarget => "hit_rate_off_target",
+            Self::PromptTokens => "prompt_tokens",
+            Self::NoUsage => "no_usage",
+            Self::Failures => "failures",
+            Self::Cancelled => "cancelled",
+            Self::NoLevelPassed => "no_level_passed",
+        }
+    }
+}
+
+/// Receives events on the run's own thread; must return at once.
+pub trait Observer {
+    /// Takes one event.
+    fn observe(&mut self, event: &StudyEvent<'_>);
+}
+
+impl<F: FnMut(&StudyEvent<'_>)> Observer for F {
+    fn observe(&mut self, event: &StudyEvent<'_>) {
+        self(event);
+    }
+}

@@ -1,0 +1,201 @@
+//! Prompts prepared ahead of need, so that building one never delays a launch or a running stream.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::thread;
+
+use tokio::sync::mpsc;
+use workload::{FreshText, PromptCheck, PromptPlan, RequestKey, TextTokenizer, Verification, WorkingSet};
+
+/// One fresh prompt in so many is re-encoded whole before it is used.
+pub const VERIFY_EVERY: u64 = 50;
+
+/// What the prompts of a phase are made from.
+#[derive(Debug, Clone)]
+pub struct PhasePrompts {
+    /// Immutable recipe of the test.
+    pub plan: Arc<PromptPlan>,
+    /// The working set of the context; `None` for a rate of 0.
+    pub working_set: Option<Arc<WorkingSet>>,
+    /// Encodes the sample that is checked whole.
+    pub tokenizer: TextTokenizer,
+    /// How often the test has been started, over resumed runs.
+    pub attempt: u32,
+    /// Phase id, part of every request's key.
+    pub phase_id: Arc<str>,
+}
+
+impl PhasePrompts {
+    fn fresh(&self, k: u64, counters: &VerificationCounters) -> FreshText {
+        let key = RequestKey {
+            context_size: self.plan.context().context_size,
+            cache_hit_rate: self.plan.rate(),
+            attempt: self.attempt,
+            phase_id: &self.phase_id,
+            k,
+        };
+        let fresh = self.plan.fresh(&key);
+        if !k.is_multiple_of(VERIFY_EVERY) || fresh.tokens == 0 {
+            return fresh;
+        }
+        // Which working-set prompt it will be joined to is decided at launch; any stands for all of them, since
+        // all are cut at the same counts and end in the same kind of piece.
+        let index = self.working_set.as_ref().map(|ws| usize::try_from(k).unwrap_or_default() % ws.len());
+        let prompt = self.plan.assemble(self.working_set.as_deref(), index, fresh.clone(), k);
+        match self.plan.verify(&prompt, &self.tokenizer) {
+            PromptCheck::Exact => {
+                counters.add(Verification { verified: 1, ..Verification::default() });
+                fresh
+            }
+            PromptCheck::Corrected(prompt) => {
+                counters.add(Verification { corrected: 1, ..Verification::default() });
+                let at = usize::from(self.plan.needs_working_set());
+                FreshText { text: prompt.parts[at].clone(), tokens: fresh.tokens }
+            }
+            PromptCheck::Deviating { .. } => {
+                counters.add(Verification { deviating: 1, ..Verification::default() });
+                fresh
+            }
+        }
+    }
+}
+
+/// How many prompts were re-encoded and what came of it, over a whole run.
+#[derive(Debug, Default)]
+pub struct VerificationCounters {
+    verified: AtomicU64,
+    corrected: AtomicU64,
+    deviating: AtomicU64,
+}
+
+impl VerificationCounters {
+    /// Adds the outcome of some checks.
+    pub fn add(&self, v: Verification) {
+        self.verified.fetch_add(v.verified, Ordering::Relaxed);
+        self.corrected.fetch_add(v.corrected, Ordering::Relaxed);
+        self.deviating.fetch_add(v.deviating, Ordering::Relaxed);
+    }
+
+    /// The totals so far.
+    #[must_use]
+    pub fn total(&self) -> Verification {
+        Verification {
+            verified: self.verified.load(Ordering::Relaxed),
+            corrected: self.corrected.load(Ordering::Relaxed),
+            deviating: self.deviating.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// Hands out the fresh text of request 0, 1, 2, … of a phase, in order.
+pub trait PromptFeed {
+    /// Starts a phase; prompts of the previous one are dropped. `depth` prompts stand ready.
+    fn begin_phase(&mut self, prompts: PhasePrompts, depth: usize);
+
+    /// The next fresh text, when it is ready.
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<FreshText>;
+}
+
+/// Waits for the next fresh text. Dropping the future loses nothing.
+pub async fn next_fresh(feed: &mut dyn PromptFeed) -> FreshText {
+    poll_fn(|cx| feed.poll_next(cx)).await
+}
+
+/// Builds each prompt when it is asked for: for virtual time, where no other thread may be waited for.
+#[derive(Debug)]
+pub struct InlineFeed {
+    phase: Option<PhasePrompts>,
+    next: u64,
+    counters: Arc<VerificationCounters>,
+}
+
+impl InlineFeed {
+    /// A feed that counts its checks in `counters`.
+    #[must_use]
+    pub fn new(counters: Arc<VerificationCounters>) -> Self {
+        Self { phase: None, next: 0, counters }
+    }
+}
+
+impl PromptFeed for InlineFeed {
+    fn begin_phase(&mut self, prompts: PhasePrompts, _depth: usize) {
+        self.phase = Some(prompts);
+        self.next = 0;
+    }
+
+    fn poll_next(&mut self, _cx: &mut Context<'_>) -> Poll<FreshText> {
+        let phase = self.phase.as_ref().expect("a phase was begun before prompts are asked for");
+        let fresh = phase.fresh(self.next, &self.counters);
+        self.next += 1;
+        Poll::Ready(fresh)
+    }
+}
+
+struct Job {
+    prompts: PhasePrompts,
+    first: u64,
+    stride: u64,
+    out: mpsc::Sender<FreshText>,
+}
+
+/// Builder threads that work ahead. Thread `i` of `n` makes requests `i`, `i + n`, …, so that reading the
+/// threads' queues in turn gives the requests in order without a lock.
+#[derive(Debug)]
+pub struct ThreadFeed {
+    builders: Vec<std::sync::mpsc::Sender<Job>>,
+    queues: Vec<mpsc::Receiver<FreshText>>,
+    next: usize,
+}
+
+impl ThreadFeed {
+    /// Starts `n_threads` builder threads.
+    ///
+    /// # Errors
+    /// When the system cannot start a thread.
+    pub fn start(n_threads: usize, counters: &Arc<VerificationCounters>) -> std::io::Result<Self> {
+        let builders = (0..n_threads.max(1))
+            .map(|i| {
+                let (jobs, inbox) = std::sync::mpsc::channel::<Job>();
+                let counters = Arc::clone(counters);
+                thread::Builder::new().name(format!("prompts-{i}")).spawn(move || build(&inbox, &counters))?;
+                Ok(jobs)
+            })
+            .collect::<std::io::Result<Vec<_>>>()?;
+        Ok(Self { builders, queues: Vec::new(), next: 0 })
+    }
+}
+
+fn build(inbox: &std::sync::mpsc::Receiver<Job>, counters: &VerificationCounters) {
+    for job in inbox {
+        let mut k = job.first;
+        // The engine closes the queue when the phase ends.
+        while job.out.blocking_send(job.prompts.fresh(k, counters)).is_ok() {
+            k += job.stride;
+        }
+    }
+}
+
+impl PromptFeed for ThreadFeed {
+    fn begin_phase(&mut self, prompts: PhasePrompts, depth: usize) {
+        let n = self.builders.len();
+        self.next = 0;
+        self.queues.clear();
+        for (i, builder) in self.builders.iter().enumerate() {
+            let (out, queue) = mpsc::channel(depth.div_ceil(n).max(1));
+            let job = Job { prompts: prompts.clone(), first: i as u64, stride: n as u64, out };
+            builder.send(job).expect("a builder thread lives as long as its feed");
+            self.queues.push(queue);
+        }
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<FreshText> {
+        let queue = &mut self.queues[self.next];
+        let Poll::Ready(fresh) = queue.poll_recv(cx) else {
+            return Poll::Pending;
+        };
+        self.next = (self.next + 1) % self.queues.len();
+        Poll::Ready(fresh.expect("a builder thread sends until its queue is closed"))
+    }
+}

@@ -1,0 +1,374 @@
+//! Requests in flight: launches them when they are due, gathers them when they end.
+//!
+//! One [`Load`] lives as long as requests must flow without a gap: a window in `ramp`, a whole test where
+//! periods follow each other. Its caller decides by the clock, or by anything else, how far it runs.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use core_client::RunClock;
+use futures_util::StreamExt;
+use futures_util::future::LocalBoxFuture;
+use futures_util::stream::FuturesUnordered;
+use metrics::record::RequestIntent;
+use metrics::timeline::{Exchange, FailureKind};
+use tokio::time::Sleep;
+use tokio_util::sync::CancellationToken;
+use workload::{FreshText, Selector};
+
+use crate::feed::{PhasePrompts, PromptFeed, next_fresh};
+use crate::pacer::{Pacer, Pacing};
+use crate::progress::Live;
+use crate::recorder::{Ended, RecordSink};
+use crate::stop::Stop;
+use crate::transport::{Kind, Outgoing, Transport};
+
+/// Failures of a phase that are logged one by one; the rest is counted.
+const FAILURES_LOGGED: u64 = 5;
+
+/// What outlives a phase: the server, the prompts' source, the rows' sink, the rotation over prompts and
+/// endpoints.
+pub struct LoadContext<'a> {
+    /// Carries the requests.
+    pub transport: &'a dyn Transport,
+    /// Stamps; all instants of a run come from here.
+    pub clock: RunClock,
+    /// Fresh text, prepared ahead.
+    pub feed: &'a mut dyn PromptFeed,
+    /// Where ended requests go.
+    pub sink: &'a mut dyn RecordSink,
+    /// Rotation over the working set's prompts; outlives phases, levels and rates of a context.
+    pub selector: &'a mut Selector,
+    /// Rotation over the endpoints; counts all requests of the run, warm-up included.
+    pub rotation: &'a mut Rotation,
+    /// Ends everything early.
+    pub stop: &'a Stop,
+    /// What a person sees meanwhile.
+    pub live: &'a dyn Live,
+}
+
+impl std::fmt::Debug for LoadContext<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LoadContext").finish_non_exhaustive()
+    }
+}
+
+/// How endpoints are chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndpointSelection {
+    /// One after the other, over all requests.
+    RoundRobin,
+    /// Prompt `i` always goes to endpoint `i` mod n.
+    Pinned,
+}
+
+/// Chooses the endpoint of a request.
+#[derive(Debug)]
+pub struct Rotation {
+    selection: EndpointSelection,
+    n_endpoints: usize,
+    next: usize,
+    active: Vec<u32>,
+}
+
+impl Rotation {
+    /// A rotation that starts at the first endpoint.
+    #[must_use]
+    pub fn new(selection: EndpointSelection, n_endpoints: usize) -> Self {
+        Self { selection, n_endpoints: n_endpoints.max(1), next: 0, active: vec![0; n_endpoints.max(1)] }
+    }
+
+    /// How endpoints are chosen.
+    #[must_use]
+    pub fn selection(&self) -> EndpointSelection {
+        self.selection
+    }
+
+    /// Number of endpoints.
+    #[must_use]
+    pub fn n_endpoints(&self) -> usize {
+        self.n_endpoints
+    }
+
+    /// The endpoint for a request built on working-set prompt `index`.
+    pub fn choose(&mut self, index: Option<usize>) -> usize {
+        if let (EndpointSelection::Pinned, Some(index)) = (self.selection, index) {
+            return index % self.n_endpoints;
+        }
+        let chosen = self.next;
+        self.next = (self.next + 1) % self.n_endpoints;
+        chosen
+    }
+}
+
+/// What is the same for all requests of a phase.
+#[derive(Debug, Clone)]
+pub struct Phase {
+    /// Where its prompts come from, its id included.
+    pub prompts: PhasePrompts,
+    /// Target hit rate in whole percent.
+    pub cache_hit_rate: u32,
+    /// Context size as given, tokens.
+    pub context_size: u64,
+    /// For testers that vary it.
+    pub working_set_size: Option<u64>,
+}
+
+/// Why [`Load::run_until`] came back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Pause {
+    /// The instant asked for has come.
+    TimeUp,
+    /// Somebody asked the run to stop.
+    Stopped,
+    /// Too many requests failed in a row; the line says how and why.
+    Failing(String),
+}
+
+/// What a drain did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Drained {
+    /// Requests cancelled at the limit.
+    pub cancelled: u64,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// Counts of a phase.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PhaseCounts {
+    /// Requests sent.
+    pub launched: u64,
+    /// Requests that ended in a failure other than being cancelled by us.
+    pub failed: u64,
+}
+
+struct InFlight {
+    ended: Ended,
+    endpoint: usize,
+}
+
+/// Requests in flight.
+pub struct Load<'c, 'a> {
+    context: &'c mut LoadContext<'a>,
+    phase: Phase,
+    pacer: Pacer,
+    in_flight: FuturesUnordered<LocalBoxFuture<'static, InFlight>>,
+    cancel: CancellationToken,
+    prepared: Option<FreshText>,
+    next_request: u64,
+    counts: PhaseCounts,
+    failures_in_a_row: u64,
+    first_failure: Option<String>,
+    started: Duration,
+    first_launch: Option<Duration>,
+}
+
+impl std::fmt::Debug for Load<'_, '_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Load").field("in_flight", &self.in_flight.len()).finish_non_exhaustive()
+    }
+}
+
+impl<'c, 'a> Load<'c, 'a> {
+    /// Gets ready to run `phase`: connections are opened and the first prompt is built before the clock of
+    /// the window starts. `length` is the planned length, over a tenth of which the first fill is spread.
+    pub async fn start(context: &'c mut LoadContext<'a>, phase: Phase, pacing: Pacing, length: Duration) -> Self {
+        let Pacing::Hold { level } = pacing;
+        let n_endpoints = context.rotation.n_endpoints();
+        let per_endpoint = vec![(level as usize).div_ceil(n_endpoints); n_endpoints];
+        context.transport.prepare(&per_endpoint).await;
+        context.feed.begin_phase(phase.prompts.clone(), level as usize);
+        let prepared = Some(next_fresh(context.feed).await);
+        let started = context.clock.now();
+        Self {
+            pacer: Pacer::start(pacing, started, length),
+            started,
+            context,
+            phase,
+            in_flight: FuturesUnordered::new(),
+            cancel: CancellationToken::new(),
+            prepared,
+            next_request: 0,
+            counts: PhaseCounts::default(),
+            failures_in_a_row: 0,
+            first_failure: None,
+            first_launch: None,
+        }
+    }
+
+    /// When the clock of this load was started: connections open, first prompt built.
+    #[must_use]
+    pub fn started(&self) -> Duration {
+        self.started
+    }
+
+    /// When the first request was launched.
+    #[must_use]
+    pub fn first_launch(&self) -> Option<Duration> {
+        self.first_launch
+    }
+
+    /// Counts of the phase so far.
+    #[must_use]
+    pub fn counts(&self) -> PhaseCounts {
+        self.counts
+    }
+
+    /// Keeps the load up until `end`. At `end` sharp nothing more is launched, whatever is in flight.
+    pub async fn run_until(&mut self, end: Duration) -> Pause {
+        let timer = tokio::time::sleep(Duration::ZERO);
+        tokio::pin!(timer);
+        loop {
+            let now = self.context.clock.now();
+            if now >= end {
+                return Pause::TimeUp;
+            }
+            self.launch_due(now);
+            let due = self.pacer.next_due();
+            let waits_for_prompt = self.prepared.is_none();
+            // A due slot without a prompt waits for the prompt, not for the clock.
+            let wake_at = due.filter(|at| !waits_for_prompt && *at < end).unwrap_or(end);
+            reset(timer.as_mut(), wake_at.saturating_sub(now));
+            let stop = self.context.stop;
+            tokio::select! {
+                biased;
+                () = stop.wait() => return Pause::Stopped,
+                Some(done) = self.in_flight.next(), if !self.in_flight.is_empty() => {
+                    self.gather(done);
+                    if let Some(line) = self.failing() {
+                        return Pause::Failing(line);
+                    }
+                }
+                fresh = next_fresh(&mut *self.context.feed), if waits_for_prompt => self.prepared = Some(fresh),
+                () = timer.as_mut() => {}
+            }
+        }
+    }
+
+    /// Waits up to `limit` for requests in flight, then cancels what is left. A stop cancels at once.
+    pub async fn drain(&mut self, limit: Duration) -> Drained {
+        let start = self.context.clock.now();
+        let timer = tokio::time::sleep(limit);
+        tokio::pin!(timer);
+        let mut cancelled = 0;
+        while !self.in_flight.is_empty() {
+            let stop = self.context.stop;
+            let waiting = !self.cancel.is_cancelled();
+            tokio::select! {
+                biased;
+                Some(done) = self.in_flight.next() => {
+                    cancelled += u64::from(is_cancelled(&done.ended.exchange));
+                    self.gather(done);
+                }
+                () = stop.wait(), if waiting => self.cancel.cancel(),
+                () = timer.as_mut(), if waiting => self.cancel.cancel(),
+            }
+        }
+        if self.counts.failed > FAILURES_LOGGED {
+            tracing::warn!("{} requests of phase {} failed in all", self.counts.failed, self.phase.prompts.phase_id);
+        }
+        Drained { cancelled, took: self.context.clock.now().saturating_sub(start) }
+    }
+
+    fn launch_due(&mut self, now: Duration) {
+        while self.prepared.is_some() {
+            let Some(intended) = self.pacer.take_due(now) else { return };
+            let Some(fresh) = self.prepared.take() else { return };
+            self.launch(fresh, intended);
+            // Take what is ready without waiting, so that several due slots go out together.
+            let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+            if let std::task::Poll::Ready(fresh) = self.context.feed.poll_next(&mut cx) {
+                self.prepared = Some(fresh);
+            }
+        }
+    }
+
+    fn launch(&mut self, fresh: FreshText, intended: Duration) {
+        let k = self.next_request;
+        self.next_request += 1;
+        let PhasePrompts { plan, working_set, phase_id, .. } = &self.phase.prompts;
+        let index = working_set.as_ref().map(|_| self.context.selector.choose(&self.context.rotation.active));
+        let prompt = plan.assemble(working_set.as_deref(), index, fresh, k);
+        let endpoint = self.context.rotation.choose(index);
+        let request_id = format!("{phase_id}_r{k}");
+        let intent = RequestIntent {
+            request_id: request_id.clone(),
+            phase_id: phase_id.to_string(),
+            cache_hit_rate: self.phase.cache_hit_rate,
+            context_size: self.phase.context_size,
+            cached_tokens: prompt.split.cached,
+            unique_tokens: prompt.split.unique,
+            question_tokens: prompt.question_tokens,
+            concurrency_level: self.pacer.level(),
+            endpoint: self.context.transport.endpoints()[endpoint].clone(),
+            working_set_size: self.phase.working_set_size,
+        };
+        let sent = self.context.transport.send(Outgoing {
+            endpoint,
+            kind: Kind::Measured,
+            prompt,
+            request_id,
+            intended,
+            cancel: self.cancel.clone(),
+        });
+        self.first_launch.get_or_insert_with(|| self.context.clock.now());
+        self.context.rotation.active[endpoint] += 1;
+        self.counts.launched += 1;
+        self.context.live.in_flight(self.pacer.in_flight());
+        self.in_flight.push(Box::pin(async move { InFlight { ended: Ended { intent, exchange: sent.await }, endpoint } }));
+    }
+
+    fn gather(&mut self, done: InFlight) {
+        let InFlight { ended, endpoint } = done;
+        let active = &mut self.context.rotation.active[endpoint];
+        *active = active.saturating_sub(1);
+        let failed = ended.exchange.failure.is_some();
+        self.pacer.ended(self.context.clock.now(), failed);
+        self.context.live.in_flight(self.pacer.in_flight());
+        match &ended.exchange.failure {
+            None => {
+                self.failures_in_a_row = 0;
+                let timeline = &ended.exchange.timeline;
+                let ttft = timeline.first_token_at().unwrap_or_default().saturating_sub(timeline.launched);
+                let output = ended.exchange.usage.completion_tokens.unwrap_or(timeline.chunks.len() as u64);
+                self.context.live.ended(ttft, ended.intent.cached_tokens + ended.intent.unique_tokens, output);
+            }
+            Some(failure) if failure.kind == FailureKind::Cancelled => {}
+            Some(failure) => {
+                self.failures_in_a_row += 1;
+                self.context.live.failed();
+                self.counts.failed += 1;
+                if self.counts.failed <= FAILURES_LOGGED {
+                    tracing::warn!("Request {} failed ({}): {}", ended.intent.request_id, failure.kind, failure.message);
+                }
+                self.first_failure.get_or_insert_with(|| format!("{}: {}", failure.kind, failure.message));
+            }
+        }
+        self.context.sink.push(ended);
+    }
+
+    /// A server that answers nothing but errors is not worth the rest of the window.
+    fn failing(&self) -> Option<String> {
+        let limit = 10.max(2 * u64::from(self.pacer.level()));
+        (self.failures_in_a_row >= limit).then(|| {
+            let first = self.first_failure.as_deref().unwrap_or("unknown cause");
+            format!("{} requests in a row failed; the first with {first}", self.failures_in_a_row)
+        })
+    }
+}
+
+fn is_cancelled(exchange: &Exchange) -> bool {
+    exchange.failure.as_ref().is_some_and(|f| f.kind == FailureKind::Cancelled)
+}
+
+fn reset(timer: Pin<&mut Sleep>, wait: Duration) {
+    timer.reset(tokio::time::Instant::now() + wait);
+}
+
+/// Shared handle to a phase id.
+#[must_use]
+pub fn phase_id(id: &str) -> Arc<str> {
+    Arc::from(id)
+}

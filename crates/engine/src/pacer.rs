@@ -1,0 +1,129 @@
+//! When the next request is due. Pure: time comes in as an argument.
+//!
+//! Pacing is a value, so that a schedule or a set of sessions can stand beside a level held without
+//! another run loop.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::time::Duration;
+
+/// Pause before the slot of a failed request launches again.
+pub const FAILURE_PAUSE: Duration = Duration::from_millis(100);
+/// Widest spacing of the first fill's launches.
+const FILL_SPACING: Duration = Duration::from_millis(10);
+
+/// What the load should look like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pacing {
+    /// A closed loop: so many requests in flight, a finished one replaced at once.
+    Hold {
+        /// Requests in flight.
+        level: u32,
+    },
+}
+
+/// Keeps the instants at which requests are due.
+///
+/// Invariant: slots waiting for their instant plus requests in flight never exceed the level.
+#[derive(Debug)]
+pub struct Pacer {
+    pacing: Pacing,
+    due: BinaryHeap<Reverse<Duration>>,
+    in_flight: u32,
+}
+
+impl Pacer {
+    /// Starts at `now`. The first fill is spaced by at most 10 ms and spread over at most a tenth of `length`.
+    #[must_use]
+    pub fn start(pacing: Pacing, now: Duration, length: Duration) -> Self {
+        let Pacing::Hold { level } = pacing;
+        let spacing = FILL_SPACING.min(length / 10 / level.max(1));
+        let due = (0..level).map(|slot| Reverse(now + spacing * slot)).collect();
+        Self { pacing, due, in_flight: 0 }
+    }
+
+    /// The level that is held.
+    #[must_use]
+    pub fn level(&self) -> u32 {
+        let Pacing::Hold { level } = self.pacing;
+        level
+    }
+
+    /// Requests in flight now.
+    #[must_use]
+    pub fn in_flight(&self) -> u32 {
+        self.in_flight
+    }
+
+    /// The earliest instant at which a request is due, past or future.
+    #[must_use]
+    pub fn next_due(&self) -> Option<Duration> {
+        self.due.peek().map(|Reverse(at)| *at)
+    }
+
+    /// Takes the slot that is due at `now` or was due before it, and returns the intended instant.
+    pub fn take_due(&mut self, now: Duration) -> Option<Duration> {
+        let at = self.next_due().filter(|at| *at <= now)?;
+        self.due.pop();
+        self.in_flight += 1;
+        Some(at)
+    }
+
+    /// A request ended at `now`: its slot is due again at once, or after a pause when it failed.
+    pub fn ended(&mut self, now: Duration, failed: bool) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+        let waiting = u32::try_from(self.due.len()).unwrap_or(u32::MAX);
+        if self.in_flight.saturating_add(waiting) < self.level() {
+            self.due.push(Reverse(if failed { now + FAILURE_PAUSE } else { now }));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn first_fill_is_spread_over_at_most_a_tenth_of_the_window() {
+        for (level, length_ms, last_ms) in [(5_u32, 60_000_u64, 40_u64), (100, 1_000, 99), (1, 10, 0)] {
+            let mut pacer = Pacer::start(Pacing::Hold { level }, Duration::ZERO, Duration::from_millis(length_ms));
+            let mut last = Duration::ZERO;
+            while let Some(at) = pacer.take_due(Duration::from_secs(3600)) {
+                last = at;
+            }
+            assert_eq!(pacer.in_flight(), level);
+            assert_eq!(last, Duration::from_millis(last_ms), "level {level}");
+        }
+    }
+
+    #[test]
+    fn a_finished_request_is_replaced_at_once_and_a_failed_one_after_the_pause() {
+        let mut pacer = Pacer::start(Pacing::Hold { level: 1 }, Duration::ZERO, Duration::from_secs(1));
+        pacer.take_due(Duration::ZERO);
+        let t = Duration::from_millis(500);
+        pacer.ended(t, false);
+        assert_eq!(pacer.next_due(), Some(t));
+        pacer.take_due(t);
+        pacer.ended(t, true);
+        assert_eq!(pacer.next_due(), Some(t + FAILURE_PAUSE));
+    }
+
+    proptest! {
+        // Whatever the order of launches and ends, slots waiting plus requests in flight equal the level.
+        #[test]
+        fn level_is_held(level in 1_u32..50, steps in proptest::collection::vec((any::<bool>(), any::<bool>(), 0_u64..50), 0..200)) {
+            let mut now = Duration::ZERO;
+            let mut pacer = Pacer::start(Pacing::Hold { level }, now, Duration::from_secs(10));
+            for (launch, failed, wait) in steps {
+                now += Duration::from_millis(wait);
+                if launch {
+                    if let Some(at) = pacer.take_due(now) { prop_assert!(at <= now); }
+                } else if pacer.in_flight() > 0 {
+                    pacer.ended(now, failed);
+                }
+                prop_assert_eq!(pacer.due.len() as u32 + pacer.in_flight(), level);
+            }
+        }
+    }
+}

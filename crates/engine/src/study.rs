@@ -1,0 +1,433 @@
+//! A study: contexts × hit rates, each a test, with everything measured so far on disk at any moment.
+//!
+//! Order after a test: rows, phases, summary, then `progress.json`; whoever observes draws after that.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use metrics::summary::TestKey;
+use ramp::{RampController, RampSettings};
+use report::files::{RequestWriter, ResultDir, TableWriter};
+use report::progress::Progress;
+use report::test_name::TestName;
+use tokio::sync::oneshot;
+use workload::{ContextPlan, PieceTable, PromptPlan, Seed, SelectionOrder, Selector, TextTokenizer, WorkingSet};
+
+use crate::event::{Doubt, Observer, StudyEvent};
+use crate::feed::{PhasePrompts, PromptFeed, VerificationCounters};
+use crate::load::{LoadContext, Rotation, phase_id};
+use crate::progress::Live;
+use crate::recorder::{RecordSink, RowFiles};
+use crate::stop::{Stop, StopReason};
+use crate::test_run::{TestError, TestPlan, WarmEach, run_test};
+use crate::transport::Transport;
+use crate::warm_up::{WarmUpError, warm_up};
+use crate::window::WindowSettings;
+
+/// Failed tests in a row after which the rest is not tried.
+const FAILED_TESTS_IN_A_ROW: u32 = 3;
+
+/// When the working set is sent to the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reinit {
+    /// Once per context size.
+    Once,
+    /// Before every hit rate.
+    PerCacheRate,
+    /// Before every measured window.
+    PerTest,
+}
+
+/// What is to be measured.
+#[derive(Debug, Clone)]
+pub struct StudyPlan {
+    /// Ascending, tokens.
+    pub context_sizes: Vec<u64>,
+    /// Ascending, percent.
+    pub cache_hit_rates: Vec<u32>,
+    /// Tokens.
+    pub working_set_size: u64,
+    /// Tokens.
+    pub chunk_size: u64,
+    /// When prompts are sent ahead.
+    pub reinit: Reinit,
+    /// Prompts sent ahead at a time.
+    pub init_concurrency: u32,
+    /// Order in which working-set prompts are taken.
+    pub order: SelectionOrder,
+    /// How levels are chosen.
+    pub ramp: RampSettings,
+    /// How windows are measured.
+    pub window: WindowSettings,
+    /// Model, as it stands in the rows.
+    pub model: String,
+    /// Threads that build and verify a working set.
+    pub n_build_threads: usize,
+}
+
+/// Where results go.
+#[derive(Debug)]
+pub struct StudyStore<'a> {
+    /// The directory.
+    pub dir: &'a ResultDir,
+    /// Summary and phases.
+    pub tables: &'a mut TableWriter,
+    /// Which tests are done.
+    pub progress: &'a mut Progress,
+}
+
+/// What a study runs on.
+pub struct StudyParts<'a> {
+    /// Carries requests.
+    pub transport: &'a dyn Transport,
+    /// Stamps.
+    pub clock: core_client::RunClock,
+    /// Fresh text.
+    pub feed: &'a mut dyn PromptFeed,
+    /// Ended requests.
+    pub sink: &'a mut dyn RecordSink,
+    /// Endpoint choice.
+    pub rotation: &'a mut Rotation,
+    /// Asked between and within all steps.
+    pub stop: &'a Stop,
+    /// Terminal display.
+    pub live: &'a dyn Live,
+    /// Events.
+    pub observer: &'a mut dyn Observer,
+    /// The server's tokenizer.
+    pub tokenizer: TextTokenizer,
+    /// Pieces measured under it.
+    pub pieces: PieceTable,
+    /// Seed of the run.
+    pub seed: Seed,
+    /// Verified prompts.
+    pub counters: Arc<VerificationCounters>,
+}
+
+impl std::fmt::Debug for StudyParts<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StudyParts").finish_non_exhaustive()
+    }
+}
+
+/// How a study ended.
+#[derive(Debug, Default)]
+pub struct StudyEnd {
+    /// Tests that this run completed, in order.
+    pub completed: Vec<TestName>,
+    /// Tests that yielded nothing, with the reason.
+    pub failed: Vec<(TestName, String)>,
+    /// The run was asked to stop.
+    pub stopped: Option<StopReason>,
+    /// Why the rest was not tried.
+    pub aborted: Option<String>,
+    /// Reasons to look twice at completed tests.
+    pub doubts: Vec<Doubt>,
+    /// Prompts per context size.
+    pub working_set_prompts: BTreeMap<u64, u64>,
+}
+
+/// Row files of a run, shared with the writer thread.
+impl RowFiles for RequestWriter {
+    fn append(&mut self, records: &[metrics::RequestRecord], failed: &[metrics::FailedRequest]) -> Result<(), String> {
+        // Both are written by context; a batch seldom holds more than one.
+        let mut contexts: Vec<u64> =
+            records.iter().map(|r| r.intent.context_size).chain(failed.iter().map(|f| f.intent.context_size)).collect();
+        contexts.dedup();
+        contexts.sort_unstable();
+        contexts.dedup();
+        let mut first_error = Ok(());
+        for context in contexts {
+            let records: Vec<_> = records.iter().filter(|r| r.intent.context_size == context).cloned().collect();
+            let failed: Vec<_> = failed.iter().filter(|f| f.intent.context_size == context).cloned().collect();
+            let written = self.append_detail(context, &records).and(self.append_failed(context, &failed));
+            first_error = first_error.and(written.map_err(|error| one_line(&error)));
+        }
+        for warning in self.take_warnings() {
+            tracing::warn!("{warning}");
+        }
+        first_error
+    }
+}
+
+/// An error with its causes, on one line.
+fn one_line(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        line = format!("{line}: {error}");
+        cause = error.source();
+    }
+    line
+}
+
+enum ContextEnd {
+    Done,
+    Abort,
+}
+
+/// Runs the study. Everything that can go wrong with the server is in the result.
+pub async fn run_study<'a>(plan: &StudyPlan, parts: StudyParts<'a>, store: StudyStore<'a>) -> StudyEnd {
+    let mut study = Study { plan, parts, store, end: StudyEnd::default(), failed_in_a_row: 0, started_tests: 0, n_tests: 0 };
+    study.n_tests = study.remaining_tests();
+    for &context_size in &plan.context_sizes {
+        let end = study.context(context_size).await;
+        study.end.stopped = study.parts.stop.requested();
+        if matches!(end, ContextEnd::Abort) || study.end.stopped.is_some() {
+            break;
+        }
+    }
+    study.end
+}
+
+struct Study<'p, 'a> {
+    plan: &'p StudyPlan,
+    parts: StudyParts<'a>,
+    store: StudyStore<'a>,
+    end: StudyEnd,
+    failed_in_a_row: u32,
+    started_tests: u32,
+    n_tests: u32,
+}
+
+impl Study<'_, '_> {
+    fn remaining_tests(&self) -> u32 {
+        let all = self.plan.context_sizes.iter().flat_map(|c| self.plan.cache_hit_rates.iter().map(|r| TestName::new(*c, *r)));
+        all.filter(|test| !self.store.progress.is_complete(test)).count() as u32
+    }
+
+    async fn context(&mut self, context_size: u64) -> ContextEnd {
+        let tests: Vec<TestName> = self.plan.cache_hit_rates.iter().map(|r| TestName::new(context_size, *r)).collect();
+        if tests.iter().all(|test| self.store.progress.is_complete(test)) {
+            self.parts.observer.observe(&StudyEvent::ContextSkipped { context_size });
+            return ContextEnd::Done;
+        }
+        let context_plan = ContextPlan {
+            context_size,
+            chunk_size: self.plan.chunk_size,
+            working_set_size: self.plan.working_set_size,
+        };
+        self.parts.observer.observe(&StudyEvent::ContextStarted {
+            context_size,
+            rounded: context_plan.rounded(),
+            n_prompts: context_plan.num_prompts(),
+            working_set_size: self.plan.working_set_size,
+        });
+        self.parts.live.phase("building the working set", 0);
+        let working_set = match self.build_working_set(context_plan).await {
+            Ok(working_set) => working_set,
+            Err(_) if self.parts.stop.requested().is_some() => return ContextEnd::Abort,
+            Err(reason) => return self.fail_context(&tests, &reason),
+        };
+        self.end.working_set_prompts.insert(context_size, working_set.len() as u64);
+        let n_pinned = (self.parts.rotation.selection() == crate::load::EndpointSelection::Pinned)
+            .then(|| self.parts.rotation.n_endpoints());
+        let mut selector =
+            Selector::new(self.plan.order, working_set.len(), n_pinned, &self.parts.seed.child(&format!("selector {context_size}")));
+        if self.plan.reinit == Reinit::Once
+            && let Err(error) = self.warm(&mut selector, &working_set).await
+        {
+            return match error {
+                WarmUpError::Stopped => ContextEnd::Abort,
+                error => self.fail_context(&tests, &error.to_string()),
+            };
+        }
+        let mut previous_peak = None;
+        for test in tests {
+            if self.store.progress.is_complete(&test) {
+                self.parts.observer.observe(&StudyEvent::TestSkipped { context_size, cache_hit_rate: test.cache_hit_rate });
+                continue;
+            }
+            match self.test(test, context_plan, &working_set, &mut selector, previous_peak).await {
+                Ok(peak) => previous_peak = Some(peak),
+                Err(()) => return ContextEnd::Abort,
+            }
+        }
+        self.parts.observer.observe(&StudyEvent::ContextDone { context_size });
+        ContextEnd::Done
+    }
+
+    /// The peak of the test, or of none where it failed; `Err` when the run must end.
+    async fn test(
+        &mut self,
+        test: TestName,
+        context_plan: ContextPlan,
+        working_set: &Arc<WorkingSet>,
+        selector: &mut Selector,
+        previous_peak: Option<u32>,
+    ) -> Result<u32, ()> {
+        let attempt = self.store.progress.begin_attempt(&test);
+        if let Err(error) = self.store.progress.save(self.store.dir.path()) {
+            return self.abort(test, &one_line(&error));
+        }
+        let rate = test.cache_hit_rate;
+        self.announce(test, context_plan);
+        if self.plan.reinit == Reinit::PerCacheRate {
+            match self.warm(selector, working_set).await {
+                Ok(()) => {}
+                Err(WarmUpError::Stopped) => return Err(()),
+                Err(error) => return self.fail_test(test, &error.to_string(), previous_peak),
+            }
+        }
+        let prompts = PhasePrompts {
+            plan: Arc::new(PromptPlan::new(&self.parts.pieces, &self.parts.seed, context_plan, rate)),
+            tokenizer: self.parts.tokenizer.clone(),
+            attempt,
+            working_set: (rate > 0).then(|| Arc::clone(working_set)),
+            phase_id: phase_id(""),
+        };
+        let plan = TestPlan {
+            key: TestKey {
+                context_size: test.context_size,
+                working_set_size: None,
+                cache_hit_rate: rate,
+                model: Some(self.plan.model.clone()),
+                peak_concurrency: 0,
+            },
+            prompts,
+            warm_each_window: (self.plan.reinit == Reinit::PerTest)
+                .then_some(WarmEach { working_set, concurrency: self.plan.init_concurrency }),
+            window: self.plan.window,
+            chunk_size: self.plan.chunk_size,
+        };
+        let mut controller = RampController::new(self.plan.ramp, previous_peak);
+        let parts = &mut self.parts;
+        let mut context = LoadContext {
+            transport: parts.transport,
+            clock: parts.clock,
+            feed: &mut *parts.feed,
+            sink: &mut *parts.sink,
+            selector,
+            rotation: &mut *parts.rotation,
+            stop: parts.stop,
+            live: parts.live,
+        };
+        let outcome = match run_test(&mut context, &plan, &mut controller, &mut *parts.observer).await {
+            Ok(outcome) => outcome,
+            Err(TestError::Stopped) => return Err(()),
+            Err(TestError::Write(line)) => return self.abort(test, &line),
+            Err(error) => return self.fail_test(test, &error.to_string(), previous_peak),
+        };
+        self.failed_in_a_row = 0;
+        let tables = &mut *self.store.tables;
+        let stored = tables.put_phases(&outcome.phases).and_then(|()| tables.put_summary(std::slice::from_ref(&outcome.summary)));
+        if let Err(error) = stored {
+            return self.abort(test, &one_line(&error));
+        }
+        self.store.progress.mark_complete(&test);
+        if let Err(error) = self.store.progress.save(self.store.dir.path()) {
+            return self.abort(test, &one_line(&error));
+        }
+        self.end.completed.push(test);
+        self.end.doubts.extend(outcome.doubts);
+        self.parts.observer.observe(&StudyEvent::TestStored { test });
+        Ok(outcome.summary.peak_concurrency)
+    }
+
+    fn announce(&mut self, test: TestName, context_plan: ContextPlan) {
+        self.started_tests += 1;
+        let per_test = self.plan.ramp.test_duration + self.plan.ramp.ramp_duration * self.plan.ramp.num_retries;
+        let elapsed = self.parts.clock.now();
+        // Until a test has been timed, the longest that the search may take is all that is known.
+        let done = self.end.completed.len() as u32;
+        let mean = if done == 0 { per_test } else { elapsed / done };
+        let expected = elapsed + mean * (self.n_tests + 1 - self.started_tests.min(self.n_tests));
+        let name = format!("test {} of {}: {} tokens at {}%", self.started_tests, self.n_tests, test.context_size, test.cache_hit_rate);
+        self.parts.live.test(&name, Some(expected));
+        self.parts.observer.observe(&StudyEvent::TestStarted {
+            context_size: test.context_size,
+            cache_hit_rate: test.cache_hit_rate,
+            cached_tokens: context_plan.split(test.cache_hit_rate).cached,
+            time_limit: self.plan.ramp.test_duration,
+        });
+    }
+
+    fn fail_test(&mut self, test: TestName, reason: &str, previous_peak: Option<u32>) -> Result<u32, ()> {
+        self.parts.observer.observe(&StudyEvent::TestFailed {
+            context_size: test.context_size,
+            cache_hit_rate: test.cache_hit_rate,
+            reason,
+        });
+        self.end.failed.push((test, reason.to_owned()));
+        self.failed_in_a_row += 1;
+        if self.failed_in_a_row >= FAILED_TESTS_IN_A_ROW {
+            self.end.aborted = Some(format!("{} tests failed in a row; the rest is not tried", self.failed_in_a_row));
+            return Err(());
+        }
+        Ok(previous_peak.unwrap_or(0))
+    }
+
+    fn abort(&mut self, test: TestName, reason: &str) -> Result<u32, ()> {
+        self.parts.observer.observe(&StudyEvent::TestFailed {
+            context_size: test.context_size,
+            cache_hit_rate: test.cache_hit_rate,
+            reason,
+        });
+        self.end.failed.push((test, reason.to_owned()));
+        self.end.aborted = Some(format!("results cannot be written any more: {reason}"));
+        Err(())
+    }
+
+    fn fail_context(&mut self, tests: &[TestName], reason: &str) -> ContextEnd {
+        for test in tests {
+            if !self.store.progress.is_complete(test) && self.fail_test(*test, reason, None).is_err() {
+                return ContextEnd::Abort;
+            }
+        }
+        ContextEnd::Done
+    }
+
+    async fn warm(&mut self, selector: &mut Selector, working_set: &WorkingSet) -> Result<(), WarmUpError> {
+        let parts = &mut self.parts;
+        let mut context = LoadContext {
+            transport: parts.transport,
+            clock: parts.clock,
+            feed: &mut *parts.feed,
+            sink: &mut *parts.sink,
+            selector,
+            rotation: &mut *parts.rotation,
+            stop: parts.stop,
+            live: parts.live,
+        };
+        warm_up(&mut context, working_set, self.plan.init_concurrency).await.map(drop)
+    }
+
+    /// Builds and re-encodes the working set on threads of its own; a stop is heard meanwhile.
+    async fn build_working_set(&mut self, context_plan: ContextPlan) -> Result<Arc<WorkingSet>, String> {
+        let (reply, built) = oneshot::channel();
+        let rates = self.plan.cache_hit_rates.clone();
+        let (pieces, seed) = (self.parts.pieces.clone(), self.parts.seed.clone());
+        let (tokenizer, stop) = (self.parts.tokenizer.clone(), self.parts.stop.clone());
+        let n_threads = self.plan.n_build_threads;
+        std::thread::Builder::new()
+            .name("working-set".to_owned())
+            .spawn(move || {
+                let cancelled = || stop.requested().is_some();
+                let start = std::time::Instant::now();
+                let result = WorkingSet::build(&context_plan, &rates, &pieces, &seed, n_threads, &cancelled).map(|set| {
+                    let built_in = start.elapsed();
+                    let verification = set.verify_all(&tokenizer, n_threads, &cancelled);
+                    (set, verification, built_in, start.elapsed().saturating_sub(built_in))
+                });
+                // Nobody waits any more when the run was stopped.
+                drop(reply.send(result));
+            })
+            .map_err(|error| format!("no thread could be started to build the working set: {error}"))?;
+        let result = built.await.map_err(|_| "the thread that builds the working set has stopped".to_owned())?;
+        let (set, verification, built_in, verified_in): (WorkingSet, _, Duration, Duration) =
+            result.map_err(|error| one_line(&error))?;
+        self.parts.counters.add(verification);
+        self.parts.observer.observe(&StudyEvent::WorkingSetReady {
+            tokens: context_plan.rounded() * set.len() as u64,
+            built_in,
+            verified_in,
+            verification,
+        });
+        if self.parts.stop.requested().is_some() {
+            // Verification was cut short, so the set is not fit for use.
+            return Err("stopped".to_owned());
+        }
+        Ok(Arc::new(set))
+    }
+}

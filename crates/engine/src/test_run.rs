@@ -1,0 +1,212 @@
+//! One test: a controller asks for windows, the load runs them, their figures go back, a summary row comes out.
+
+use std::time::Duration;
+
+use metrics::phase::PhaseRow;
+use metrics::record::{FailedRequest, RequestRecord};
+use metrics::summary::{PhaseSample, SummaryRow, TestKey, summarise};
+use ramp::{Controller, Purpose, Step, WindowSpec};
+use workload::WorkingSet;
+
+use crate::doubt;
+use crate::event::{Doubt, Observer, RunLine, StudyEvent};
+use crate::feed::PhasePrompts;
+use crate::load::{LoadContext, Phase, phase_id};
+use crate::warm_up::{WarmUpError, warm_up};
+use crate::window::{WindowEnd, WindowOutcome, WindowSettings, run_window};
+
+/// What is fixed for the windows of a test.
+pub struct TestPlan<'a> {
+    /// Identifies the test; the peak is filled in at the end.
+    pub key: TestKey,
+    /// Recipe of its prompts; the phase id is set per window.
+    pub prompts: PhasePrompts,
+    /// Warm the working set up before every window.
+    pub warm_each_window: Option<WarmEach<'a>>,
+    /// How windows are measured.
+    pub window: WindowSettings,
+    /// Rounding of cached prefixes, tokens; the tolerance of the hit-rate check.
+    pub chunk_size: u64,
+}
+
+impl std::fmt::Debug for TestPlan<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TestPlan").field("key", &self.key).finish_non_exhaustive()
+    }
+}
+
+/// `--reinit-strategy per_test`.
+#[derive(Debug, Clone, Copy)]
+pub struct WarmEach<'a> {
+    /// What is sent.
+    pub working_set: &'a WorkingSet,
+    /// How many at a time.
+    pub concurrency: u32,
+}
+
+/// A finished test.
+#[derive(Debug)]
+pub struct TestOutcome {
+    /// Its row.
+    pub summary: SummaryRow,
+    /// All its windows, in order.
+    pub phases: Vec<PhaseRow>,
+    /// Reasons to look twice.
+    pub doubts: Vec<Doubt>,
+}
+
+/// Why a test has no result.
+#[derive(Debug, thiserror::Error)]
+pub enum TestError {
+    /// The run was asked to stop.
+    #[error("stopped")]
+    Stopped,
+    /// No window gave a sample, or the server failed throughout.
+    #[error("{0}")]
+    Failed(String),
+    /// The working set could not be initialised before a window.
+    #[error(transparent)]
+    WarmUp(WarmUpError),
+    /// Rows could not be written: measuring on would lose data.
+    #[error("{0}")]
+    Write(String),
+}
+
+struct Measured {
+    phase: PhaseRow,
+    records: Vec<RequestRecord>,
+    failed: Vec<FailedRequest>,
+    run: RunLine,
+}
+
+/// Runs `controller` to its end.
+///
+/// # Errors
+/// When the test yields no result; windows measured before are on disk all the same.
+pub async fn run_test(
+    context: &mut LoadContext<'_>,
+    plan: &TestPlan<'_>,
+    controller: &mut dyn Controller,
+    observer: &mut dyn Observer,
+) -> Result<TestOutcome, TestError> {
+    let started = context.clock.now();
+    let mut warming = Duration::ZERO;
+    let mut measured: Vec<Measured> = Vec::new();
+    let outcome = loop {
+        let elapsed = context.clock.now().saturating_sub(started).saturating_sub(warming);
+        let step = controller.next(elapsed);
+        notes(controller, observer);
+        let spec = match step {
+            Step::Run(spec) => spec,
+            Step::Done(outcome) => break outcome,
+        };
+        if let Some(each) = plan.warm_each_window {
+            let before = context.clock.now();
+            warm_up(context, each.working_set, each.concurrency).await.map_err(|error| match error {
+                WarmUpError::Stopped => TestError::Stopped,
+                error => TestError::WarmUp(error),
+            })?;
+            warming += context.clock.now().saturating_sub(before);
+        }
+        observer.observe(&StudyEvent::WindowStarted { spec: &spec });
+        let window = run_window(context, phase_of(plan, &spec), &spec, &plan.window).await;
+        if let Some(line) = window.write_error {
+            return Err(TestError::Write(line));
+        }
+        if window.end == WindowEnd::Stopped {
+            return Err(TestError::Stopped);
+        }
+        judge_window(plan, controller, observer, &spec, &window);
+        if let WindowEnd::Failing(line) = &window.end {
+            // A level that fails says where the limit is, as long as another one held. Nothing but errors, or
+            // errors where the load was already known to be bearable, is a server that has stopped serving.
+            if spec.purpose == Purpose::Retry || measured.iter().all(|m| m.records.is_empty()) {
+                return Err(TestError::Failed(line.clone()));
+            }
+        }
+        measured.push(keep(&spec, window));
+    };
+    let Some(peak) = outcome.peak else {
+        return Err(TestError::Failed(why_nothing(&measured, &outcome.stop.to_string())));
+    };
+    let key = TestKey { peak_concurrency: peak.concurrency, ..plan.key.clone() };
+    let samples: Vec<PhaseSample<'_>> = measured
+        .iter()
+        .filter(|m| m.phase.concurrency_level == peak.concurrency)
+        .map(|m| if plan.window.strict { PhaseSample::strict(&m.phase, &m.records) } else { PhaseSample::new(&m.phase, &m.records) })
+        .collect();
+    let summary = summarise(&key, &samples);
+    if summary.total_requests == 0 {
+        return Err(TestError::Failed(why_nothing(&measured, &outcome.stop.to_string())));
+    }
+    let runs: Vec<RunLine> =
+        measured.iter().filter(|m| m.phase.concurrency_level == peak.concurrency).map(|m| m.run.clone()).collect();
+    let doubts = doubt::doubts(&doubt::Evidence {
+        key: &key,
+        chunk_size: plan.chunk_size,
+        passed: peak.passed,
+        records: || measured.iter().flat_map(|m| m.records.iter()),
+        failed: || measured.iter().flat_map(|m| m.failed.iter()),
+    });
+    for doubt in &doubts {
+        observer.observe(&StudyEvent::Doubt(doubt));
+    }
+    observer.observe(&StudyEvent::TestDone { summary: &summary, runs: &runs });
+    Ok(TestOutcome { summary, phases: measured.into_iter().map(|m| m.phase).collect(), doubts })
+}
+
+fn phase_of(plan: &TestPlan<'_>, spec: &WindowSpec) -> Phase {
+    Phase {
+        prompts: PhasePrompts { phase_id: phase_id(&spec.phase_id), ..plan.prompts.clone() },
+        cache_hit_rate: plan.key.cache_hit_rate,
+        context_size: plan.key.context_size,
+        working_set_size: plan.key.working_set_size,
+    }
+}
+
+fn judge_window(
+    plan: &TestPlan<'_>,
+    controller: &mut dyn Controller,
+    observer: &mut dyn Observer,
+    spec: &WindowSpec,
+    window: &WindowOutcome,
+) {
+    let observation = window.observation(&plan.window);
+    let verdict = controller.record(observation);
+    let judged = spec.purpose != Purpose::Retry;
+    observer.observe(&StudyEvent::WindowDone {
+        spec,
+        level: &window.level,
+        ttft: observation.ttft,
+        verdict: judged.then_some(&verdict),
+    });
+    notes(controller, observer);
+}
+
+fn notes(controller: &mut dyn Controller, observer: &mut dyn Observer) {
+    for note in controller.take_notes() {
+        observer.observe(&StudyEvent::Note(&note));
+    }
+}
+
+fn keep(spec: &WindowSpec, window: WindowOutcome) -> Measured {
+    let run = RunLine {
+        phase_id: spec.phase_id.clone(),
+        input_tps: window.level.deciding.input_tps,
+        output_tps: window.level.deciding.output_tps,
+        avg_ttft: window.level.ttft.avg,
+        p95_ttft: window.level.ttft.p95,
+        n_requests: window.level.completed,
+    };
+    Measured { phase: window.phase, records: window.records, failed: window.failed, run }
+}
+
+/// The most useful sentence when a test has no result: what went wrong first, not just that nothing came.
+fn why_nothing(measured: &[Measured], stop: &str) -> String {
+    let first = measured.iter().flat_map(|m| m.failed.iter()).find(|f| !f.is_cancelled());
+    match first {
+        Some(f) => format!("no level gave a usable result ({stop}); the first request failed with {}: {}", f.kind, f.message),
+        None if measured.is_empty() => format!("no window was run ({stop})"),
+        None => format!("no request finished within its window or the drain after it ({stop}); allow a longer --ramp-duration"),
+    }
+}

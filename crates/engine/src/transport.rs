@@ -1,0 +1,91 @@
+//! The measured edge: what carries one request to a server and brings its timeline back.
+//!
+//! Two implementations exist. [`HttpTransport`] is the product. The other one, in the tests and in the
+//! exam, hands the request to the simulator in process, so that whole studies run in virtual time.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use core_client::{Client, RequestTemplate};
+use futures_util::future::LocalBoxFuture;
+use metrics::timeline::Exchange;
+use tokio_util::sync::CancellationToken;
+use workload::Prompt;
+
+/// Why a request is sent; decides how many tokens it asks for and whether it is recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A sample: asks for the output tokens of the study.
+    Measured,
+    /// Fills the server's cache: asks for one token, appears in no file.
+    WarmUp,
+}
+
+/// One request, ready to go.
+#[derive(Debug)]
+pub struct Outgoing {
+    /// Index of the endpoint that gets it.
+    pub endpoint: usize,
+    /// Sample or warm-up.
+    pub kind: Kind,
+    /// The prompt, as shared byte slices.
+    pub prompt: Prompt,
+    /// Travels in the `x-request-id` header.
+    pub request_id: String,
+    /// When it should have been sent.
+    pub intended: Duration,
+    /// Ends the request early; what arrived until then is kept.
+    pub cancel: CancellationToken,
+}
+
+/// Carries requests. Failures come back inside the [`Exchange`], never as an error.
+pub trait Transport {
+    /// Base URLs, in the order given on the command line.
+    fn endpoints(&self) -> &[String];
+
+    /// Makes sure that so many idle connections stand ready per endpoint.
+    fn prepare<'a>(&'a self, per_endpoint: &'a [usize]) -> LocalBoxFuture<'a, ()>;
+
+    /// Sends one request and follows its stream to the end.
+    fn send(&self, request: Outgoing) -> LocalBoxFuture<'static, Exchange>;
+}
+
+/// HTTP over connections that the tool owns.
+#[derive(Debug)]
+pub struct HttpTransport {
+    client: Client,
+    endpoints: Vec<String>,
+    measured: Rc<RequestTemplate>,
+    warm_up: Rc<RequestTemplate>,
+}
+
+impl HttpTransport {
+    /// A transport over `client`; `measured` and `warm_up` are the bodies around a prompt.
+    #[must_use]
+    pub fn new(client: Client, measured: RequestTemplate, warm_up: RequestTemplate) -> Self {
+        let endpoints = client.endpoints().iter().map(|e| e.given().to_owned()).collect();
+        Self { client, endpoints, measured: Rc::new(measured), warm_up: Rc::new(warm_up) }
+    }
+}
+
+impl Transport for HttpTransport {
+    fn endpoints(&self) -> &[String] {
+        &self.endpoints
+    }
+
+    fn prepare<'a>(&'a self, per_endpoint: &'a [usize]) -> LocalBoxFuture<'a, ()> {
+        Box::pin(self.client.open_connections(per_endpoint))
+    }
+
+    fn send(&self, request: Outgoing) -> LocalBoxFuture<'static, Exchange> {
+        let client = self.client.clone();
+        let template = match request.kind {
+            Kind::Measured => Rc::clone(&self.measured),
+            Kind::WarmUp => Rc::clone(&self.warm_up),
+        };
+        Box::pin(async move {
+            let body = template.body(&request.prompt.parts).with_request_id(&request.request_id);
+            client.send(request.endpoint, body, request.intended, &request.cancel).await
+        })
+    }
+}

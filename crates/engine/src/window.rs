@@ -1,0 +1,183 @@
+//! One measured window at a level held: run, drain, account.
+
+use std::time::Duration;
+
+use metrics::phase::PhaseRow;
+use metrics::record::{FailedRequest, RequestRecord, WallAnchor};
+use metrics::window::{LevelMetrics, SpeedMetric, TtftMetric, WindowSample};
+use ramp::{Observation, WindowSpec};
+
+use crate::load::{Load, LoadContext, Pause, Phase};
+use crate::pacer::Pacing;
+
+/// A drain that takes longer than this is worth a line.
+const SLOW_DRAIN: Duration = Duration::from_secs(15);
+/// Requests with too few tokens that are logged one by one.
+const SHORT_OUTPUTS_LOGGED: usize = 5;
+/// A request is short when it yields less than this share of the tokens asked for.
+const SHORT_OUTPUT_SHARE: f64 = 0.95;
+
+/// What every window of a run has in common.
+#[derive(Debug, Clone, Copy)]
+pub struct WindowSettings {
+    /// TTFT statistic held against the threshold.
+    pub ttft_metric: TtftMetric,
+    /// Speed statistic held against the threshold.
+    pub speed_metric: SpeedMetric,
+    /// `--strict-time-window`.
+    pub strict: bool,
+    /// Tokens asked for per request.
+    pub output_tokens: u64,
+    /// Pause after a window, outside of its record.
+    pub cooldown: Duration,
+    /// Turns stamps into Unix time.
+    pub anchor: WallAnchor,
+}
+
+/// How a window ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WindowEnd {
+    /// At its planned end.
+    Complete,
+    /// Too many failures in a row; the line says how and why.
+    Failing(String),
+    /// The run was asked to stop.
+    Stopped,
+}
+
+/// Everything a window yields.
+#[derive(Debug)]
+pub struct WindowOutcome {
+    /// How it ended.
+    pub end: WindowEnd,
+    /// Its row in `phase_metadata_*.csv`.
+    pub phase: PhaseRow,
+    /// What it says of its level.
+    pub level: LevelMetrics,
+    /// Planned length, seconds.
+    pub planned: f64,
+    /// Completed requests.
+    pub records: Vec<RequestRecord>,
+    /// Failed and cancelled ones.
+    pub failed: Vec<FailedRequest>,
+    /// The row files could not be written; one line.
+    pub write_error: Option<String>,
+}
+
+impl WindowOutcome {
+    /// What the controller needs to know.
+    #[must_use]
+    pub fn observation(&self, settings: &WindowSettings) -> Observation {
+        Observation {
+            input_tps: self.level.deciding.input_tps,
+            ttft: settings.ttft_metric.of(&self.level.ttft),
+            speed: settings.speed_metric.of(&self.level.speed),
+            valid: self.end == WindowEnd::Complete && self.level.is_valid(),
+        }
+    }
+}
+
+/// Longest wait for requests in flight when a window of `length` is over: max(5 s, min(30 s, length)).
+#[must_use]
+pub fn drain_limit(length: Duration) -> Duration {
+    Duration::from_secs(5).max(Duration::from_secs(30).min(length))
+}
+
+/// Runs one window: holds the level for the planned length, ends by the clock and not by the next
+/// completion, waits for stragglers, cancels what is left, and accounts.
+pub async fn run_window(context: &mut LoadContext<'_>, phase: Phase, spec: &WindowSpec, settings: &WindowSettings) -> WindowOutcome {
+    context.live.phase(&spec.phase_id, spec.concurrency);
+    let pacing = Pacing::Hold { level: spec.concurrency };
+    let (context_size, cache_hit_rate, working_set_size) = (phase.context_size, phase.cache_hit_rate, phase.working_set_size);
+    let mut load = Load::start(&mut *context, phase, pacing, spec.length).await;
+    let started = load.started();
+    let pause = load.run_until(started + spec.length).await;
+    let limit = match &pause {
+        Pause::TimeUp => drain_limit(spec.length),
+        // Nothing of it will be used; do not wait for a server that fails or a person who has pressed Ctrl-C.
+        Pause::Failing(_) | Pause::Stopped => Duration::ZERO,
+    };
+    let drained = load.drain(limit).await;
+    let first_launch = load.first_launch().unwrap_or(started);
+    let counts = load.counts();
+    let ended = context.clock.now();
+    let rows = context.sink.collect().await;
+    let end = match (pause, context.stop.requested()) {
+        (Pause::Failing(line), _) => WindowEnd::Failing(line),
+        (Pause::Stopped, _) | (Pause::TimeUp, Some(_)) => WindowEnd::Stopped,
+        (Pause::TimeUp, None) => WindowEnd::Complete,
+    };
+    let anchor = settings.anchor;
+    let planned = spec.length.as_secs_f64();
+    let sample = WindowSample { first_launch: anchor.unix(first_launch), planned, records: &rows.records, failed: &rows.failed };
+    let level = LevelMetrics::from_window(&sample, settings.strict);
+    let phase = PhaseRow {
+        phase_id: spec.phase_id.clone(),
+        working_set_size,
+        cache_hit_rate,
+        context_size,
+        concurrency_level: spec.concurrency,
+        start_time: anchor.unix(started),
+        end_time: anchor.unix(ended),
+        duration: ended.saturating_sub(started).as_secs_f64(),
+        num_requests_launched: counts.launched,
+        num_requests_completed: level.completed,
+        window_start_time: Some(anchor.unix(first_launch)),
+        window_duration: Some(planned),
+        window_input_tokens_per_sec: Some(level.window.input_tps),
+        window_output_tokens_per_sec: Some(level.window.output_tps),
+        num_requests_failed: Some(level.failed),
+        num_requests_cancelled: Some(level.cancelled),
+    };
+    if end == WindowEnd::Complete {
+        warn_of_drain(&spec.phase_id, drained.cancelled, drained.took, limit);
+        warn_of_short_outputs(&spec.phase_id, &rows.records, settings.output_tokens);
+        if level.strict_fell_back {
+            tracing::warn!("No request of {} lies wholly inside its window: --strict-time-window has nothing to keep, all requests are used", spec.phase_id);
+        }
+        cool_down(context, settings.cooldown).await;
+    }
+    WindowOutcome { end, phase, level, planned, records: rows.records, failed: rows.failed, write_error: rows.write_error }
+}
+
+async fn cool_down(context: &LoadContext<'_>, pause: Duration) {
+    if pause.is_zero() {
+        return;
+    }
+    tracing::info!("Cooling down for {:.0}s (--cooldown)", pause.as_secs_f64());
+    tokio::select! {
+        () = tokio::time::sleep(pause) => {}
+        () = context.stop.wait() => {}
+    }
+}
+
+fn warn_of_drain(phase_id: &str, cancelled: u64, took: Duration, limit: Duration) {
+    if cancelled > 0 {
+        tracing::warn!(
+            "{cancelled} requests of {phase_id} were still running {:.0}s after its end and were cancelled; their tokens up to the end are counted",
+            limit.as_secs_f64()
+        );
+    } else if took > SLOW_DRAIN {
+        tracing::warn!("The last requests of {phase_id} ended {:.1}s after its end", took.as_secs_f64());
+    }
+}
+
+fn warn_of_short_outputs(phase_id: &str, records: &[RequestRecord], wanted: u64) {
+    let is_short = |r: &&RequestRecord| (r.output_tokens as f64) < SHORT_OUTPUT_SHARE * wanted as f64;
+    let mut n_short = 0;
+    for record in records.iter().filter(is_short) {
+        n_short += 1;
+        if n_short <= SHORT_OUTPUTS_LOGGED {
+            tracing::warn!(
+                "Request {} got {} of {wanted} output tokens ({:.1}%), TTFT {:.3}s",
+                record.intent.request_id,
+                record.output_tokens,
+                100.0 * record.output_tokens as f64 / wanted as f64,
+                record.ttft.unwrap_or_default(),
+            );
+        }
+    }
+    if n_short > SHORT_OUTPUTS_LOGGED {
+        tracing::warn!("{n_short} requests of {phase_id} got fewer than 95% of the output tokens asked for; --ignore-eos helps where the server knows it");
+    }
+}
