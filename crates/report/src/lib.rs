@@ -6,11 +6,20 @@
 //! async runtime.
 
 pub mod atomic;
+pub mod catalogue;
+pub mod chart;
 pub mod data;
 pub mod files;
+#[cfg(test)]
+mod fixture;
+pub mod index;
+pub mod kv_estimate;
 pub mod metadata;
+pub mod page;
 pub mod progress;
 pub mod resume;
 pub mod run_command;
 pub mod stamp;
+pub mod svg;
 pub mod test_name;
+pub mod validate;

@@ -1,0 +1,191 @@
+//! The chart catalogue: which charts exist, and what each shows of which figures.
+//!
+//! Functions take plain prepared figures and return a [`Chart`]; they read no file and draw nothing.
+//! Titles, axis titles and series names are the published ones, letter by letter. Every chart of a
+//! throughput says in its caption by which formula the figure was computed.
+
+mod comparison;
+mod concurrency;
+mod heatmap;
+mod performance;
+mod run;
+
+pub use comparison::{
+    ContextPoints, input_throughput_comparison, output_metrics_comparison,
+    output_throughput_comparison,
+};
+pub use concurrency::{ConcurrencyInput, LevelPoint, LevelSource, WindowKind, concurrency_chart};
+pub use heatmap::ttft_heatmap;
+pub use performance::{PerformanceInput, RatePoint, performance_chart};
+pub use run::{
+    comparison_charts, contexts_of_run, max_ttft, test_charts, write_comparison_charts,
+    write_test_chart, write_test_charts,
+};
+
+use metrics::record::RequestRecord;
+use metrics::retry::{Band, RateSource};
+
+use crate::chart::{Axis, AxisRange, NumberFormat, Ticks, count, fixed};
+
+/// What the third line of a title block says about a test or a context.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct SummaryLine {
+    /// Input tokens of all requests.
+    pub input_tokens: f64,
+    /// Output tokens of all requests.
+    pub output_tokens: f64,
+    /// Mean TTFT, seconds.
+    pub avg_ttft: Option<f64>,
+    /// Mean speed of one request, tokens/s.
+    pub avg_speed: Option<f64>,
+    /// Requests.
+    pub requests: u64,
+}
+
+impl SummaryLine {
+    /// Sums and means over the requests of one test.
+    #[must_use]
+    pub fn of_records<'a>(records: impl IntoIterator<Item = &'a RequestRecord>) -> Self {
+        let mut line = Self::default();
+        let (mut ttft, mut speed) = (Mean::default(), Mean::default());
+        for record in records {
+            line.input_tokens += whole(record.input_tokens());
+            line.output_tokens += whole(record.output_tokens);
+            line.requests += 1;
+            ttft.add(record.ttft_sample());
+            speed.add(record.request_speed());
+        }
+        line.avg_ttft = ttft.get();
+        line.avg_speed = speed.get();
+        line
+    }
+
+    /// The published wording; a mean that is not known is `N/A`.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let known = |value: Option<f64>, decimals, unit: &str| {
+            value.map_or_else(
+                || "N/A".to_owned(),
+                |v| format!("{}{unit}", fixed(v, decimals)),
+            )
+        };
+        format!(
+            "Summary: {}M input tokens, {}M output tokens | Avg TTFT: {} | Avg Tokens/Req: {} | Total Requests: {}",
+            fixed(self.input_tokens / 1e6, 1),
+            fixed(self.output_tokens / 1e6, 1),
+            known(self.avg_ttft, 3, "s"),
+            known(self.avg_speed, 1, " tok/s"),
+            count(self.requests)
+        )
+    }
+}
+
+/// A running mean over what is defined.
+#[derive(Debug, Clone, Copy, Default)]
+struct Mean {
+    sum: f64,
+    n: u64,
+}
+
+impl Mean {
+    fn add(&mut self, value: Option<f64>) {
+        if let Some(value) = value.filter(|v| v.is_finite()) {
+            self.sum += value;
+            self.n += 1;
+        }
+    }
+
+    fn get(self) -> Option<f64> {
+        (self.n > 0).then(|| self.sum / whole(self.n))
+    }
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "token and request counts are far below 2^53"
+)]
+fn whole(n: u64) -> f64 {
+    n as f64
+}
+
+/// `8,000 tokens`.
+fn tokens(n: u64) -> String {
+    format!("{} tokens", count(n))
+}
+
+/// `Cache Hit Rate (%)` from 0 to 100, with room for markers at both ends.
+fn rate_axis() -> Axis {
+    Axis {
+        title: "Cache Hit Rate (%)".to_owned(),
+        range: AxisRange::Fixed(-2.0, 102.0),
+        ticks: Ticks::Every(10.0),
+        format: NumberFormat::PERCENT,
+    }
+}
+
+/// A left or right axis from zero.
+fn value_axis(title: &str, format: NumberFormat) -> Axis {
+    Axis {
+        title: title.to_owned(),
+        range: AxisRange::FromZero,
+        ticks: Ticks::Auto,
+        format,
+    }
+}
+
+/// Band of a point; none where the point stands for the summary row.
+fn band_of(band: Band, source: RateSource) -> Option<(f64, f64)> {
+    (!source.is_summary()).then_some((band.min, band.max))
+}
+
+/// Remark on a point whose figures come from the summary file.
+const SUMMARY_VALUE: &str = "summary value";
+
+/// Captions for the accounting of these points, one sentence per way that occurs.
+fn captions(sources: impl IntoIterator<Item = RateSource>) -> Vec<String> {
+    let mut seen: Vec<RateSource> = Vec::new();
+    for source in sources {
+        if !seen.contains(&source) {
+            seen.push(source);
+        }
+    }
+    let measured = |source| seen.contains(&source) && seen.iter().any(|s| !s.is_summary());
+    let mut out = Vec::new();
+    let several = seen.iter().filter(|s| !s.is_summary()).count() > 1;
+    let lead = if several {
+        "Some points: throughput"
+    } else {
+        "Throughput"
+    };
+    if measured(RateSource::Window) {
+        out.push(format!(
+            "{lead} is window-accounted: each request counts with the share of its tokens that falls into the measured window. \
+             Points are means over the windows at the peak level, bands run from the lowest window to the highest."
+        ));
+    }
+    if measured(RateSource::Strict) {
+        out.push(format!(
+            "{lead} counts only requests that began and ended inside the measured window (strict time window), over the time they span."
+        ));
+    }
+    if measured(RateSource::PhaseDuration) {
+        out.push(format!(
+            "{lead} follows the originals' formula, tokens of completed requests divided by the recorded length of their window: \
+             this directory holds no window-accounted figures. It reads some percent low because the tail of each window is idle."
+        ));
+    }
+    if seen.iter().any(|s| s.is_summary()) {
+        let which = if seen.contains(&RateSource::SummaryPublished) {
+            "tokens of completed requests divided by last finish minus first launch"
+        } else {
+            "window-accounted means"
+        };
+        out.push(format!(
+            "Hollow markers are values of the summary file ({which}), used where a test has no readable window data; they have no band."
+        ));
+    }
+    out
+}
+
+/// Said where a pause of the originals was taken out of a window's recorded length.
+const PAUSE_NOTE: &str = "Windows of this directory end with a pause of the original program; the pause was taken out of their length.";

@@ -1,0 +1,393 @@
+//! `ramp_ctx<C>_cache<r>.html` and `fixed_ctx<C>_cache<r>.html`: one test over the concurrency level.
+
+use std::collections::{BTreeMap, HashMap};
+
+use metrics::percentile::Stats;
+use metrics::record::RequestRecord;
+use metrics::window::published_throughput;
+use metrics::{PhaseRow, SummaryRow};
+
+use super::performance::threshold;
+use super::{Mean, SummaryLine, tokens, value_axis};
+use crate::chart::{
+    Axis, AxisRange, Body, Chart, Dash, Ink, Marker, NumberFormat, Orientation, Panel, Point,
+    RefLine, Series, SeriesStyle, Side, Ticks,
+};
+
+/// Which kind of test the levels belong to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WindowKind {
+    /// Levels found by the ramp.
+    Ramp,
+    /// Levels given in advance.
+    Fixed,
+}
+
+/// How the throughput of a level was accounted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LevelSource {
+    /// Window-accounted rates stored with the windows.
+    Window,
+    /// Tokens of completed requests ÷ (last finish − first launch), per window.
+    Published,
+}
+
+/// Figures of one concurrency level: means over its windows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LevelPoint {
+    /// Requests held in flight.
+    pub concurrency: u32,
+    /// Input tokens/s.
+    pub input: Option<f64>,
+    /// Output tokens/s.
+    pub output: Option<f64>,
+    /// Mean TTFT, seconds.
+    pub avg_ttft: Option<f64>,
+    /// Largest TTFT of any window, seconds.
+    pub max_ttft: Option<f64>,
+    /// 95th percentile TTFT, seconds.
+    pub p95_ttft: Option<f64>,
+    /// Windows behind the point.
+    pub n_windows: usize,
+    /// Requests that failed in them; `None` in files that do not say.
+    pub failed: Option<u64>,
+}
+
+/// Figures of one test over the concurrency level.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ConcurrencyInput {
+    /// Kind of test.
+    pub kind: WindowKind,
+    /// Context size, tokens.
+    pub context_size: u64,
+    /// Working-set size where the run varies it, tokens.
+    pub working_set_size: Option<u64>,
+    /// Target hit rate, percent.
+    pub cache_hit_rate: u32,
+    /// One entry per level, ascending.
+    pub levels: Vec<LevelPoint>,
+    /// How the throughput was accounted.
+    pub source: LevelSource,
+    /// TTFT threshold of the run, seconds.
+    pub max_ttft: Option<f64>,
+    /// Level that was chosen.
+    pub peak: Option<u32>,
+    /// Third line of the title; left out in directories of the first originals.
+    pub summary: Option<SummaryLine>,
+}
+
+impl ConcurrencyInput {
+    /// The levels of one test from its windows and requests; `None` when it has no window that explores
+    /// levels (retries alone do not). Rows of other tests must have been left out.
+    #[must_use]
+    pub fn from_rows<'a>(
+        summary: &SummaryRow,
+        phases: &[PhaseRow],
+        records: impl IntoIterator<Item = &'a RequestRecord>,
+        max_ttft: Option<f64>,
+    ) -> Option<Self> {
+        let records: Vec<&RequestRecord> = records.into_iter().collect();
+        let explored: Vec<&PhaseRow> = phases.iter().filter(|p| explores(&p.phase_id)).collect();
+        let mut by_phase: HashMap<&str, Vec<&RequestRecord>> = HashMap::new();
+        for record in &records {
+            by_phase
+                .entry(record.intent.phase_id.as_str())
+                .or_default()
+                .push(record);
+        }
+        // One figure for the whole chart: a line that mixes two formulas would bend for no reason.
+        let stored = |p: &PhaseRow| {
+            p.window_input_tokens_per_sec
+                .zip(p.window_output_tokens_per_sec)
+        };
+        let source = if explored.iter().all(|p| stored(p).is_some()) {
+            LevelSource::Window
+        } else {
+            LevelSource::Published
+        };
+        let mut levels: BTreeMap<u32, LevelSums> = BTreeMap::new();
+        for phase in &explored {
+            let rows = by_phase
+                .get(phase.phase_id.as_str())
+                .map_or(&[][..], Vec::as_slice);
+            let rates = match source {
+                LevelSource::Window => stored(phase),
+                LevelSource::Published => {
+                    published_throughput(rows.iter().copied()).map(|t| (t.input_tps, t.output_tps))
+                }
+            };
+            levels
+                .entry(phase.concurrency_level)
+                .or_default()
+                .add(phase, rates, rows);
+        }
+        let first = explored.first()?;
+        Some(Self {
+            kind: if first.phase_id.starts_with("RAMP") {
+                WindowKind::Ramp
+            } else {
+                WindowKind::Fixed
+            },
+            context_size: summary.context_size,
+            working_set_size: summary.working_set_size,
+            cache_hit_rate: summary.cache_hit_rate,
+            levels: levels
+                .into_iter()
+                .map(|(level, sums)| sums.finish(level))
+                .collect(),
+            source,
+            max_ttft,
+            peak: Some(summary.peak_concurrency),
+            summary: (summary.model.is_some() && !records.is_empty())
+                .then(|| SummaryLine::of_records(records.iter().copied())),
+        })
+    }
+}
+
+/// Whether a window explores levels: every ramp and refinement window, and the first run of a fixed one.
+#[must_use]
+fn explores(phase_id: &str) -> bool {
+    phase_id.starts_with("RAMP") || (phase_id.contains("_run") && !phase_id.contains("RETRY"))
+}
+
+#[derive(Debug, Default)]
+struct LevelSums {
+    input: Mean,
+    output: Mean,
+    avg_ttft: Mean,
+    max_ttft: Option<f64>,
+    p95_ttft: Mean,
+    n_windows: usize,
+    failed: Option<u64>,
+}
+
+impl LevelSums {
+    fn add(&mut self, phase: &PhaseRow, rates: Option<(f64, f64)>, rows: &[&RequestRecord]) {
+        let ttft = Stats::of(rows.iter().filter_map(|r| r.ttft_sample()));
+        self.input.add(rates.map(|r| r.0));
+        self.output.add(rates.map(|r| r.1));
+        self.avg_ttft.add(ttft.avg);
+        self.p95_ttft.add(ttft.p95);
+        self.max_ttft = [self.max_ttft, ttft.max]
+            .into_iter()
+            .flatten()
+            .reduce(f64::max);
+        self.n_windows += 1;
+        if let Some(failed) = phase.num_requests_failed {
+            *self.failed.get_or_insert(0) += failed;
+        }
+    }
+
+    fn finish(self, concurrency: u32) -> LevelPoint {
+        LevelPoint {
+            concurrency,
+            input: self.input.get(),
+            output: self.output.get(),
+            avg_ttft: self.avg_ttft.get(),
+            max_ttft: self.max_ttft,
+            p95_ttft: self.p95_ttft.get(),
+            n_windows: self.n_windows,
+            failed: self.failed,
+        }
+    }
+}
+
+/// Three panels over the concurrency level.
+#[must_use]
+pub fn concurrency_chart(input: &ConcurrencyInput) -> Chart {
+    let levels = &input.levels;
+    let x = level_axis(levels);
+    let line = |key: &str,
+                name: &str,
+                ink,
+                dash,
+                marker,
+                format,
+                value: fn(&LevelPoint) -> Option<f64>| Series {
+        key: key.to_owned(),
+        name: name.to_owned(),
+        ink,
+        style: SeriesStyle::Line { dash, marker },
+        side: Side::Left,
+        format,
+        points: levels
+            .iter()
+            .map(|l| Point {
+                note: remark(l),
+                ..Point::line(f64::from(l.concurrency), value(l))
+            })
+            .collect(),
+    };
+    let peak = |label: Option<String>| {
+        input.peak.map(|level| RefLine {
+            orientation: Orientation::Vertical,
+            value: f64::from(level),
+            label,
+            ink: Ink::Purple,
+        })
+    };
+    let rate = NumberFormat::THROUGHPUT;
+    let seconds = NumberFormat::SECONDS;
+    let panel =
+        |title: &str, y_title: &str, format, series: Vec<Series>, lines: Vec<RefLine>| Panel {
+            title: title.to_owned(),
+            x: x.clone(),
+            y: value_axis(y_title, format),
+            y2: None,
+            body: Body::Series(series),
+            lines,
+        };
+    let first_label = input
+        .peak
+        .map(|level| format!("Peak Concurrency ({level})"));
+    let panels = vec![
+        panel(
+            "Input Throughput vs Concurrency",
+            "Input Tokens/s",
+            rate,
+            vec![line(
+                "input",
+                "Input tokens/s",
+                Ink::Blue,
+                Dash::Solid,
+                Marker::Circle,
+                rate,
+                |l| l.input,
+            )],
+            peak(first_label).into_iter().collect(),
+        ),
+        panel(
+            "Output Throughput vs Concurrency",
+            "Output Tokens/s",
+            rate,
+            vec![line(
+                "output",
+                "Output tokens/s",
+                Ink::Green,
+                Dash::Solid,
+                Marker::Square,
+                rate,
+                |l| l.output,
+            )],
+            peak(None).into_iter().collect(),
+        ),
+        panel(
+            "TTFT Metrics vs Concurrency",
+            "TTFT (seconds)",
+            seconds,
+            vec![
+                line(
+                    "avg-ttft",
+                    "Avg TTFT",
+                    Ink::Orange,
+                    Dash::Solid,
+                    Marker::Circle,
+                    seconds,
+                    |l| l.avg_ttft,
+                ),
+                line(
+                    "max-ttft",
+                    "Max TTFT",
+                    Ink::Red,
+                    Dash::Solid,
+                    Marker::Triangle,
+                    seconds,
+                    |l| l.max_ttft,
+                ),
+                line(
+                    "p95-ttft",
+                    "P95 TTFT",
+                    Ink::DarkRed,
+                    Dash::Dotted,
+                    Marker::TriangleDown,
+                    seconds,
+                    |l| l.p95_ttft,
+                ),
+            ],
+            peak(None)
+                .into_iter()
+                .chain(input.max_ttft.map(threshold))
+                .collect(),
+        ),
+    ];
+    let (prefix, title) = match input.kind {
+        WindowKind::Ramp => ("ramp", "Concurrency Ramp Analysis"),
+        WindowKind::Fixed => ("fixed", "Fixed Concurrency Analysis"),
+    };
+    let stem_set = input
+        .working_set_size
+        .map(|w| format!("_ws{w}"))
+        .unwrap_or_default();
+    let title_set = input
+        .working_set_size
+        .map(|w| format!("Working Set: {} | ", tokens(w)))
+        .unwrap_or_default();
+    let about = format!(
+        "Context: {} | {title_set}Cache Hit Rate: {}%",
+        tokens(input.context_size),
+        input.cache_hit_rate
+    );
+    Chart {
+        stem: format!("{prefix}_ctx{}{stem_set}_cache{}", input.context_size, input.cache_hit_rate),
+        title: title.to_owned(),
+        subtitles: std::iter::once(about).chain(input.summary.map(|s| s.text())).collect(),
+        captions: vec![caption(input)],
+        description: match input.kind {
+            WindowKind::Ramp => "Throughput and TTFT at every level the ramp tried, the peak it chose and the threshold.",
+            WindowKind::Fixed => "Throughput and TTFT at every given concurrency level.",
+        }
+        .to_owned(),
+        panels,
+        height: 900,
+        shared_legend: false,
+    }
+}
+
+fn caption(input: &ConcurrencyInput) -> String {
+    let figure = match input.source {
+        LevelSource::Window => {
+            "Throughput is window-accounted: each request counts with the share of its tokens that falls into the measured window."
+        }
+        LevelSource::Published => {
+            "Throughput follows the originals' formula, tokens of completed requests divided by last finish minus first launch: \
+             this directory holds no window-accounted figures."
+        }
+    };
+    let windows = if input.levels.iter().any(|l| l.n_windows > 1) {
+        " Levels that were measured in several windows show the mean of these (the largest for Max TTFT)."
+    } else {
+        ""
+    };
+    let retries = match input.kind {
+        WindowKind::Ramp => {
+            " One point per level from ramp and refinement windows; retries at the peak are not in this chart."
+        }
+        WindowKind::Fixed => {
+            " One point per level from its first run; retries are not in this chart."
+        }
+    };
+    format!("{figure}{retries}{windows}")
+}
+
+/// What a reader should know of a point beyond its value.
+fn remark(level: &LevelPoint) -> Option<String> {
+    let failed = level.failed.filter(|n| *n > 0)?;
+    Some(format!("{failed} failed"))
+}
+
+/// Levels from zero; logarithmic where they span two decades or more.
+fn level_axis(levels: &[LevelPoint]) -> Axis {
+    let low = levels.iter().map(|l| l.concurrency).min().unwrap_or(0);
+    let high = levels.iter().map(|l| l.concurrency).max().unwrap_or(0);
+    let log = low >= 1 && high >= low.saturating_mul(100);
+    Axis {
+        title: "Concurrency Level".to_owned(),
+        range: if log {
+            AxisRange::Log
+        } else {
+            AxisRange::FromZero
+        },
+        ticks: Ticks::Whole,
+        format: NumberFormat::COUNT,
+    }
+}

@@ -1,0 +1,271 @@
+//! `performance_vs_cache_rate_<C>.html`: throughput, TTFT and request speed of one context over the hit rate.
+
+use metrics::record::RequestRecord;
+use metrics::retry::{Band, RateSource, RetryMetrics, retry_metrics};
+use metrics::{PhaseRow, SummaryRow};
+
+use super::{
+    Mean, PAUSE_NOTE, SUMMARY_VALUE, SummaryLine, band_of, captions, rate_axis, tokens, value_axis,
+    whole,
+};
+use crate::chart::{
+    Body, Chart, Dash, Ink, Marker, NumberFormat, Orientation, Panel, Point, RefLine, Series,
+    SeriesStyle, Side,
+};
+
+/// Everything that comparison and performance charts show of one test.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RatePoint {
+    /// Target hit rate, percent.
+    pub rate: u32,
+    /// Input tokens/s, mean over windows and spread.
+    pub input: Band,
+    /// Output tokens/s, mean over windows and spread.
+    pub output: Band,
+    /// How the two were accounted.
+    pub source: RateSource,
+    /// A pause was taken out of the windows' recorded lengths.
+    pub pause_removed: bool,
+    /// Mean TTFT, seconds, mean over windows.
+    pub avg_ttft: Option<f64>,
+    /// Median TTFT, likewise.
+    pub median_ttft: Option<f64>,
+    /// 95th percentile TTFT, likewise.
+    pub p95_ttft: Option<f64>,
+    /// 99th percentile TTFT, likewise.
+    pub p99_ttft: Option<f64>,
+    /// Mean TTFT of the summary row, for the heat map.
+    pub summary_ttft: Option<f64>,
+    /// Mean speed of one request, tokens/s, of the summary row.
+    pub speed: Option<f64>,
+    /// Mean ITL, seconds, of the summary row.
+    pub avg_itl: Option<f64>,
+}
+
+impl RatePoint {
+    /// The figures of one test from its rows. `phases` and `records` may hold other tests.
+    #[must_use]
+    pub fn from_rows<'a>(
+        summary: &SummaryRow,
+        phases: &[PhaseRow],
+        records: impl IntoIterator<Item = &'a RequestRecord>,
+        strict: bool,
+    ) -> Self {
+        Self::from_metrics(summary, &retry_metrics(summary, phases, records, strict))
+    }
+
+    /// The figures of one test whose window figures are known already.
+    #[must_use]
+    pub fn from_metrics(summary: &SummaryRow, metrics: &RetryMetrics) -> Self {
+        Self {
+            rate: summary.cache_hit_rate,
+            input: metrics.input,
+            output: metrics.output,
+            source: metrics.source,
+            pause_removed: metrics.pause_removed,
+            avg_ttft: metrics.avg_ttft,
+            median_ttft: metrics.median_ttft,
+            p95_ttft: metrics.p95_ttft,
+            p99_ttft: metrics.p99_ttft,
+            summary_ttft: summary.avg_ttft.filter(|v| *v > 0.0),
+            speed: summary.avg_output_tokens,
+            avg_itl: summary.avg_itl,
+        }
+    }
+
+    /// One point of a line, hollow where it stands for the summary row.
+    pub(super) fn point(&self, value: Option<f64>) -> Point {
+        let point = Point::line(f64::from(self.rate), value);
+        if self.source.is_summary() {
+            point.hollow(SUMMARY_VALUE)
+        } else {
+            point
+        }
+    }
+}
+
+/// Figures of one context over the hit rate.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PerformanceInput {
+    /// Context size, tokens.
+    pub context_size: u64,
+    /// One entry per rate, ascending.
+    pub points: Vec<RatePoint>,
+    /// Third line of the title; left out in directories of the first originals.
+    pub summary: Option<SummaryLine>,
+    /// TTFT threshold of the run, seconds.
+    pub max_ttft: Option<f64>,
+}
+
+impl PerformanceInput {
+    /// Sums and means over the summary rows of one context. Tokens are the true sums where the rows
+    /// hold them and Σ throughput × duration else.
+    #[must_use]
+    pub fn summary_of(rows: &[SummaryRow]) -> SummaryLine {
+        let mut line = SummaryLine::default();
+        let (mut ttft, mut speed) = (Mean::default(), Mean::default());
+        for row in rows {
+            let estimate = |rate: f64| rate * row.test_duration;
+            line.input_tokens += row
+                .total_input_tokens
+                .map_or_else(|| estimate(row.input_tokens_per_sec), whole);
+            line.output_tokens += row
+                .total_output_tokens
+                .map_or_else(|| estimate(row.output_tokens_per_sec), whole);
+            line.requests += row.total_requests;
+            ttft.add(row.avg_ttft.filter(|v| *v > 0.0));
+            speed.add(row.avg_output_tokens);
+        }
+        line.avg_ttft = ttft.get();
+        line.avg_speed = speed.get();
+        line
+    }
+}
+
+/// Four panels over the hit rate.
+#[must_use]
+pub fn performance_chart(input: &PerformanceInput) -> Chart {
+    let points = &input.points;
+    let throughput = |side: &str, key: &str, ink: Ink, value: fn(&RatePoint) -> Band| {
+        let band = Series {
+            key: format!("{key}-range"),
+            name: format!("{side} range"),
+            ink,
+            style: SeriesStyle::Band,
+            side: Side::Left,
+            format: NumberFormat::THROUGHPUT,
+            points: points
+                .iter()
+                .map(|p| Point::band(f64::from(p.rate), band_of(value(p), p.source)))
+                .collect(),
+        };
+        let mean = Series {
+            key: format!("{key}-avg"),
+            name: format!("{side} tokens/s (avg)"),
+            ink,
+            style: SeriesStyle::Line {
+                dash: Dash::Solid,
+                marker: Marker::Circle,
+            },
+            side: Side::Left,
+            format: NumberFormat::THROUGHPUT,
+            points: points
+                .iter()
+                .map(|p| p.point(Some(value(p).mean)))
+                .collect(),
+        };
+        Panel {
+            title: format!("{side} Throughput vs Cache Hit Rate"),
+            x: rate_axis(),
+            y: value_axis(&format!("{side} Tokens/s"), NumberFormat::THROUGHPUT),
+            y2: None,
+            body: Body::Series(vec![band, mean]),
+            lines: Vec::new(),
+        }
+    };
+    let line =
+        |key: &str, name: &str, ink, dash, marker, format, value: fn(&RatePoint) -> Option<f64>| {
+            Series {
+                key: key.to_owned(),
+                name: name.to_owned(),
+                ink,
+                style: SeriesStyle::Line { dash, marker },
+                side: Side::Left,
+                format,
+                points: points.iter().map(|p| p.point(value(p))).collect(),
+            }
+        };
+    let seconds = NumberFormat::SECONDS;
+    let ttft = Panel {
+        title: "TTFT Metrics vs Cache Hit Rate".to_owned(),
+        x: rate_axis(),
+        y: value_axis("TTFT (seconds)", seconds),
+        y2: None,
+        body: Body::Series(vec![
+            line(
+                "avg-ttft",
+                "Avg TTFT",
+                Ink::Orange,
+                Dash::Solid,
+                Marker::Circle,
+                seconds,
+                |p| p.avg_ttft,
+            ),
+            line(
+                "median-ttft",
+                "Median TTFT",
+                Ink::DarkOrange,
+                Dash::Dotted,
+                Marker::Square,
+                seconds,
+                |p| p.median_ttft,
+            ),
+            line(
+                "p95-ttft",
+                "P95 TTFT",
+                Ink::Red,
+                Dash::Dotted,
+                Marker::Triangle,
+                seconds,
+                |p| p.p95_ttft,
+            ),
+            line(
+                "p99-ttft",
+                "P99 TTFT",
+                Ink::DarkRed,
+                Dash::Dashed,
+                Marker::TriangleDown,
+                seconds,
+                |p| p.p99_ttft,
+            ),
+        ]),
+        lines: input.max_ttft.map(threshold).into_iter().collect(),
+    };
+    let speed = Panel {
+        title: "Output Tokens/s Per Request vs Cache Hit Rate".to_owned(),
+        x: rate_axis(),
+        y: value_axis("Output Tokens/s Per Req", NumberFormat::SPEED),
+        y2: None,
+        body: Body::Series(vec![line(
+            "speed",
+            "Avg Output Tokens/Req",
+            Ink::Purple,
+            Dash::Solid,
+            Marker::Square,
+            NumberFormat::SPEED,
+            |p| p.speed,
+        )]),
+        lines: Vec::new(),
+    };
+    let mut captions = captions(points.iter().map(|p| p.source));
+    if points.iter().any(|p| p.pause_removed) {
+        captions.push(PAUSE_NOTE.to_owned());
+    }
+    let about = format!("Context: {}", tokens(input.context_size));
+    Chart {
+        stem: format!("performance_vs_cache_rate_{}", input.context_size),
+        title: "Performance vs Cache Hit Rate".to_owned(),
+        subtitles: std::iter::once(about).chain(input.summary.map(|s| s.text())).collect(),
+        captions,
+        description: "Throughput, TTFT and request speed at the peak level of every cache hit rate, with the spread over repeated windows."
+            .to_owned(),
+        panels: vec![
+            throughput("Input", "input", Ink::Blue, |p| p.input),
+            throughput("Output", "output", Ink::Green, |p| p.output),
+            ttft,
+            speed,
+        ],
+        height: 1200,
+        shared_legend: false,
+    }
+}
+
+/// The line at the TTFT threshold.
+pub(super) fn threshold(seconds: f64) -> RefLine {
+    RefLine {
+        orientation: Orientation::Horizontal,
+        value: seconds,
+        label: Some(format!("TTFT Threshold ({seconds:?}s)")),
+        ink: Ink::Red,
+    }
+}

@@ -1,0 +1,152 @@
+//! From the rows of a run to its charts, and from charts to pages in its directory.
+//!
+//! A chart is drawn from the rows that belong to it and to nothing else: contexts never mix, and a test
+//! without a summary row has no chart, because its peak is not known.
+
+use std::path::{Path, PathBuf};
+
+use metrics::record::RequestRecord;
+use metrics::{PhaseRow, SummaryRow};
+
+use super::{
+    ConcurrencyInput, ContextPoints, PerformanceInput, RatePoint, concurrency_chart,
+    input_throughput_comparison, output_metrics_comparison, output_throughput_comparison,
+    performance_chart, ttft_heatmap,
+};
+use crate::atomic::FileError;
+use crate::chart::Chart;
+use crate::data::RunData;
+use crate::page::{PageContext, write_chart};
+use crate::test_name::TestName;
+
+/// The figures of every context of a run, contexts and rates ascending. Tests of a tool that varies
+/// the working set are left out: they have charts of their own.
+#[must_use]
+pub fn contexts_of_run(data: &RunData) -> Vec<ContextPoints> {
+    let strict = data
+        .parameter("strict_time_window")
+        .and_then(serde_json::Value::as_bool)
+        .unwrap_or(false);
+    let mut contexts: Vec<ContextPoints> = Vec::new();
+    for row in rows(data) {
+        let test = TestName::from(row);
+        let phases: Vec<PhaseRow> = data.phases_of(test).cloned().collect();
+        let point = RatePoint::from_rows(row, &phases, data.details(test), strict);
+        match contexts.last_mut() {
+            Some(last) if last.context_size == row.context_size => last.points.push(point),
+            _ => contexts.push(ContextPoints {
+                context_size: row.context_size,
+                points: vec![point],
+            }),
+        }
+    }
+    contexts
+}
+
+/// The performance chart of every context, the comparisons and, with two contexts, the heat map.
+#[must_use]
+pub fn comparison_charts(data: &RunData) -> Vec<Chart> {
+    let contexts = contexts_of_run(data);
+    if contexts.is_empty() {
+        return Vec::new();
+    }
+    let mut charts: Vec<Chart> = contexts
+        .iter()
+        .map(|context| {
+            let of_context: Vec<SummaryRow> = rows(data)
+                .filter(|row| row.context_size == context.context_size)
+                .cloned()
+                .collect();
+            let named = of_context.iter().any(|row| row.model.is_some());
+            performance_chart(&PerformanceInput {
+                context_size: context.context_size,
+                points: context.points.clone(),
+                summary: named.then(|| PerformanceInput::summary_of(&of_context)),
+                max_ttft: max_ttft(data),
+            })
+        })
+        .collect();
+    charts.push(input_throughput_comparison(&contexts));
+    charts.push(output_throughput_comparison(&contexts));
+    charts.push(output_metrics_comparison(&contexts));
+    charts.extend(ttft_heatmap(&contexts));
+    charts
+}
+
+/// The concurrency chart of every test that explored levels.
+#[must_use]
+pub fn test_charts(data: &RunData) -> Vec<Chart> {
+    data.summary
+        .iter()
+        .filter_map(|row| {
+            let test = TestName::from(row);
+            let phases: Vec<PhaseRow> = data.phases_of(test).cloned().collect();
+            let input =
+                ConcurrencyInput::from_rows(row, &phases, data.details(test), max_ttft(data))?;
+            Some(concurrency_chart(&input))
+        })
+        .collect()
+}
+
+/// TTFT threshold of a run, seconds.
+#[must_use]
+pub fn max_ttft(data: &RunData) -> Option<f64> {
+    data.parameter("max_ttft")?
+        .as_f64()
+        .filter(|v| v.is_finite() && *v > 0.0)
+}
+
+/// Writes the concurrency chart of one test from the rows in memory; `None` when the test explored no
+/// levels, so that there is nothing to draw. `phases` and `records` hold this test only.
+///
+/// # Errors
+/// When the directory cannot be written.
+pub fn write_test_chart<'a>(
+    dir: &Path,
+    summary: &SummaryRow,
+    phases: &[PhaseRow],
+    records: impl IntoIterator<Item = &'a RequestRecord>,
+    max_ttft: Option<f64>,
+    context: &PageContext,
+) -> Result<Option<PathBuf>, FileError> {
+    ConcurrencyInput::from_rows(summary, phases, records, max_ttft)
+        .map(|input| write_chart(dir, &concurrency_chart(&input), context))
+        .transpose()
+}
+
+/// Writes the performance, comparison and heat-map pages of a run and returns their paths.
+///
+/// # Errors
+/// When the directory cannot be written.
+pub fn write_comparison_charts(
+    dir: &Path,
+    data: &RunData,
+    context: &PageContext,
+) -> Result<Vec<PathBuf>, FileError> {
+    comparison_charts(data)
+        .iter()
+        .map(|chart| write_chart(dir, chart, context))
+        .collect()
+}
+
+/// Writes the concurrency chart of every test of a run and returns the paths.
+///
+/// # Errors
+/// When the directory cannot be written.
+pub fn write_test_charts(
+    dir: &Path,
+    data: &RunData,
+    context: &PageContext,
+) -> Result<Vec<PathBuf>, FileError> {
+    test_charts(data)
+        .iter()
+        .map(|chart| write_chart(dir, chart, context))
+        .collect()
+}
+
+/// Rows of a cache-rate run, by context and rate.
+fn rows(data: &RunData) -> impl Iterator<Item = &SummaryRow> {
+    data.summary
+        .iter()
+        .filter(|row| row.working_set_size.is_none())
+}

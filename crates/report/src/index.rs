@@ -1,0 +1,130 @@
+//! `index.html`: the page of a whole result directory.
+//!
+//! Headline figures first, then what casts doubt on them, then configuration, charts as pictures with
+//! their links, and files. Works on our directories and on those of the Python originals; whatever
+//! cannot be read becomes a warning on the page and in the result. Every `*.html` of the directory is
+//! linked exactly once. Text from files, paths and servers is escaped by the template; pictures from
+//! chart pages go in as image data, which no browser executes.
+
+mod config;
+mod headline;
+mod inventory;
+mod links;
+mod preview;
+mod validity;
+
+use std::path::Path;
+
+use askama::Template;
+use jiff::Zoned;
+
+use crate::atomic::{self, FileError};
+use crate::data::{DataWarning, RunData};
+use crate::page::{policy_without_script, style_sheet};
+use config::ConfigRow;
+use headline::{BoxView, Headline, ResultsTable};
+use inventory::{DataFile, Inventory};
+use links::Visualizations;
+use validity::Finding;
+
+/// Name of the page.
+pub const INDEX_FILE: &str = "index.html";
+
+/// Detail files up to this size in all are read for the page's checks; larger ones would delay it.
+const DETAIL_BYTES_WORTH_READING: u64 = 64 * 1024 * 1024;
+
+/// Writes the index of a result directory. What could not be used is returned and also stands on the
+/// page.
+///
+/// # Errors
+/// When the directory does not exist or the page cannot be written.
+pub fn write_index(dir: &Path, version: &str) -> Result<Vec<DataWarning>, FileError> {
+    let inventory = Inventory::of(dir)?;
+    let data = if inventory.detail_bytes() <= DETAIL_BYTES_WORTH_READING {
+        RunData::read(dir)
+    } else {
+        RunData::read_tables(dir)
+    };
+    write_page(dir, &inventory, &data, version)?;
+    Ok(data.warnings)
+}
+
+/// Writes the index of a directory whose data were read already.
+///
+/// # Errors
+/// When the directory does not exist or the page cannot be written.
+pub fn write_index_of(data: &RunData, version: &str) -> Result<(), FileError> {
+    write_page(&data.dir, &Inventory::of(&data.dir)?, data, version)
+}
+
+fn write_page(
+    dir: &Path,
+    inventory: &Inventory,
+    data: &RunData,
+    version: &str,
+) -> Result<(), FileError> {
+    let page = index_page(inventory, data, version, &Zoned::now());
+    atomic::write(&dir.join(INDEX_FILE), page.as_bytes())
+}
+
+#[derive(Template)]
+#[template(path = "index.html")]
+struct IndexPage<'a> {
+    policy: &'static str,
+    style: String,
+    version: &'a str,
+    heading: &'static str,
+    generated: String,
+    model: String,
+    endpoint: Option<String>,
+    headline: Headline,
+    findings: Vec<Finding>,
+    config: Vec<ConfigRow>,
+    boxes: Vec<BoxView>,
+    results: Option<ResultsTable>,
+    kv: Option<KvView>,
+    charts: Visualizations,
+    files: &'a [DataFile],
+    scripts: &'a [DataFile],
+    notes: Vec<String>,
+}
+
+/// Boxes of the KV estimate.
+struct KvView {
+    fp8: String,
+    fp16: String,
+    tokens: String,
+    recognised: bool,
+}
+
+fn index_page(inventory: &Inventory, data: &RunData, version: &str, now: &Zoned) -> String {
+    let page = IndexPage {
+        policy: policy_without_script(),
+        style: style_sheet(),
+        version,
+        heading: inventory.kind(data).heading(),
+        generated: now.strftime("%Y-%m-%d %H:%M:%S").to_string(),
+        model: data.model().unwrap_or("Unknown").to_owned(),
+        endpoint: config::endpoint(data),
+        headline: Headline::of(data),
+        findings: validity::findings(data, inventory),
+        config: config::rows(data),
+        boxes: headline::boxes(data),
+        results: headline::results(data),
+        kv: config::working_set(data).map(|tokens| {
+            let estimate = crate::kv_estimate::KvEstimate::of(data.model(), tokens);
+            KvView {
+                fp8: crate::kv_estimate::human_size(estimate.fp8_bytes()),
+                fp16: crate::kv_estimate::human_size(estimate.fp16_bytes()),
+                tokens: crate::chart::count(tokens),
+                recognised: estimate.recognised,
+            }
+        }),
+        charts: Visualizations::of(inventory),
+        files: &inventory.data_files,
+        scripts: &inventory.scripts,
+        notes: config::notes(data),
+    };
+    page.render()
+        .expect("the template only writes into a string")
+}

@@ -1,0 +1,155 @@
+//! What lies in a result directory, by name.
+
+use std::path::{Path, PathBuf};
+
+use crate::atomic::FileError;
+use crate::data::RunData;
+use crate::kv_estimate::human_size;
+
+/// One file with its size, ready to be linked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct DataFile {
+    pub(super) name: String,
+    pub(super) href: String,
+    pub(super) size: String,
+    bytes: u64,
+}
+
+/// Files of a directory, sub-directories and hidden files left out.
+#[derive(Debug, Clone)]
+pub(super) struct Inventory {
+    pub(super) dir: PathBuf,
+    /// `*.html` but the index itself.
+    pub(super) pages: Vec<String>,
+    /// `*.csv`, then `*.json`.
+    pub(super) data_files: Vec<DataFile>,
+    /// `*.sh`.
+    pub(super) scripts: Vec<DataFile>,
+    names: Vec<String>,
+}
+
+impl Inventory {
+    /// Lists a directory.
+    ///
+    /// # Errors
+    /// When it does not exist or cannot be listed.
+    pub(super) fn of(dir: &Path) -> Result<Self, FileError> {
+        let failed = |e| FileError::new("list", dir, e);
+        let mut files: Vec<(String, u64)> = Vec::new();
+        for entry in std::fs::read_dir(dir).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            // A name that is no text cannot be linked; one that vanished since is no file any more.
+            let (Ok(name), Ok(metadata)) = (entry.file_name().into_string(), entry.metadata())
+            else {
+                continue;
+            };
+            if metadata.is_file() && !name.starts_with('.') {
+                files.push((name, metadata.len()));
+            }
+        }
+        files.sort();
+        let with = |extension: &str| -> Vec<&(String, u64)> {
+            files
+                .iter()
+                .filter(|(name, _)| {
+                    name.strip_suffix(extension)
+                        .is_some_and(|stem| !stem.is_empty())
+                })
+                .collect()
+        };
+        let file = |(name, bytes): &(String, u64)| DataFile {
+            name: name.clone(),
+            href: href(name),
+            size: human_size(*bytes),
+            bytes: *bytes,
+        };
+        let json = with(".json")
+            .into_iter()
+            .filter(|(name, _)| name != "progress.json" && name != "metadata.json");
+        Ok(Self {
+            dir: dir.to_owned(),
+            pages: with(".html")
+                .into_iter()
+                .map(|f| f.0.clone())
+                .filter(|n| n != super::INDEX_FILE)
+                .collect(),
+            data_files: with(".csv").into_iter().chain(json).map(file).collect(),
+            scripts: with(".sh").into_iter().map(file).collect(),
+            names: files.into_iter().map(|f| f.0).collect(),
+        })
+    }
+
+    /// Size of all detail files.
+    pub(super) fn detail_bytes(&self) -> u64 {
+        self.data_files
+            .iter()
+            .filter(|f| f.name.starts_with("detailed_results_"))
+            .map(|f| f.bytes)
+            .sum()
+    }
+
+    /// Which tool's results these are, by the names of the files (report_utilities.md 2).
+    pub(super) fn kind(&self, data: &RunData) -> RunKind {
+        let any = |part: &str| self.names.iter().any(|name| name.contains(part));
+        let combined = self
+            .names
+            .iter()
+            .any(|n| n.contains("input_throughput_ctx") && !n.contains("comparison"));
+        if combined && any("summary_comparison") {
+            RunKind::Combined
+        } else if any("single_prompt_performance") || any("single_prompt_results_") {
+            RunKind::SinglePrompt
+        } else if any("performance_vs_working_set") {
+            RunKind::WorkingSet
+        } else if any("performance_vs_cache") {
+            RunKind::CacheRate
+        } else if any("sustained_periods") {
+            RunKind::Sustained
+        } else if data
+            .summary
+            .iter()
+            .any(|row| row.working_set_size.is_some())
+            || data.parameter("working_set_sizes").is_some()
+        {
+            RunKind::WorkingSet
+        } else {
+            RunKind::CacheRate
+        }
+    }
+}
+
+/// Kinds of result directories.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RunKind {
+    CacheRate,
+    WorkingSet,
+    Sustained,
+    SinglePrompt,
+    Combined,
+}
+
+impl RunKind {
+    pub(super) fn heading(self) -> &'static str {
+        match self {
+            Self::CacheRate => "Cache Rate Performance Test",
+            Self::WorkingSet => "Working Set Performance Test",
+            Self::Sustained => "Sustained Mode Performance Test",
+            Self::SinglePrompt => "Single Prompt Performance Test",
+            Self::Combined => "Combined Test Comparison",
+        }
+    }
+}
+
+/// A file name as a relative link: percent-encoded, and never mistaken for a scheme or a path.
+pub(super) fn href(name: &str) -> String {
+    let mut out = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
+                out.push(char::from(byte))
+            }
+            other => out.push_str(&format!("%{other:02X}")),
+        }
+    }
+    out
+}

@@ -1,0 +1,337 @@
+//! What casts doubt on a run's figures. The list is empty only when nothing was found.
+
+use std::collections::BTreeMap;
+
+use metrics::selfcheck::{TEMPLATE_ALLOWANCE_TOKENS, check_cached, check_cold};
+use metrics::{FailureKind, RequestRecord, SummaryRow};
+
+use super::config::integers;
+use super::headline::{Kept, kept};
+use super::inventory::Inventory;
+use crate::chart::{count, fixed};
+use crate::data::{DataWarning, RunData};
+use crate::test_name::TestName;
+
+/// One doubt: what was found, and what it means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Finding {
+    pub(super) what: String,
+    pub(super) meaning: &'static str,
+}
+
+/// A 95th percentile of fewer samples is close to their maximum.
+const FEW_SAMPLES: u64 = 20;
+
+/// A client that sends later than planned by more than this, at the 99th percentile, blurs TTFT.
+const LATE_SEND_SECONDS: f64 = 0.010;
+
+/// Block size taken where a run does not tell its own.
+const DEFAULT_CHUNK: u64 = 256;
+
+pub(super) fn findings(data: &RunData, inventory: &Inventory) -> Vec<Finding> {
+    let mut out = Vec::new();
+    for DataWarning { file, message } in &data.warnings {
+        out.push(finding(
+            format!("{file}: {message}"),
+            "What could not be read is missing from this page and its charts.",
+        ));
+    }
+    if let Some(list) = data
+        .facts
+        .as_ref()
+        .and_then(|f| f.sections.get("warnings"))
+        .and_then(serde_json::Value::as_array)
+    {
+        for text in list.iter().filter_map(serde_json::Value::as_str) {
+            out.push(finding(
+                text.to_owned(),
+                "Noted by the program while it measured.",
+            ));
+        }
+    }
+    failures(data, &mut out);
+    thresholds(data, &mut out);
+    missing(data, &mut out);
+    hit_rates(data, &mut out);
+    lag(data, inventory, &mut out);
+    samples(data, &mut out);
+    out
+}
+
+fn finding(what: String, meaning: &'static str) -> Finding {
+    Finding { what, meaning }
+}
+
+/// `800 tokens at 50%`.
+fn name(test: TestName) -> String {
+    let set = test
+        .working_set_size
+        .map(|w| format!(", working set {}", count(w)))
+        .unwrap_or_default();
+    format!(
+        "{} tokens{set} at {}%",
+        count(test.context_size),
+        test.cache_hit_rate
+    )
+}
+
+/// The first few of many tests.
+fn some(tests: &[TestName]) -> String {
+    const SHOWN: usize = 4;
+    let mut text = tests
+        .iter()
+        .take(SHOWN)
+        .map(|t| name(*t))
+        .collect::<Vec<_>>()
+        .join("; ");
+    if tests.len() > SHOWN {
+        text.push_str(&format!("; and {} more", tests.len() - SHOWN));
+    }
+    text
+}
+
+fn plural(n: u64, one: &str, many: &str) -> String {
+    format!("{} {}", count(n), if n == 1 { one } else { many })
+}
+
+fn failures(data: &RunData, out: &mut Vec<Finding>) {
+    let mut kinds: BTreeMap<FailureKind, u64> = BTreeMap::new();
+    let mut tests: Vec<TestName> = Vec::new();
+    for (test, counts) in &data.failed {
+        for (kind, n) in counts {
+            *kinds.entry(*kind).or_insert(0) += n;
+        }
+        if counts.keys().any(|kind| *kind != FailureKind::Cancelled) {
+            tests.push(*test);
+        }
+    }
+    let mut cancelled = kinds.remove(&FailureKind::Cancelled).unwrap_or(0);
+    let mut failed: u64 = kinds.values().sum();
+    let by_kind: Vec<String> = kinds
+        .iter()
+        .map(|(kind, n)| format!("{} {kind}", count(*n)))
+        .collect();
+    let mut detail = if by_kind.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", by_kind.join(", "))
+    };
+    if data.failed.is_empty() {
+        failed = data
+            .phases
+            .iter()
+            .filter_map(|p| p.num_requests_failed)
+            .sum();
+        cancelled = data
+            .phases
+            .iter()
+            .filter_map(|p| p.num_requests_cancelled)
+            .sum();
+        tests = data
+            .phases
+            .iter()
+            .filter(|p| p.num_requests_failed.is_some_and(|n| n > 0))
+            .map(TestName::from)
+            .collect();
+        tests.dedup();
+        detail = String::new();
+    }
+    if failed > 0 {
+        let text = format!(
+            "{} failed{detail}: {}.",
+            plural(failed, "request", "requests"),
+            some(&tests)
+        );
+        out.push(finding(
+            text,
+            "Failed requests are in no latency figure; throughput counts only what was completed.",
+        ));
+    }
+    let launched: u64 = data.phases.iter().map(|p| p.num_requests_launched).sum();
+    if cancelled > 0 {
+        let share = if launched > 0 {
+            format!(
+                " ({}% of those launched)",
+                fixed(100.0 * exactly(cancelled) / exactly(launched), 1)
+            )
+        } else {
+            String::new()
+        };
+        out.push(finding(
+            format!("{} still running at the drain limit of a window and cancelled{share}.", plural(cancelled, "request was", "requests were")),
+            "Their tokens inside the window count; their latencies are unknown, so slow requests are under-represented.",
+        ));
+    }
+}
+
+fn thresholds(data: &RunData, out: &mut Vec<Finding>) {
+    let broken: Vec<TestName> = data
+        .summary
+        .iter()
+        .filter(|r| kept(data, r) == Kept::No)
+        .map(TestName::from)
+        .collect();
+    if !broken.is_empty() {
+        let n = broken.len() as u64;
+        out.push(finding(
+            format!("{} above the threshold at the peak level: {}.", plural(n, "test is", "tests are"), some(&broken)),
+            "Either no level kept the threshold or the repeated windows were slower than the first; their throughput is not a result under the threshold.",
+        ));
+    }
+}
+
+/// Tests that were asked for and have no row.
+fn missing(data: &RunData, out: &mut Vec<Finding>) {
+    let have: Vec<TestName> = data.summary.iter().map(TestName::from).collect();
+    if have.iter().any(|t| t.working_set_size.is_some())
+        || data.parameter("working_set_sizes").is_some()
+    {
+        return;
+    }
+    let contexts = integers(data, "context_sizes");
+    let rates = integers(data, "cache_hit_rates");
+    let absent: Vec<TestName> = contexts
+        .iter()
+        .flat_map(|c| {
+            rates
+                .iter()
+                .filter_map(|r| Some(TestName::new(*c, u32::try_from(*r).ok()?)))
+        })
+        .filter(|test| !have.contains(test))
+        .collect();
+    if !absent.is_empty() {
+        let n = absent.len() as u64;
+        out.push(finding(
+            format!("{} no result: {}.", plural(n, "planned test has", "planned tests have"), some(&absent)),
+            "The run was not finished, or these tests failed; the same command goes on where it stopped.",
+        ));
+    }
+}
+
+fn hit_rates(data: &RunData, out: &mut Vec<Finding>) {
+    let chunk = data
+        .parameter("chunk_size")
+        .and_then(serde_json::Value::as_u64)
+        .unwrap_or(DEFAULT_CHUNK)
+        .max(1);
+    let mut off: Vec<(TestName, String)> = Vec::new();
+    let mut warm: Vec<TestName> = Vec::new();
+    for row in &data.summary {
+        let test = TestName::from(row);
+        let records = data.details(test);
+        let at_peak: Vec<&RequestRecord> = records
+            .iter()
+            .filter(|r| r.intent.concurrency_level == row.peak_concurrency)
+            .collect();
+        if check_cold(
+            at_peak.iter().copied(),
+            TEMPLATE_ALLOWANCE_TOKENS.max(chunk),
+        )
+        .is_some_and(|c| c.is_warm())
+        {
+            warm.push(test);
+        } else if let Some(check) = check_cached(at_peak.iter().copied(), chunk) {
+            // A few requests may meet an eviction; a figure is off when more than one in fifty does.
+            if check.n_mismatched * 50 > check.n {
+                let n = format!(
+                    "{} of {} requests off by {} to {} tokens",
+                    count(check.n_mismatched as u64),
+                    count(check.n as u64),
+                    check.lowest,
+                    check.highest
+                );
+                off.push((test, n));
+            }
+        } else if let Some(text) = off_by_summary(row, chunk) {
+            off.push((test, text));
+        }
+    }
+    if !warm.is_empty() {
+        out.push(finding(
+            format!("Prompts meant to be cold were answered from the cache: {}.", some(&warm)),
+            "The 0% tests are faster than a cold server; restart the server or use another seed, then measure again.",
+        ));
+    }
+    if !off.is_empty() {
+        let tests: Vec<TestName> = off.iter().map(|o| o.0).collect();
+        let example = &off[0].1;
+        out.push(finding(
+            format!("Achieved cache hit rate off target in {}: {} (first: {example}).", plural(off.len() as u64, "test", "tests"), some(&tests)),
+            "Points stand at the rate that was meant. More cached than meant: prompts were seen before. Less: blocks were evicted, or the server caches in larger blocks.",
+        ));
+    }
+}
+
+/// Judges the summary's own figure where no detail rows are at hand.
+fn off_by_summary(row: &SummaryRow, chunk: u64) -> Option<String> {
+    let reported = row.reported_cache_hit_rate?;
+    let context = row.context_size.max(1);
+    let cached = match row.cache_hit_rate {
+        100 => context.div_ceil(chunk) * chunk,
+        rate => context * u64::from(rate) / 100 / chunk * chunk,
+    };
+    let sent = if row.cache_hit_rate == 100 {
+        cached
+    } else {
+        context
+    };
+    let expected = exactly(cached) / exactly(sent);
+    // One block, and what the question and the chat template add to the prompt.
+    let tolerance = (exactly(chunk) + 128.0) / exactly(sent) + 0.01;
+    ((reported - expected).abs() > tolerance).then(|| {
+        format!(
+            "{}% reported, {}% meant",
+            fixed(reported * 100.0, 1),
+            fixed(expected * 100.0, 1)
+        )
+    })
+}
+
+fn lag(data: &RunData, inventory: &Inventory, out: &mut Vec<Finding>) {
+    let mut delays: Vec<f64> = data
+        .summary
+        .iter()
+        .flat_map(|row| data.details(TestName::from(row)))
+        .filter_map(|r| r.send_delay)
+        .collect();
+    delays.sort_by(f64::total_cmp);
+    if let Some(p99) = metrics::percentile::percentile(&delays, 0.99)
+        && p99 > LATE_SEND_SECONDS
+    {
+        out.push(finding(
+            format!("The client sent late: 1% of requests left more than {} ms after their slot was free.", fixed(p99 * 1000.0, 1)),
+            "This machine was busy; levels were held less tightly than meant and latencies may include the client's own delay.",
+        ));
+    }
+    let unread = inventory.detail_bytes() > super::DETAIL_BYTES_WORTH_READING && delays.is_empty();
+    if unread {
+        out.push(finding(
+            "Detail rows were not read for this page because their files are large.".to_owned(),
+            "Client lag and the cached tokens of single requests were not checked.",
+        ));
+    }
+}
+
+fn samples(data: &RunData, out: &mut Vec<Finding>) {
+    let few: Vec<TestName> = data
+        .summary
+        .iter()
+        .filter(|r| r.total_requests < FEW_SAMPLES)
+        .map(TestName::from)
+        .collect();
+    if !few.is_empty() {
+        let n = few.len() as u64;
+        out.push(finding(
+            format!("Fewer than {FEW_SAMPLES} requests behind {}: {}.", plural(n, "test", "tests"), some(&few)),
+            "With so few samples the 95th and 99th percentile are little else than the slowest request; longer windows help.",
+        ));
+    }
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "request and token counts are far below 2^53"
+)]
+fn exactly(n: u64) -> f64 {
+    n as f64
+}

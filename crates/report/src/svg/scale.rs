@@ -1,0 +1,258 @@
+//! Axes as arithmetic: which part is shown, where ticks stand, where a value lands between 0 and 1.
+
+use crate::chart::{Axis, AxisRange, Ticks, fixed};
+
+/// A resolved axis.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Scale {
+    /// Value at position 0.
+    pub(crate) min: f64,
+    /// Value at position 1.
+    pub(crate) max: f64,
+    /// Whether positions are proportional to the logarithm.
+    pub(crate) log: bool,
+    /// Tick values, ascending, all within the range.
+    pub(crate) ticks: Vec<f64>,
+}
+
+impl Scale {
+    /// Resolves `axis` for these data with about `target` ticks.
+    pub(crate) fn new(axis: &Axis, data: impl Iterator<Item = f64>, target: usize) -> Self {
+        let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
+        for value in data.filter(|v| v.is_finite()) {
+            low = low.min(value);
+            high = high.max(value);
+        }
+        match axis.range {
+            AxisRange::Fixed(min, max) => Self {
+                min,
+                max,
+                log: false,
+                ticks: linear_ticks(axis.ticks, min, max, target),
+            },
+            AxisRange::Log if low > 0.0 && low <= high => Self::log(low, high, target),
+            AxisRange::Log | AxisRange::FromZero => Self::from_zero(axis.ticks, high, target),
+        }
+    }
+
+    fn from_zero(rule: Ticks, high: f64, target: usize) -> Self {
+        // Nothing to show, or only zeros: an empty unit range still makes a readable panel.
+        let high = if high > 0.0 { high } else { 1.0 };
+        let mut step = nice_step(high / count_of(target));
+        if rule == Ticks::Whole {
+            step = step.max(1.0);
+        }
+        // A little air above the highest point, then up to the next half step.
+        let max = (high * 1.03 / (step / 2.0)).ceil() * (step / 2.0);
+        Self {
+            min: 0.0,
+            max,
+            log: false,
+            ticks: multiples(step, 0.0, max),
+        }
+    }
+
+    fn log(low: f64, high: f64, target: usize) -> Self {
+        let (min, max) = (low / 1.25, high * 1.25);
+        let mut ticks = Vec::new();
+        let decades = (max / min).log10();
+        let mantissas: &[f64] = if decades * 3.0 <= count_of(target) * 1.5 {
+            &[1.0, 2.0, 5.0]
+        } else {
+            &[1.0]
+        };
+        let mut decade = 10f64.powf(min.log10().floor());
+        while decade <= max {
+            ticks.extend(
+                mantissas
+                    .iter()
+                    .map(|m| m * decade)
+                    .filter(|v| (min..=max).contains(v)),
+            );
+            decade *= 10.0;
+        }
+        Self {
+            min,
+            max,
+            log: true,
+            ticks,
+        }
+    }
+
+    /// A scale from zero whose ticks fall on the same heights as `left`'s.
+    pub(crate) fn aligned_with(left: &Self, high: f64) -> Self {
+        let intervals = left.ticks.len().saturating_sub(1).max(1);
+        let high = if high > 0.0 { high } else { 1.0 };
+        // Heights of the left ticks as shares of the axis decide how much fits under the last one.
+        let top = left.ticks.last().map_or(1.0, |t| left.position(*t));
+        let top = if top > 0.0 { top } else { 1.0 };
+        let step = nice_step_at_least(high * 1.03 * top / count_of(intervals));
+        let last = step * count_of(intervals);
+        Self {
+            min: 0.0,
+            max: last / top,
+            log: false,
+            ticks: multiples(step, 0.0, last),
+        }
+    }
+
+    /// Where a value stands: 0 at the start of the axis, 1 at its end.
+    pub(crate) fn position(&self, value: f64) -> f64 {
+        if self.log {
+            (value / self.min).ln() / (self.max / self.min).ln()
+        } else {
+            (value - self.min) / (self.max - self.min)
+        }
+    }
+
+    /// Text of a tick: as many decimals as the smallest step needs.
+    pub(crate) fn label(&self, tick: f64) -> String {
+        if self.log {
+            return fixed(tick, if tick < 1.0 { 2 } else { 0 });
+        }
+        let step = self
+            .ticks
+            .windows(2)
+            .map(|w| w[1] - w[0])
+            .fold(f64::INFINITY, f64::min);
+        let step = if step.is_finite() {
+            step
+        } else {
+            self.max - self.min
+        };
+        let mut decimals = 0u8;
+        let mut scaled = step;
+        while decimals < 6 && (scaled - scaled.round()).abs() > scaled * 1e-6 {
+            scaled *= 10.0;
+            decimals += 1;
+        }
+        fixed(tick, decimals)
+    }
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "tick counts are below a hundred"
+)]
+fn count_of(n: usize) -> f64 {
+    n.max(1) as f64
+}
+
+/// The roundest step near `raw`: 1, 2, 2.5 or 5 times a power of ten.
+fn nice_step(raw: f64) -> f64 {
+    let power = 10f64.powf(raw.log10().floor());
+    let mantissa = raw / power;
+    let nice = match mantissa {
+        m if m < 1.4 => 1.0,
+        m if m < 2.3 => 2.0,
+        m if m < 3.5 => 2.5,
+        m if m < 7.0 => 5.0,
+        _ => 10.0,
+    };
+    nice * power
+}
+
+/// The smallest round step that is not below `raw`.
+fn nice_step_at_least(raw: f64) -> f64 {
+    let power = 10f64.powf(raw.log10().floor());
+    let mantissa = raw / power;
+    let nice = [1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 7.5]
+        .into_iter()
+        .find(|n| *n >= mantissa * (1.0 - 1e-9));
+    nice.unwrap_or(10.0) * power
+}
+
+fn linear_ticks(rule: Ticks, min: f64, max: f64, target: usize) -> Vec<f64> {
+    match rule {
+        Ticks::Every(step) => {
+            let n = (max - min) / step;
+            let thin = [1.0, 2.0, 5.0, 10.0]
+                .into_iter()
+                .find(|k| n / k <= count_of(target))
+                .unwrap_or(20.0);
+            multiples(step * thin, min, max)
+        }
+        Ticks::Auto => multiples(nice_step((max - min) / count_of(target)), min, max),
+        Ticks::Whole => multiples(nice_step((max - min) / count_of(target)).max(1.0), min, max),
+    }
+}
+
+/// Multiples of `step` within `[min, max]`.
+fn multiples(step: f64, min: f64, max: f64) -> Vec<f64> {
+    let mut k = (min / step - 1e-9).ceil();
+    let mut out = Vec::new();
+    while k * step <= max + step * 1e-9 && out.len() < 200 {
+        out.push(k * step);
+        k += 1.0;
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Scale;
+    use crate::chart::{Axis, AxisRange, NumberFormat, Ticks};
+    use proptest::prelude::*;
+
+    fn axis(range: AxisRange, ticks: Ticks) -> Axis {
+        Axis {
+            title: String::new(),
+            range,
+            ticks,
+            format: NumberFormat::COUNT,
+        }
+    }
+
+    #[test]
+    fn ticks_are_round_and_labelled_with_just_enough_decimals() {
+        for (high, expected) in [
+            (0.37, vec!["0.0", "0.1", "0.2", "0.3"]),
+            (7.0, vec!["0", "2", "4", "6"]),
+            (4_266.0, vec!["0", "1,000", "2,000", "3,000", "4,000"]),
+            (0.0, vec!["0.00", "0.25", "0.50", "0.75", "1.00"]),
+        ] {
+            let scale = Scale::new(
+                &axis(AxisRange::FromZero, Ticks::Auto),
+                [high].into_iter(),
+                4,
+            );
+            let labels: Vec<_> = scale.ticks.iter().map(|t| scale.label(*t)).collect();
+            assert_eq!(labels, expected, "{high}");
+        }
+        let rates = Scale::new(
+            &axis(AxisRange::Fixed(-2.0, 102.0), Ticks::Every(10.0)),
+            [].into_iter(),
+            6,
+        );
+        assert_eq!(rates.ticks, [0.0, 20.0, 40.0, 60.0, 80.0, 100.0]);
+    }
+
+    proptest! {
+        /// Every value of the data lies on the axis, and so does every tick.
+        #[test]
+        fn a_scale_holds_its_data_and_its_ticks(
+            data in proptest::collection::vec(1e-6f64..1e9, 1..20),
+            target in 2usize..12,
+            log: bool,
+        ) {
+            let range = if log { AxisRange::Log } else { AxisRange::FromZero };
+            let scale = Scale::new(&axis(range, Ticks::Auto), data.iter().copied(), target);
+            for value in data.iter().chain(&scale.ticks) {
+                let p = scale.position(*value);
+                prop_assert!((-1e-9..=1.0 + 1e-9).contains(&p), "{value} at {p} in {scale:?}");
+            }
+        }
+
+        /// A right axis holds its data and has its ticks at the heights of the left axis's ticks.
+        #[test]
+        fn a_right_axis_shares_the_grid_of_the_left(left in 1e-3f64..1e6, right in 1e-3f64..1e6) {
+            let a = Scale::new(&axis(AxisRange::FromZero, Ticks::Auto), [left].into_iter(), 5);
+            let b = Scale::aligned_with(&a, right);
+            prop_assert!(b.position(right) <= 1.0);
+            prop_assert_eq!(a.ticks.len(), b.ticks.len());
+            for (l, r) in a.ticks.iter().zip(&b.ticks) {
+                prop_assert!((a.position(*l) - b.position(*r)).abs() < 1e-6);
+            }
+        }
+    }
+}
