@@ -2,6 +2,30 @@
 //!
 //! * [`model`]: the engine, pure: time and seed are passed in, nothing is read from outside.
 //! * [`profile`]: documented sets of numbers for the model.
+//! * [`service`]: the engine on tokio's clock, in process, without a socket; works under a paused clock.
+//! * [`server`]: the OpenAI-compatible HTTP server around the service.
+//! * [`fault`]: what goes wrong on purpose.
+//!
+//! Promises: whatever the server reports (usage, metrics, `/sim/truth`) is what the model did. Refuses to pose
+//! as a prediction of real hardware: it is an instrument with known answers.
 
+pub mod config;
+pub mod fault;
 pub mod model;
 pub mod profile;
+pub mod prompt;
+pub mod record;
+// server below
+pub mod service;
+pub mod text;
+pub mod vocabulary;
+
+pub use config::{DEFAULT_MODEL, RecordLimits, SimConfig, TokenizerSource, UsageForm};
+pub use fault::{FaultKind, FaultPlan, FaultRule, FaultScope};
+pub use profile::Profile;
+pub use prompt::{Message, SimPrompt};
+pub use record::{ReceivedRequest, RequestState};
+
+pub use service::{
+    FinishReason, ServiceError, SimEvent, SimRequest, SimService, SimStream, SubmitError,
+};

@@ -33,6 +33,16 @@ impl BlockHash {
     }
 }
 
+impl BlockHash {
+    /// Its first eight bytes, as a seed.
+    #[must_use]
+    pub fn seed(self) -> u64 {
+        let mut first = [0; 8];
+        first.copy_from_slice(&self.0[..8]);
+        u64::from_le_bytes(first)
+    }
+}
+
 impl std::fmt::Debug for BlockHash {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{self}")
@@ -84,6 +94,13 @@ impl PromptBlocks {
     #[must_use]
     pub fn hashes(&self) -> &[BlockHash] {
         &self.hashes
+    }
+
+    /// One hash of the whole sequence, the partial block included.
+    #[must_use]
+    pub fn fingerprint(&self) -> BlockHash {
+        let parent = self.hashes.last().copied().unwrap_or(BlockHash::ROOT);
+        parent.extend(&self.tail)
     }
 
     /// The block size that the sequence was cut with.

@@ -1,0 +1,138 @@
+//! The one task that owns the engine: takes commands, lets time pass, hands events to their streams.
+//!
+//! Promises: everything that arrived before it wakes up is taken before the engine advances, so that requests
+//! of one instant share a step. Never waits for a reader.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep_until};
+
+use super::Shared;
+use crate::model::{Engine, EngineStats, Event, EventKind, Refusal, Request, RequestId};
+
+/// What a submitter gets: the request's number and the channel of its events.
+pub(super) type Accepted = (RequestId, mpsc::Receiver<Event>);
+
+/// What the driver is asked to do.
+#[derive(Debug)]
+pub(super) enum Command {
+    Submit {
+        request: Request,
+        reply: oneshot::Sender<Result<Accepted, Refusal>>,
+    },
+    Stats {
+        reply: oneshot::Sender<EngineStats>,
+    },
+    ClearCache {
+        reply: oneshot::Sender<()>,
+    },
+}
+
+/// While nothing is due, the timer is set this far ahead.
+const IDLE: Duration = Duration::from_secs(24 * 3600);
+
+struct Driver {
+    engine: Engine,
+    streams: HashMap<RequestId, mpsc::Sender<Event>>,
+    shared: Arc<Shared>,
+}
+
+/// Runs until every handle is gone.
+pub(super) async fn drive(
+    engine: Engine,
+    mut commands: mpsc::Receiver<Command>,
+    shared: Arc<Shared>,
+) {
+    let mut driver = Driver {
+        engine,
+        streams: HashMap::new(),
+        shared,
+    };
+    let timer = sleep_until(Instant::now() + IDLE);
+    tokio::pin!(timer);
+    loop {
+        match driver.engine.next_event_at() {
+            Some(at) => timer.as_mut().reset(driver.shared.clock.instant_of(at)),
+            None => timer.as_mut().reset(Instant::now() + IDLE),
+        }
+        tokio::select! {
+            biased;
+            command = commands.recv() => match command {
+                Some(command) => driver.obey(command),
+                None => return,
+            },
+            () = driver.shared.wake.notified() => {}
+            () = &mut timer => {}
+        }
+        while let Ok(command) = commands.try_recv() {
+            driver.obey(command);
+        }
+        driver.cancel_dropped();
+        driver.advance();
+    }
+}
+
+impl Driver {
+    fn obey(&mut self, command: Command) {
+        let now = self.shared.clock.now();
+        match command {
+            Command::Submit { request, reply } => {
+                // Room for every token and the end: sending never has to wait.
+                let room = usize::try_from(request.output_tokens).unwrap_or(usize::MAX / 8) + 1;
+                let taken = self.engine.submit(now, request).map(|id| {
+                    let (sender, receiver) = mpsc::channel(room);
+                    self.streams.insert(id, sender);
+                    (id, receiver)
+                });
+                let id = taken.as_ref().ok().map(|(id, _)| *id);
+                if reply.send(taken).is_err()
+                    && let Some(id) = id
+                {
+                    self.cancel(now, id);
+                }
+            }
+            // Whoever asked may be gone; then nobody misses the answer.
+            Command::Stats { reply } => {
+                let _ = reply.send(self.engine.stats());
+            }
+            Command::ClearCache { reply } => {
+                self.engine.clear_cache(now);
+                let _ = reply.send(());
+            }
+        }
+    }
+
+    fn cancel_dropped(&mut self) {
+        let dropped = std::mem::take(&mut *self.shared.cancelled());
+        if !dropped.is_empty() {
+            let now = self.shared.clock.now();
+            dropped.into_iter().for_each(|id| self.cancel(now, id));
+        }
+    }
+
+    fn cancel(&mut self, now: Duration, id: RequestId) {
+        self.streams.remove(&id);
+        self.engine.cancel(now, id);
+    }
+
+    fn advance(&mut self) {
+        let now = self.shared.clock.now();
+        for event in self.engine.advance(now) {
+            let id = event.id;
+            let done = matches!(event.kind, EventKind::Done(_));
+            let Some(stream) = self.streams.get(&id) else {
+                continue;
+            };
+            // The channel has room; the only way to fail is a stream that was dropped.
+            let gone = stream.try_send(event).is_err();
+            if done {
+                self.streams.remove(&id);
+            } else if gone {
+                self.cancel(now, id);
+            }
+        }
+    }
+}
