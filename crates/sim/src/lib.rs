@@ -15,7 +15,7 @@ pub mod model;
 pub mod profile;
 pub mod prompt;
 pub mod record;
-// server below
+pub mod server;
 pub mod service;
 pub mod text;
 pub mod vocabulary;
