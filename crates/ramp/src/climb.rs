@@ -2,7 +2,8 @@
 //!
 //! Promise: levels stay within 1 and the maximum, phase ids are unique, and the number of windows is
 //! bounded by the settings alone, whatever the server shows. What it does not promise: that the server's
-//! latency grows with load; a level that failed may be tried again after a back-off.
+//! latency grows with load; a level that failed may be tried again after a back-off, and a climb that would
+//! pass the maximum always tests it once more, so that what lies below it can be refined.
 
 use std::collections::HashMap;
 use std::time::Duration;

@@ -2,7 +2,8 @@
 //!
 //! Promise: every level it names lies strictly between the two, so the range shrinks with every step.
 
-/// Most steps of one search.
+/// Most steps of one search. A climb's own steps are ten increments at most and need four; the limit is for
+/// ranges given from elsewhere.
 pub const MAX_STEPS: u32 = 10;
 
 /// A range whose lower end passed and whose upper end failed.
