@@ -160,7 +160,10 @@ fn sync_directory(dir: &Path) {
 }
 
 #[cfg(unix)]
-#[expect(clippy::unnecessary_wraps, reason = "the other platforms have no modes")]
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "the other platforms have no modes"
+)]
 fn permissions_of(mode: u32) -> Option<Permissions> {
     use std::os::unix::fs::PermissionsExt as _;
     Some(Permissions::from_mode(mode))

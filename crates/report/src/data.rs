@@ -205,9 +205,10 @@ impl RunData {
         }
         match TestMetadata::load(&self.dir) {
             Ok(metadata) => self.metadata = metadata,
-            Err(error) => self
-                .warnings
-                .push(DataWarning::of_error(crate::metadata::METADATA_FILE, &error)),
+            Err(error) => self.warnings.push(DataWarning::of_error(
+                crate::metadata::METADATA_FILE,
+                &error,
+            )),
         }
         match RunFacts::load(&self.dir) {
             Ok(facts) => self.facts = facts,

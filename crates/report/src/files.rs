@@ -42,9 +42,7 @@ impl FileKind {
     #[must_use]
     pub fn of_name(name: &str) -> Option<Self> {
         if let Some(stem) = name.strip_suffix(".sh") {
-            return stem
-                .starts_with("run_command")
-                .then_some(Self::RunCommand);
+            return stem.starts_with("run_command").then_some(Self::RunCommand);
         }
         let stem = name.strip_suffix(".csv")?;
         let context = |prefix: &str| -> Option<u64> {
@@ -156,6 +154,11 @@ impl DataFiles {
         Self {
             files: listing.into_iter().filter_map(kind).collect(),
         }
+    }
+
+    /// All data files with their kinds, oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = (FileKind, &StampedFile)> {
+        self.files.iter().map(|(kind, file)| (*kind, file))
     }
 
     /// The files of one kind, oldest first.

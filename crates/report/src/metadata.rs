@@ -214,7 +214,9 @@ mod tests {
             corrected: 0,
             working_set_prompts: BTreeMap::from([(1000, 8)]),
         });
-        facts.sections.insert("calibration".into(), json!({"loop_lag_p99_ms": 0.2}));
+        facts
+            .sections
+            .insert("calibration".into(), json!({"loop_lag_p99_ms": 0.2}));
         facts.save(dir.path()).unwrap();
         assert_eq!(RunFacts::load(dir.path()).unwrap(), Some(facts));
     }
@@ -224,7 +226,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let text = r#"{"schema_version": 7, "tool": "t", "version": "9", "novelty": [1]}"#;
         std::fs::write(dir.path().join(FACTS_FILE), text).unwrap();
-        assert_eq!(RunFacts::load(dir.path()).unwrap().unwrap().schema_version, 7);
+        assert_eq!(
+            RunFacts::load(dir.path()).unwrap().unwrap().schema_version,
+            7
+        );
     }
 
     #[test]

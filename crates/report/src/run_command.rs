@@ -57,7 +57,10 @@ pub fn script(stamp: &RunStamp, program: &str, options: &[CommandOption]) -> Str
         stamp.human(),
     );
     for what in left_out {
-        text.push_str(&format!("# Not stored, pass it again: {}\n", comment(&what)));
+        text.push_str(&format!(
+            "# Not stored, pass it again: {}\n",
+            comment(&what)
+        ));
     }
     text.push('\n');
     text.push_str(&quote_program(program));
@@ -87,9 +90,18 @@ pub fn script(stamp: &RunStamp, program: &str, options: &[CommandOption]) -> Str
 #[must_use]
 pub fn is_secret_header(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    ["auth", "token", "key", "secret", "cookie", "password", "credential", "session"]
-        .iter()
-        .any(|word| name.contains(word))
+    [
+        "auth",
+        "token",
+        "key",
+        "secret",
+        "cookie",
+        "password",
+        "credential",
+        "session",
+    ]
+    .iter()
+    .any(|word| name.contains(word))
 }
 
 /// Splits the options into those to be stored and the names of what must not be.
@@ -124,7 +136,10 @@ fn without_secrets(options: &[CommandOption]) -> (Vec<CommandOption>, Vec<String
 }
 
 fn header_name(header: &str) -> &str {
-    header.split_once(':').map_or(header, |(name, _)| name).trim()
+    header
+        .split_once(':')
+        .map_or(header, |(name, _)| name)
+        .trim()
 }
 
 /// Text that may stand in a comment: one line, no control characters.
@@ -222,11 +237,18 @@ mod tests {
                 ("--api-key", &["sk-very-secret"]),
                 (
                     "--header",
-                    &["X-Api-Key: hush", "X-Tenant: blue", "Authorization: Bearer hush\nrm -rf /"],
+                    &[
+                        "X-Api-Key: hush",
+                        "X-Tenant: blue",
+                        "Authorization: Bearer hush\nrm -rf /",
+                    ],
                 ),
             ]),
         );
-        assert!(!text.contains("hush") && !text.contains("sk-very-secret"), "{text}");
+        assert!(
+            !text.contains("hush") && !text.contains("sk-very-secret"),
+            "{text}"
+        );
         assert!(text.contains("# Not stored, pass it again: --api-key\n"));
         assert!(text.contains("--header 'X-Api-Key: ...'\n"));
         assert!(text.contains("  --header 'X-Tenant: blue' \\\n"));
@@ -244,9 +266,24 @@ mod tests {
         std::fs::write(&stub, "#!/bin/sh\nprintf '%s\\0' \"$@\"\n").unwrap();
         std::fs::set_permissions(&stub, std::fs::Permissions::from_mode(0o755)).unwrap();
         let nasty = [
-            "plain", "two words", "it's", "\"double\"", "$HOME `id` $(id)", "line\nbreak\n", "",
-            "back\\slash", "tab\there", "*?[a]~", "#not a comment", "a;b&c|d<e>f(g)", "!history",
-            "größe ✓", "{\"a\": [1, 2]}", "'", "''", "a=b",
+            "plain",
+            "two words",
+            "it's",
+            "\"double\"",
+            "$HOME `id` $(id)",
+            "line\nbreak\n",
+            "",
+            "back\\slash",
+            "tab\there",
+            "*?[a]~",
+            "#not a comment",
+            "a;b&c|d<e>f(g)",
+            "!history",
+            "größe ✓",
+            "{\"a\": [1, 2]}",
+            "'",
+            "''",
+            "a=b",
         ];
         let given = options(&[
             ("--flag", &[]),

@@ -110,10 +110,13 @@ impl RunStamp {
 /// `12345678_123456`, digits only.
 fn is_plain(text: &str) -> bool {
     text.len() == PLAIN_LEN
-        && text
-            .bytes()
-            .enumerate()
-            .all(|(i, b)| if i == 8 { b == b'_' } else { b.is_ascii_digit() })
+        && text.bytes().enumerate().all(|(i, b)| {
+            if i == 8 {
+                b == b'_'
+            } else {
+                b.is_ascii_digit()
+            }
+        })
 }
 
 /// The number behind a stamp: at least 2, without leading zeros.
@@ -211,9 +214,18 @@ mod tests {
         };
         check("summary_20261122_010848.csv", Some("20261122_010848"));
         check("summary_20261122_010848_2.csv", Some("20261122_010848_2"));
-        check("detailed_results_1000_20261122_010848.csv", Some("20261122_010848"));
-        check("detailed_results_20261122_20261122_010848.csv", Some("20261122_010848"));
-        check("sustained_periods_ctx1000_cache0_20261122_010854.csv", Some("20261122_010854"));
+        check(
+            "detailed_results_1000_20261122_010848.csv",
+            Some("20261122_010848"),
+        );
+        check(
+            "detailed_results_20261122_20261122_010848.csv",
+            Some("20261122_010848"),
+        );
+        check(
+            "sustained_periods_ctx1000_cache0_20261122_010854.csv",
+            Some("20261122_010854"),
+        );
         check("20261122_010848", Some("20261122_010848"));
         check("summary_20261122_010848_1.csv", None);
         check("summary_20261122_010848_02.csv", None);

@@ -122,7 +122,16 @@ mod tests {
 
     #[test]
     fn what_is_no_name_is_refused() {
-        for text in ["", "8000", "8000_", "_25", "8000_25_1_1", "8000_+25", "8000_x", "8000_9999999999"] {
+        for text in [
+            "",
+            "8000",
+            "8000_",
+            "_25",
+            "8000_25_1_1",
+            "8000_+25",
+            "8000_x",
+            "8000_9999999999",
+        ] {
             assert_eq!(text.parse::<TestName>(), Err(NameError(text.to_owned())));
         }
     }

@@ -79,10 +79,7 @@ pub(crate) fn for_each_row<T, I>(
 }
 
 /// All good rows of a small file.
-pub(crate) fn read_table<T: Row>(
-    file: &StampedFile,
-    warnings: &mut Vec<DataWarning>,
-) -> Vec<T> {
+pub(crate) fn read_table<T: Row>(file: &StampedFile, warnings: &mut Vec<DataWarning>) -> Vec<T> {
     let mut rows = Vec::new();
     for_each_row(file, warnings, RowReader::new, |row| rows.push(row));
     rows

@@ -42,7 +42,12 @@ impl PhaseSpans {
             });
         };
         for row in phases {
-            push(row.into(), row.phase_id.clone(), row.start_time, row.end_time);
+            push(
+                row.into(),
+                row.phase_id.clone(),
+                row.start_time,
+                row.end_time,
+            );
         }
         for row in periods {
             let id = format!("SUSTAINED_P{}", row.period_number);

@@ -31,18 +31,33 @@ fn messages(data: &RunData) -> Vec<String> {
 fn directories_of_the_originals_are_read_without_a_warning() {
     let ramp = RunData::read(&golden("cache_rate_ramp"));
     assert_eq!(messages(&ramp), Vec::<String>::new());
-    assert_eq!(ramp.summary_file.as_deref(), Some("summary_20261122_010944.csv"));
+    assert_eq!(
+        ramp.summary_file.as_deref(),
+        Some("summary_20261122_010944.csv")
+    );
     assert_eq!(ramp.summary.len(), 2);
     assert_eq!(ramp.phases.len(), 11);
     assert_eq!(ramp.model(), None);
-    assert_eq!(ramp.progress.as_ref().unwrap().completed_tests, ["1000_0", "1000_50"]);
+    assert_eq!(
+        ramp.progress.as_ref().unwrap().completed_tests,
+        ["1000_0", "1000_50"]
+    );
     assert_eq!(ramp.details(TestName::new(1000, 0)).len(), 271);
     assert_eq!(ramp.details(TestName::new(1000, 50)).len(), 262);
     let phases: Vec<_> = ramp
         .phases_of(TestName::new(1000, 50))
         .map(|row| row.phase_id.as_str())
         .collect();
-    assert_eq!(phases, ["RAMP_c4", "RAMP_c8", "RAMP_REFINE_c6_1", "RETRY_1", "RETRY_2"]);
+    assert_eq!(
+        phases,
+        [
+            "RAMP_c4",
+            "RAMP_c8",
+            "RAMP_REFINE_c6_1",
+            "RETRY_1",
+            "RETRY_2"
+        ]
+    );
 
     let fixed = RunData::read(&golden("cache_rate_fixed"));
     assert_eq!(messages(&fixed), Vec::<String>::new());
@@ -86,7 +101,10 @@ fn every_broken_file_is_one_warning_and_the_rest_is_read() {
     put("test_metadata.json", "[]");
     put("run_facts.json", "");
     put("summary_20261122_020000.csv", "");
-    put("phase_metadata_20261122_020000.csv", "phase_id,x\nRAMP_c1,2\n");
+    put(
+        "phase_metadata_20261122_020000.csv",
+        "phase_id,x\nRAMP_c1,2\n",
+    );
     put("detailed_results_1000_20261122_020000.csv", "\u{0}\u{1}");
     put("detailed_results_x_20261122_020000.csv", "not looked at");
     std::fs::create_dir(dir.path().join("summary_20261122_030000.csv")).unwrap();
@@ -119,7 +137,11 @@ fn a_detail_file_cut_anywhere_loses_only_its_last_row() {
     let dir = copy_of("cache_rate_fixed");
     // The older file is complete for 0 %, so only the newest must count here.
     std::fs::remove_file(dir.path().join("detailed_results_1000_20261122_011124.csv")).unwrap();
-    let last_row = whole[..whole.len() - 1].iter().rposition(|&b| b == b'\n').unwrap() + 1;
+    let last_row = whole[..whole.len() - 1]
+        .iter()
+        .rposition(|&b| b == b'\n')
+        .unwrap()
+        + 1;
     for cut in (last_row + 1..whole.len()).step_by(7) {
         std::fs::write(dir.path().join(name), &whole[..cut]).unwrap();
         let data = RunData::read(dir.path());
@@ -141,14 +163,25 @@ fn a_broken_row_in_the_middle_is_counted_and_skipped() {
     let broken: Vec<String> = text
         .lines()
         .enumerate()
-        .map(|(i, line)| if i == 5 || i == 9 { "x,y".into() } else { line.to_owned() })
+        .map(|(i, line)| {
+            if i == 5 || i == 9 {
+                "x,y".into()
+            } else {
+                line.to_owned()
+            }
+        })
         .collect();
     std::fs::write(&path, broken.join("\n") + "\n").unwrap();
     let data = RunData::read(dir.path());
     let [warning] = &data.warnings[..] else {
         panic!("{:?}", data.warnings)
     };
-    assert!(warning.message.starts_with("2 rows were left out, the first: line 6"), "{warning}");
+    assert!(
+        warning
+            .message
+            .starts_with("2 rows were left out, the first: line 6"),
+        "{warning}"
+    );
     assert_eq!(data.details(TestName::new(1000, 0)).len(), 269);
 }
 
@@ -184,7 +217,10 @@ fn modification_times_do_not_decide_which_summary_is_newest() {
     std::fs::write(dir.path().join("summary_comparison.csv"), "label\n").unwrap();
     std::fs::write(dir.path().join("summary_later.csv"), "x\n").unwrap();
     let data = RunData::read_tables(dir.path());
-    assert_eq!(data.summary_file.as_deref(), Some("summary_20261122_010944.csv"));
+    assert_eq!(
+        data.summary_file.as_deref(),
+        Some("summary_20261122_010944.csv")
+    );
 }
 
 #[test]

@@ -53,5 +53,9 @@ impl<W: Write> FailedLines<W> {
 pub(crate) fn header() -> Result<String, SchemaError> {
     let header = FailedWriter::new(Vec::new())?.into_inner();
     let header = String::from_utf8_lossy(&header);
-    Ok(format!("{},{}\n", header.trim_end(), TEST_COLUMNS.join(",")))
+    Ok(format!(
+        "{},{}\n",
+        header.trim_end(),
+        TEST_COLUMNS.join(",")
+    ))
 }

@@ -116,10 +116,7 @@ impl RequestWriter {
         std::mem::take(&mut self.warnings)
     }
 
-    fn detail(
-        &mut self,
-        context_size: u64,
-    ) -> Result<&mut DetailWriter<AppendFile>, WriteError> {
+    fn detail(&mut self, context_size: u64) -> Result<&mut DetailWriter<AppendFile>, WriteError> {
         let entry = match self.details.entry(context_size) {
             Entry::Occupied(open) => return Ok(open.into_mut()),
             Entry::Vacant(vacant) => vacant,
@@ -187,10 +184,11 @@ fn each<T>(
     rows: &[T],
     mut write: impl FnMut(&T) -> Result<(), SchemaError>,
 ) -> Result<(), SchemaError> {
-    rows.iter().fold(Ok(()), |first, row| {
-        let written = write(row);
-        first.and(written)
-    })
+    let mut first = Ok(());
+    for row in rows {
+        first = first.and(write(row));
+    }
+    first
 }
 
 /// Gives a begun file its name and goes on with it behind its last row.
@@ -201,4 +199,3 @@ fn finish(mut file: AtomicFile, path: &Path) -> Result<AppendFile, WriteError> {
     let len = handle.metadata().map_err(fail)?.len();
     Ok(AppendFile::new(handle, len))
 }
-

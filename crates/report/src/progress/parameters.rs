@@ -148,7 +148,9 @@ fn same(a: &Value, b: &Value) -> bool {
         (Value::Number(x), Value::Number(y)) => {
             x == y
                 || ((x.is_f64() || y.is_f64())
-                    && x.as_f64().zip(y.as_f64()).is_some_and(|(x, y)| x.total_cmp(&y).is_eq()))
+                    && x.as_f64()
+                        .zip(y.as_f64())
+                        .is_some_and(|(x, y)| x.total_cmp(&y).is_eq()))
         }
         (Value::Array(x), Value::Array(y)) => {
             x.len() == y.len() && x.iter().zip(y).all(|(x, y)| same(x, y))

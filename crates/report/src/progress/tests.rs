@@ -64,7 +64,11 @@ fn parameters_are_compared_by_what_they_mean() {
     // What does.
     check(json!({}), json!({"output_tokens": 8}), &["output_tokens"]);
     check(json!({}), json!({"seed": null}), &["seed"]);
-    check(json!({}), json!({"cache_hit_rates": [0, 50, 100]}), &["cache_hit_rates"]);
+    check(
+        json!({}),
+        json!({"cache_hit_rates": [0, 50, 100]}),
+        &["cache_hit_rates"],
+    );
     check(
         json!({"seed": 1, "mode": "fixed"}),
         json!({"chunk_size": 16}),
@@ -72,15 +76,27 @@ fn parameters_are_compared_by_what_they_mean() {
     );
     // Order and repetition of sets, number types.
     check(json!({}), json!({"cache_hit_rates": [50, 0, 50]}), &[]);
-    check(json!({"test_duration": 16.0}), json!({"max_ttft": 0.45}), &[]);
-    check(json!({"seed": 9_007_199_254_740_993_u64}), json!({"seed": 9_007_199_254_740_992_u64}), &["seed"]);
+    check(
+        json!({"test_duration": 16.0}),
+        json!({"max_ttft": 0.45}),
+        &[],
+    );
+    check(
+        json!({"seed": 9_007_199_254_740_993_u64}),
+        json!({"seed": 9_007_199_254_740_992_u64}),
+        &["seed"],
+    );
 }
 
 #[test]
 fn missing_keys_count_as_their_defaults() {
     check(json!({"mode": "absent"}), json!({}), &[]);
     check(json!({"mode": "adaptive"}), json!({}), &[]);
-    check(json!({"mode": "absent"}), json!({"mode": "sustained"}), &["mode"]);
+    check(
+        json!({"mode": "absent"}),
+        json!({"mode": "sustained"}),
+        &["mode"],
+    );
     check(
         json!({"tokens_per_req_metric": "absent", "min_tokens_per_req": "absent",
                "assessment_period": "absent", "fixed_concurrency_levels": "absent",
@@ -88,15 +104,27 @@ fn missing_keys_count_as_their_defaults() {
         json!({}),
         &[],
     );
-    check(json!({"num_retries": "absent"}), json!({}), &["num_retries"]);
-    check(json!({"num_retries": "absent"}), json!({"num_retries": 3}), &[]);
+    check(
+        json!({"num_retries": "absent"}),
+        json!({}),
+        &["num_retries"],
+    );
+    check(
+        json!({"num_retries": "absent"}),
+        json!({"num_retries": 3}),
+        &[],
+    );
     check(
         json!({"cache_hit_rates": "absent"}),
         json!({"cache_hit_rates": [0,5,10,15,20,25,30,35,40,45,50,55,60,65,70,75,80,85,90,95,100]}),
         &[],
     );
     // An option no version knew: absent equals null and nothing else.
-    check(json!({}), json!({"ignore_eos": false, "later_option": null}), &[]);
+    check(
+        json!({}),
+        json!({"ignore_eos": false, "later_option": null}),
+        &[],
+    );
     check(json!({}), json!({"ignore_eos": true}), &["ignore_eos"]);
     check(json!({}), json!({"later_option": 1}), &["later_option"]);
 }
@@ -105,10 +133,26 @@ fn missing_keys_count_as_their_defaults() {
 fn one_endpoint_equals_a_list_of_one() {
     let old = json!({"api_endpoints": "absent", "api_endpoint": "http://localhost:8000"});
     check(old.clone(), json!({}), &[]);
-    check(old.clone(), json!({"api_endpoint": "http://localhost:8000"}), &[]);
-    check(old.clone(), json!({"api_endpoints": ["http://localhost:8000/"]}), &[]);
-    check(old.clone(), json!({"api_endpoints": ["http://a", "http://b"]}), &["api_endpoints"]);
-    check(old, json!({"api_endpoints": ["http://a"]}), &["api_endpoints"]);
+    check(
+        old.clone(),
+        json!({"api_endpoint": "http://localhost:8000"}),
+        &[],
+    );
+    check(
+        old.clone(),
+        json!({"api_endpoints": ["http://localhost:8000/"]}),
+        &[],
+    );
+    check(
+        old.clone(),
+        json!({"api_endpoints": ["http://a", "http://b"]}),
+        &["api_endpoints"],
+    );
+    check(
+        old,
+        json!({"api_endpoints": ["http://a"]}),
+        &["api_endpoints"],
+    );
     check(json!({"api_endpoints": []}), json!({}), &["api_endpoints"]);
 }
 
@@ -116,7 +160,11 @@ fn one_endpoint_equals_a_list_of_one() {
 fn thresholds_are_compared_as_they_take_effect() {
     check(json!({"max_ttft": null}), json!({"max_ttft": 2.0}), &[]);
     check(json!({"max_ttft": null}), json!({"max_ttft": 2}), &[]);
-    check(json!({"max_ttft": "absent"}), json!({"max_ttft": 2.5}), &["max_ttft"]);
+    check(
+        json!({"max_ttft": "absent"}),
+        json!({"max_ttft": 2.5}),
+        &["max_ttft"],
+    );
     check(
         json!({"max_ttft": null, "mode": "fixed"}),
         json!({"max_ttft": 2.0, "mode": "fixed"}),
@@ -195,7 +243,13 @@ fn entries_of_other_contexts_survive_new_parameters() {
 
 #[test]
 fn what_is_no_progress_file_is_an_error_that_names_it() {
-    for text in ["", "{bad", "[]", "{\"parameters\": {}}", "{\"parameters\": 3, \"completed_tests\": []}"] {
+    for text in [
+        "",
+        "{bad",
+        "[]",
+        "{\"parameters\": {}}",
+        "{\"parameters\": 3, \"completed_tests\": []}",
+    ] {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join(PROGRESS_FILE), text).unwrap();
         let error = Progress::load(dir.path()).unwrap_err();
