@@ -1,1 +1,23 @@
-//! Placeholder.
+//! `cache_rate_tester`: how an inference server behaves as the share of each prompt that is already in
+//! its prefix cache grows from 0 % to 100 %.
+//!
+//! Promise: a thin shell. [`args`] is what was typed, [`plan`] what it means, [`text`] how it is told;
+//! everything else is done by the library crates.
+
+pub mod args;
+pub mod plan;
+pub mod run;
+pub mod text;
+
+use cli::{AppExit, Failure};
+
+/// Runs the tool with parsed arguments.
+///
+/// # Errors
+/// Wrong arguments, with exit code 2, before anything is sent or written; a run that failed, with exit
+/// code 1.
+pub fn run(args: args::Args) -> Result<AppExit, Failure> {
+    let plan = plan::Plan::try_from(args).map_err(Failure::usage)?;
+    plan.ensure_available().map_err(Failure::usage)?;
+    run::run(&plan)
+}

@@ -90,7 +90,7 @@ pub fn prepare(command: Command, generations: &[&[&str]]) -> Command {
         .long("help")
         .help("Show this help and exit")
         .help_heading("Other")
-        .action(ArgAction::Help);
+        .action(ArgAction::HelpShort);
     let version = Arg::new("version")
         .long("version")
         .help("Show the version and exit")
@@ -104,6 +104,7 @@ pub fn prepare(command: Command, generations: &[&[&str]]) -> Command {
         .infer_long_args(true)
         .args_override_self(true)
         .max_term_width(100)
+        .next_line_help(true)
         .styles(Styles::styled());
     generations.iter().fold(command, |command, originals| {
         add_prefix_aliases(command, originals)
@@ -128,21 +129,22 @@ pub fn add_prefix_aliases(command: Command, originals: &[&str]) -> Command {
                 .collect::<Vec<_>>()
         })
         .collect();
-    let mut command = command;
-    for (prefix, original) in unambiguous_prefixes(originals) {
-        if taken.iter().any(|name| name == prefix) {
-            continue;
+    let mut wanted: Vec<(&str, &str)> = unambiguous_prefixes(originals);
+    wanted.retain(|(prefix, _)| {
+        let is_free = !taken.iter().any(|name| name == prefix);
+        if is_free {
+            taken.push((*prefix).to_owned());
         }
-        let id = command
-            .get_arguments()
-            .find(|arg| arg.get_long() == Some(original))
-            .map(|arg| arg.get_id().clone());
-        if let Some(id) = id {
-            command = command.mut_arg(id, |arg| arg.alias(prefix.to_owned()));
-            taken.push(prefix.to_owned());
-        }
-    }
-    command
+        is_free
+    });
+    // Not `mut_arg`, which moves what it changes to the end of the help.
+    command.mut_args(|arg| {
+        let long = arg.get_long().map(str::to_owned);
+        let own = wanted
+            .iter()
+            .filter(|(_, original)| long.as_deref() == Some(*original));
+        own.fold(arg, |arg, (prefix, _)| arg.alias((*prefix).to_owned()))
+    })
 }
 
 /// Every proper prefix that argparse would have accepted for exactly one of these options, with that

@@ -107,7 +107,7 @@ pub struct ThresholdArgs {
     /// Longest acceptable time to first token in seconds [default: 2.0, or none if
     /// --min-tokens-per-req is given or in fixed mode]
     #[arg(long, value_name = "S", value_parser = parse_float, allow_negative_numbers = true,
-          help_heading = "Load and thresholds")]
+          help_heading = "Inference session tuning")]
     pub max_ttft: Option<f64>,
 
     /// Statistic of the time to first token that --max-ttft limits
@@ -116,13 +116,13 @@ pub struct ThresholdArgs {
         value_name = "STAT",
         value_enum,
         default_value_t,
-        help_heading = "Load and thresholds"
+        help_heading = "Inference session tuning"
     )]
     pub ttft_metric: TtftMetric,
 
     /// Lowest acceptable generation speed of one request in tokens/s [default: none]
     #[arg(long, value_name = "TOK/S", value_parser = parse_float, allow_negative_numbers = true,
-          help_heading = "Load and thresholds")]
+          help_heading = "Inference session tuning")]
     pub min_tokens_per_req: Option<f64>,
 }
 
@@ -131,22 +131,22 @@ pub struct ThresholdArgs {
 pub struct ConcurrencyArgs {
     /// Requests in flight at the first level
     #[arg(long, value_name = "N", default_value = "2", value_parser = parse_int,
-          allow_negative_numbers = true, help_heading = "Concurrency")]
+          allow_negative_numbers = true, help_heading = "Concurrency control")]
     pub start_concurrency: i128,
 
     /// Smallest step between levels, in requests; far below a threshold it is taken up to ten times
     #[arg(long, value_name = "N", default_value = "2", value_parser = parse_int,
-          allow_negative_numbers = true, help_heading = "Concurrency")]
+          allow_negative_numbers = true, help_heading = "Concurrency control")]
     pub concurrency_increment: i128,
 
     /// Requests in flight at the highest level
     #[arg(long, value_name = "N", default_value = "1000", value_parser = parse_int,
-          allow_negative_numbers = true, help_heading = "Concurrency")]
+          allow_negative_numbers = true, help_heading = "Concurrency control")]
     pub max_concurrency: i128,
 
     /// Requests in flight while the working set is warmed up
     #[arg(long, value_name = "N", default_value = "16", value_parser = parse_int,
-          allow_negative_numbers = true, help_heading = "Concurrency")]
+          allow_negative_numbers = true, help_heading = "Concurrency control")]
     pub init_concurrency: i128,
 }
 
@@ -215,7 +215,7 @@ pub struct OutputArgs {
     #[arg(long, help_heading = "Output")]
     pub verbose: bool,
 
-    /// Print no colors; so it is too without a terminal or with NO_COLOR set
+    /// Print no colors; there are none either without a terminal or with NO_COLOR set
     #[arg(long, help_heading = "Output")]
     pub no_color: bool,
 }

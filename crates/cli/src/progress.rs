@@ -97,6 +97,13 @@ impl ProgressHandle {
         self.0.n_finished.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// A request ended well, all told at once: for runs that report requests only when they end.
+    pub fn ended(&self, ttft: Duration, input_tokens: u64, output_tokens: u64) {
+        self.first_token(ttft, input_tokens);
+        self.output_tokens(output_tokens);
+        self.finished();
+    }
+
     /// A request failed.
     pub fn failed(&self) {
         self.0.n_failed.fetch_add(1, Ordering::Relaxed);
@@ -301,9 +308,7 @@ mod tests {
         let mut recent = Recent::default();
         recent.push(Duration::ZERO, handle.counters());
         for _ in 0..4 {
-            handle.first_token(Duration::from_millis(500), 8000);
-            handle.output_tokens(100);
-            handle.finished();
+            handle.ended(Duration::from_millis(500), 8000, 100);
         }
         handle.failed();
         recent.push(Duration::from_secs(2), handle.counters());

@@ -1,0 +1,102 @@
+//! Every example command of the user's pages that concerns this tool becomes a plan.
+
+use cache_rate_tester::args::{Args, Mode, OPTION_GENERATIONS};
+use cache_rate_tester::plan::Plan;
+use cli::argparse::try_parse;
+
+const TOOL_PAGE: &str = include_str!("data/seed_cache_rate_tester.md");
+const SUITE_PAGE: &str = include_str!("data/seed_suite.md");
+
+/// Command lines of the fenced code blocks, continued lines joined, comments left out.
+fn commands(page: &str) -> Vec<String> {
+    let mut commands = Vec::new();
+    let mut in_block = false;
+    let mut joined = String::new();
+    for line in page.lines() {
+        if line.trim_start().starts_with("```") {
+            in_block = !in_block;
+            continue;
+        }
+        if !in_block || line.trim_start().starts_with('#') {
+            continue;
+        }
+        match line.trim_end().strip_suffix('\\') {
+            Some(start) => joined.push_str(start),
+            None => {
+                joined.push_str(line);
+                commands.push(std::mem::take(&mut joined));
+            }
+        }
+    }
+    commands
+}
+
+/// Arguments of every `python cache_rate_tester.py …`.
+fn examples(page: &str) -> Vec<Vec<String>> {
+    let words = |command: String| {
+        command
+            .split_whitespace()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    commands(page)
+        .into_iter()
+        .map(words)
+        .filter(|words| words.iter().any(|word| word == "cache_rate_tester.py"))
+        .map(|words| {
+            words
+                .into_iter()
+                .skip_while(|word| word != "cache_rate_tester.py")
+                .collect()
+        })
+        .collect()
+}
+
+fn plans(page: &str) -> Vec<Plan> {
+    let plan = |words: Vec<String>| {
+        let args: Args = try_parse(OPTION_GENERATIONS, words.clone())
+            .unwrap_or_else(|stop| panic!("{words:?}: {stop:?}"));
+        Plan::try_from(args).unwrap_or_else(|error| panic!("{words:?}: {error}"))
+    };
+    examples(page).into_iter().map(plan).collect()
+}
+
+#[test]
+fn the_examples_of_the_tools_page_run() {
+    let plans = plans(TOOL_PAGE);
+    assert_eq!(plans.len(), 4);
+    assert!(
+        plans
+            .iter()
+            .all(|plan| plan.mode == Mode::Ramp && plan.ensure_available().is_ok())
+    );
+    let sizes: Vec<_> = plans
+        .iter()
+        .map(|plan| plan.context_sizes.clone())
+        .collect();
+    assert_eq!(
+        sizes,
+        [
+            vec![32_000],
+            vec![8_000, 32_000, 64_000, 128_000],
+            vec![30_000],
+            vec![32_000, 64_000]
+        ]
+    );
+    assert_eq!(plans[0].cache_hit_rates.len(), 21);
+    assert_eq!(plans[1].cache_hit_rates, [0, 25, 50, 75, 100]);
+    assert_eq!(plans[2].thresholds.max_ttft, Some(1.0));
+    assert_eq!(
+        (plans[2].max_concurrency, plans[2].test_duration.as_secs()),
+        (200, 600)
+    );
+    assert_eq!(plans[3].output_dir.to_str(), Some("test_output"));
+}
+
+#[test]
+fn the_examples_of_the_suites_page_run() {
+    let plans = plans(SUITE_PAGE);
+    assert_eq!(plans.len(), 5);
+    assert_eq!(plans[0].context_sizes, [8_000, 32_000, 64_000]);
+    assert!(plans.iter().all(|plan| plan.ensure_available().is_ok()));
+}
