@@ -92,13 +92,15 @@ pub fn is_secret_header(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     [
         "auth",
-        "token",
         "key",
+        "token",
         "secret",
         "cookie",
-        "password",
+        "passw",
         "credential",
         "session",
+        "signature",
+        "jwt",
     ]
     .iter()
     .any(|word| name.contains(word))
