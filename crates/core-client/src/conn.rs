@@ -9,6 +9,7 @@ use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -141,7 +142,7 @@ impl H1 {
     async fn drive_once(&mut self) {
         poll_fn(|cx| {
             drive(&mut self.connection, cx);
-            std::task::Poll::Ready(())
+            Poll::Ready(())
         })
         .await;
     }
@@ -151,7 +152,7 @@ impl H1 {
 /// the response or the body.
 fn drive(
     connection: &mut Option<Pin<Box<http1::Connection<Io, RequestBody>>>>,
-    cx: &mut std::task::Context<'_>,
+    cx: &mut Context<'_>,
 ) {
     if let Some(running) = connection
         && running.as_mut().poll(cx).is_ready()
@@ -166,7 +167,8 @@ type H2Connection = http2::Connection<Io, RequestBody, TokioExecutor>;
 #[derive(Debug, Clone)]
 pub(crate) struct H2 {
     sender: http2::SendRequest<RequestBody>,
-    connection: Arc<Mutex<Pin<Box<H2Connection>>>>,
+    /// `None` when it has ended: only dropping it tells the senders.
+    connection: Arc<Mutex<Option<Pin<Box<H2Connection>>>>>,
     socket: Socket,
     n_streams: Arc<AtomicUsize>,
 }
@@ -182,12 +184,19 @@ impl H2 {
             .initial_max_send_streams(0)
             .handshake(io)
             .await?;
-        let connection = Arc::new(Mutex::new(Box::pin(connection)));
+        let connection = Arc::new(Mutex::new(Some(Box::pin(connection))));
         let driven = Arc::clone(&connection);
         tokio::spawn(poll_fn(move |cx| {
             let mut connection = driven.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some(running) = connection.as_mut() else {
+                return Poll::Ready(());
+            };
             // Errors reach the requests; the task only has to end.
-            connection.as_mut().poll(cx).map(drop)
+            let polled = running.as_mut().poll(cx).map(drop);
+            if polled.is_ready() {
+                *connection = None;
+            }
+            polled
         }));
         Ok(Self {
             sender,
@@ -208,13 +217,15 @@ impl H2 {
         !self.sender.is_closed()
     }
 
-    /// Streams that the server allows at once on this connection.
+    /// Streams that the server allows at once on this connection; none when it has ended.
     pub(crate) fn max_streams(&self) -> usize {
         let connection = self
             .connection
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        connection.current_max_send_streams()
+        connection
+            .as_ref()
+            .map_or(0, |c| c.current_max_send_streams())
     }
 
     /// Streams that could be added now.

@@ -136,6 +136,12 @@ impl Endpoint {
         if !trimmed.contains("://") {
             return Err(EndpointError::NoScheme { given });
         }
+        if authority_text.is_empty() {
+            return Err(EndpointError::Invalid {
+                given: trimmed.to_owned(),
+                reason: "the host is missing".to_owned(),
+            });
+        }
         if trimmed.contains(['?', '#']) {
             return Err(EndpointError::Query { given });
         }
