@@ -59,6 +59,15 @@ fn what_a_single_token_leaves_undefined_is_none() {
 }
 
 #[test]
+fn chunks_that_the_server_counts_as_one_token_or_none_have_no_itl() {
+    for tokens in [0, 1] {
+        let mut ex = exchange(1.0, &[(1.5, 3), (1.75, 3)], 2.0);
+        ex.usage.completion_tokens = Some(tokens);
+        assert_eq!(record(&ex, None).itl, None, "{tokens}");
+    }
+}
+
+#[test]
 fn tokens_that_arrive_in_one_frame_have_no_itl() {
     let mut ex = exchange(1.0, &[(1.5, 3), (1.5, 3)], 1.5);
     ex.usage.completion_tokens = Some(2);
