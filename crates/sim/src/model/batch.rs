@@ -211,8 +211,10 @@ impl Batcher {
         self.could_start_at.filter(|_| self.step_ends_at.is_none())
     }
 
+    /// A step could start at `now`. An earlier chance that was not taken, because a step was running, is gone:
+    /// no step starts in the past.
     fn poke(&mut self, now: Duration) {
-        self.could_start_at.get_or_insert(now);
+        self.could_start_at = Some(self.could_start_at.map_or(now, |earlier| earlier.max(now)));
     }
 
     // --- steps ----------------------------------------------------------------------------------
