@@ -61,15 +61,17 @@ impl From<&str> for Secret {
 /// costs a key.
 #[must_use]
 pub fn is_secret_header(name: &str) -> bool {
-    const MARKS: [&str; 8] = [
+    const MARKS: [&str; 10] = [
         "auth",
-        "token",
         "key",
+        "token",
         "secret",
         "cookie",
-        "password",
+        "passw",
         "credential",
         "session",
+        "signature",
+        "jwt",
     ];
     let name = name.to_ascii_lowercase();
     MARKS.iter().any(|mark| name.contains(mark))
