@@ -1,1 +1,27 @@
-//! Placeholder.
+//! The simulated inference server as a program: options in, a listening server out.
+//!
+//! Promises: exactly one line on stdout, when it is ready: `kv_cache_sim listening on http://HOST:PORT`.
+//! Everything else goes to stderr. Wrong arguments end it with 2 before it listens.
+
+pub mod args;
+pub mod plan;
+mod serve;
+
+use std::ffi::OsString;
+
+use cli::exit::{AppExit, Failure};
+use cli::{Parsed, parse};
+
+pub use args::Args;
+pub use plan::Plan;
+
+/// Parses `argv` (the program's name included), serves until it is stopped, and says how that ended.
+///
+/// # Errors
+/// A [`Failure`] that knows its exit code.
+pub fn run(argv: Vec<OsString>) -> Result<AppExit, Failure> {
+    match parse::<Args>(&[], argv) {
+        Parsed::Exit(exit) => Ok(exit),
+        Parsed::Run(args) => serve::serve(Plan::from_args(args).map_err(Failure::usage)?),
+    }
+}

@@ -26,6 +26,7 @@ pub use profile::Profile;
 pub use prompt::{Message, SimPrompt};
 pub use record::{ReceivedRequest, RequestState};
 
+pub use server::{Background, ServeError, serve, serve_service};
 pub use service::{
     FinishReason, ServiceError, SimEvent, SimRequest, SimService, SimStream, SubmitError,
 };

@@ -1,0 +1,102 @@
+//! Reads the tokenizer, listens, says so, and serves until a signal comes.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use cli::console::{Console, use_color};
+use cli::exit::{AppExit, Failure, write_stdout};
+use cli::logging::{self, LogOptions, Verbosity};
+use cli::secret::Redactor;
+use sim::{SimService, TokenizerSource, serve_service};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+
+use crate::plan::Plan;
+
+/// Open files that let a few thousand streams be served; more is better and costs nothing.
+const WANTED_FILES: u64 = 1 << 20;
+
+/// Serves until Ctrl-C or SIGTERM.
+pub(crate) fn serve(mut plan: Plan) -> Result<AppExit, Failure> {
+    let options = LogOptions {
+        tool: "kv_cache_sim",
+        verbosity: Verbosity::from_flags(false, plan.verbose),
+        color: use_color(plan.no_color),
+        file: None,
+        redactor: Redactor::default(),
+        capacity: LogOptions::DEFAULT_CAPACITY,
+    };
+    let _log = logging::init(options, Console::stderr())?;
+    raise_file_limit();
+    if let Some(path) = &plan.tokenizer {
+        let bytes = read_tokenizer(path)
+            .with_context(|| format!("cannot read the tokenizer {}", path.display()))
+            .map_err(|error| {
+                Failure::run(error)
+                    .with_hint("give a tokenizer.json, a directory that holds one, or 'builtin'")
+            })?;
+        plan.config.tokenizer = TokenizerSource::Bytes(bytes.into());
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let exit = runtime.block_on(listen(plan));
+    // Tokenising may still be under way on the blocking pool; nobody waits for it any more.
+    runtime.shutdown_background();
+    exit
+}
+
+async fn listen(plan: Plan) -> Result<AppExit, Failure> {
+    // Before the line that says "ready": whoever reads it may send a signal at once.
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let listener = TcpListener::bind(plan.address)
+        .await
+        .with_context(|| format!("cannot listen on {}", plan.address))
+        .map_err(|error| {
+            Failure::run(error).with_hint("choose another --port, or 0 for any free one")
+        })?;
+    let address = listener.local_addr()?;
+    let is_public = plan.is_public();
+    let service = SimService::new(plan.config).map_err(Failure::run)?;
+    if is_public {
+        tracing::warn!(
+            "{address} can be reached from other machines; this server trusts everybody who can reach it"
+        );
+    }
+    let template = sim::prompt::template_tokens(service.tokenizer())?;
+    tracing::info!("the chat template adds {template} to a prompt of one message");
+    write_stdout(&format!("kv_cache_sim listening on http://{address}\n"))?;
+    let (ended, exit) = oneshot::channel();
+    let stopped = async move {
+        let exit = tokio::select! {
+            _ = interrupt.recv() => AppExit::Interrupted,
+            _ = terminate.recv() => AppExit::Terminated,
+        };
+        tracing::info!("stopping");
+        // The receiver is read right after serving has ended.
+        let _ = ended.send(exit);
+    };
+    serve_service(listener, service, stopped).await;
+    Ok(exit.await.unwrap_or(AppExit::Done))
+}
+
+fn read_tokenizer(path: &Path) -> io::Result<Vec<u8>> {
+    let file: PathBuf = if path.is_dir() {
+        path.join("tokenizer.json")
+    } else {
+        path.to_owned()
+    };
+    fs::read(file)
+}
+
+/// Each stream takes a file descriptor.
+fn raise_file_limit() {
+    match rlimit::increase_nofile_limit(WANTED_FILES) {
+        Ok(limit) => tracing::debug!("open files are limited to {limit}"),
+        Err(error) => tracing::warn!("cannot raise the limit of open files: {error}"),
+    }
+}
