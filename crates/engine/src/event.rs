@@ -8,6 +8,8 @@ use metrics::window::LevelMetrics;
 use ramp::{Note, Verdict, WindowSpec};
 use report::test_name::TestName;
 
+use crate::test_run::TestOutcome;
+
 /// Something that happened.
 #[derive(Debug)]
 pub enum StudyEvent<'a> {
@@ -96,6 +98,8 @@ pub enum StudyEvent<'a> {
     TestStored {
         /// Which.
         test: TestName,
+        /// Its row, all its windows and all its completed requests.
+        outcome: &'a TestOutcome,
     },
     /// All tests of a context size have been tried; no request is in flight.
     ContextDone {

@@ -20,7 +20,7 @@ use crate::load::{LoadContext, Rotation, phase_id};
 use crate::progress::Live;
 use crate::recorder::{RecordSink, RowFiles};
 use crate::stop::{Stop, StopReason};
-use crate::test_run::{TestError, TestPlan, WarmEach, run_test};
+use crate::test_run::{TestError, TestOutcome, TestPlan, WarmEach, run_test};
 use crate::transport::Transport;
 use crate::warm_up::{WarmUpError, warm_up};
 use crate::window::WindowSettings;
@@ -320,9 +320,10 @@ impl Study<'_, '_> {
             return self.abort(test, &one_line(&error));
         }
         self.end.completed.push(test);
-        self.end.doubts.extend(outcome.doubts);
-        self.parts.observer.observe(&StudyEvent::TestStored { test });
-        Ok(outcome.summary.peak_concurrency)
+        self.parts.observer.observe(&StudyEvent::TestStored { test, outcome: &outcome });
+        let TestOutcome { summary, doubts, .. } = outcome;
+        self.end.doubts.extend(doubts);
+        Ok(summary.peak_concurrency)
     }
 
     fn announce(&mut self, test: TestName, context_plan: ContextPlan) {

@@ -51,6 +51,8 @@ pub struct TestOutcome {
     pub summary: SummaryRow,
     /// All its windows, in order.
     pub phases: Vec<PhaseRow>,
+    /// All its completed requests, window by window.
+    pub records: Vec<RequestRecord>,
     /// Reasons to look twice.
     pub doubts: Vec<Doubt>,
 }
@@ -152,7 +154,12 @@ pub async fn run_test(
         observer.observe(&StudyEvent::Doubt(doubt));
     }
     observer.observe(&StudyEvent::TestDone { summary: &summary, runs: &runs });
-    Ok(TestOutcome { summary, phases: measured.into_iter().map(|m| m.phase).collect(), doubts })
+    let (mut phases, mut records) = (Vec::with_capacity(measured.len()), Vec::new());
+    for window in measured {
+        phases.push(window.phase);
+        records.extend(window.records);
+    }
+    Ok(TestOutcome { summary, phases, records, doubts })
 }
 
 fn phase_of(plan: &TestPlan<'_>, spec: &WindowSpec) -> Phase {

@@ -1,0 +1,78 @@
+//! Chart pages and the dashboard, drawn between tests. A page that cannot be drawn is a warning: the data are safe.
+
+use std::path::{Path, PathBuf};
+
+use engine::test_run::TestOutcome;
+use report::catalogue::{write_comparison_charts, write_test_chart};
+use report::data::RunData;
+use report::index::{write_index, write_index_of};
+use report::page::PageContext;
+
+use crate::plan::Plan;
+
+/// Draws the pages of a run.
+#[derive(Debug)]
+pub(super) struct Pages {
+    dir: PathBuf,
+    context: PageContext,
+    max_ttft: Option<f64>,
+    skip_charts: bool,
+}
+
+impl Pages {
+    pub(super) fn new(plan: &Plan, dir: &Path, model: &str, version: &str) -> Self {
+        Self {
+            dir: dir.to_owned(),
+            context: PageContext {
+                model: Some(model.to_owned()),
+                version: version.to_owned(),
+            },
+            max_ttft: plan.thresholds.max_ttft,
+            skip_charts: plan.skip_graphs,
+        }
+    }
+
+    /// The chart of one test.
+    pub(super) fn test(&self, outcome: &TestOutcome) {
+        if self.skip_charts {
+            return;
+        }
+        let drawn = write_test_chart(
+            &self.dir,
+            &outcome.summary,
+            &outcome.phases,
+            &outcome.records,
+            self.max_ttft,
+            &self.context,
+        );
+        if let Err(error) = drawn {
+            tracing::warn!(
+                "The chart of this test could not be written: {:#}",
+                anyhow::Error::new(error)
+            );
+        }
+    }
+
+    /// The charts over all tests so far, and the dashboard.
+    pub(super) fn all(&self) {
+        if self.skip_charts {
+            self.warn(write_index(&self.dir, &self.context.version).map(drop));
+            return;
+        }
+        let data = RunData::read(&self.dir);
+        for warning in &data.warnings {
+            tracing::warn!("{warning}");
+        }
+        self.warn(write_comparison_charts(&self.dir, &data, &self.context).map(drop));
+        self.warn(write_index_of(&data, &self.context.version));
+    }
+
+    fn warn(&self, result: Result<(), report::atomic::FileError>) {
+        if let Err(error) = result {
+            tracing::warn!(
+                "A page could not be written: {:#}",
+                anyhow::Error::new(error)
+            );
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! Turns the engine's events into lines, pages and the live display.
+
+use std::time::Duration;
+
+use cli::logging::{Line, log_lines};
+use cli::number::thousands;
+use cli::progress::ProgressHandle;
+use engine::event::{Observer, StudyEvent};
+use engine::progress::Live;
+use ramp::{Purpose, Thresholds};
+
+use super::pages::Pages;
+use crate::args::Mode;
+use crate::plan::Plan;
+use crate::text::{self, ContextSize, LevelStatistics, Run};
+
+/// The live display as the engine sees it.
+#[derive(Debug)]
+pub(super) struct LiveDisplay(pub(super) ProgressHandle);
+
+impl Live for LiveDisplay {
+    fn test(&self, name: &str, expected: Option<Duration>) {
+        self.0.set_test(name);
+        self.0.set_expected_total(expected);
+    }
+
+    fn phase(&self, phase: &str, concurrency: u32) {
+        self.0.set_phase(phase);
+        self.0.set_concurrency(concurrency);
+    }
+
+    fn in_flight(&self, n_requests: u32) {
+        self.0.set_in_flight(n_requests);
+    }
+
+    fn ended(&self, ttft: Duration, input_tokens: u64, output_tokens: u64) {
+        self.0.first_token(ttft, input_tokens);
+        self.0.output_tokens(output_tokens);
+        self.0.finished();
+    }
+
+    fn failed(&self) {
+        self.0.failed();
+    }
+}
+
+/// Tells a run.
+#[derive(Debug)]
+pub(super) struct Teller {
+    mode: Mode,
+    increment: u32,
+    statistics: LevelStatistics,
+    thresholds: Thresholds,
+    strict: bool,
+    pages: Pages,
+}
+
+impl Teller {
+    pub(super) fn new(plan: &Plan, pages: Pages) -> Self {
+        Self {
+            mode: plan.mode,
+            increment: plan.concurrency_increment,
+            statistics: LevelStatistics {
+                ttft: plan.ttft_metric,
+                speed: plan.speed_metric,
+            },
+            thresholds: plan.thresholds,
+            strict: plan.strict_time_window,
+            pages,
+        }
+    }
+
+    /// Draws all charts over tests, and the dashboard.
+    pub(super) fn finish_pages(&self) {
+        self.pages.all();
+    }
+}
+
+impl Observer for Teller {
+    fn observe(&mut self, event: &StudyEvent<'_>) {
+        match event {
+            StudyEvent::ContextStarted {
+                context_size,
+                rounded,
+                n_prompts,
+                working_set_size,
+            } => {
+                log_lines(&text::context_start(ContextSize {
+                    context_size: *context_size,
+                    rounded: *rounded,
+                    n_prompts: *n_prompts as u64,
+                    working_set_size: *working_set_size,
+                }));
+            }
+            StudyEvent::ContextSkipped { context_size } => {
+                log_lines(&[text::context_skipped(*context_size)])
+            }
+            StudyEvent::WorkingSetReady {
+                tokens,
+                built_in,
+                verified_in,
+                verification,
+            } => {
+                let mut line = format!(
+                    "Working set of {} tokens built in {:.1}s, every prompt re-encoded in {:.1}s",
+                    thousands(*tokens),
+                    built_in.as_secs_f64(),
+                    verified_in.as_secs_f64()
+                );
+                if verification.corrected > 0 {
+                    line.push_str(&format!(
+                        "; {} prompts were corrected",
+                        verification.corrected
+                    ));
+                }
+                log_lines(&[Line::plain(line)]);
+                if verification.deviating > 0 {
+                    log_lines(&[Line::warning(format!(
+                        "{} prompts of the working set have another number of tokens than planned",
+                        verification.deviating
+                    ))]);
+                }
+            }
+            StudyEvent::TestStarted {
+                context_size,
+                cache_hit_rate,
+                cached_tokens,
+                time_limit,
+            } => {
+                log_lines(&text::test_start(
+                    *context_size,
+                    *cache_hit_rate,
+                    *cached_tokens,
+                    *time_limit,
+                ));
+            }
+            StudyEvent::TestSkipped { cache_hit_rate, .. } => {
+                log_lines(&[text::test_skipped(*cache_hit_rate)])
+            }
+            StudyEvent::WindowStarted { spec } => {
+                log_lines(&[text::level_start(spec.concurrency, &spec.phase_id)]);
+            }
+            StudyEvent::WindowDone {
+                spec,
+                level,
+                verdict,
+                ..
+            } => {
+                let mut lines = text::level_result(level, self.statistics);
+                lines.extend(verdict.and_then(|verdict| text::verdict(verdict, &self.thresholds)));
+                if spec.purpose == Purpose::Retry || verdict.is_some_and(|verdict| verdict.passed) {
+                    lines.extend(text::strict_comparison(level, self.strict));
+                }
+                log_lines(&lines);
+            }
+            StudyEvent::Note(note) => log_lines(&[text::note(note, self.increment)]),
+            StudyEvent::Doubt(doubt) => log_lines(&[Line::warning(doubt.text.clone())]),
+            StudyEvent::TestDone { summary, runs } => {
+                let runs: Vec<Run> = runs
+                    .iter()
+                    .map(|run| Run {
+                        name: Run::name_of(&run.phase_id),
+                        input_tps: run.input_tps,
+                        output_tps: run.output_tps,
+                        avg_ttft: run.avg_ttft,
+                        p95_ttft: run.p95_ttft,
+                        n_requests: run.n_requests,
+                    })
+                    .collect();
+                log_lines(&text::runs_table(&runs));
+                log_lines(&text::test_done(self.mode, summary));
+            }
+            StudyEvent::TestFailed {
+                cache_hit_rate,
+                reason,
+                ..
+            } => {
+                log_lines(&[text::test_failed(*cache_hit_rate, reason)]);
+            }
+            StudyEvent::TestStored { outcome, .. } => {
+                self.pages.test(outcome);
+            }
+            StudyEvent::ContextDone { .. } => self.finish_pages(),
+        }
+    }
+}
