@@ -6,9 +6,9 @@
 use std::fmt;
 
 use clap::{ArgAction, Parser, ValueEnum};
-use cli::argparse::{parse_float, parse_int};
+use cli::argparse::parse_int;
 use cli::options::{
-    CacheArgs, ConcurrencyArgs, EndpointArgs, OutputArgs, ThresholdArgs, TokenizerArgs,
+    CacheArgs, ConcurrencyArgs, EndpointArgs, OutputArgs, PacingArgs, ThresholdArgs, TokenizerArgs,
 };
 
 /// Options of the program as the user's own pages describe it.
@@ -181,10 +181,9 @@ pub struct Args {
           allow_negative_numbers = true, help_heading = "Inference session tuning")]
     pub num_retries: i128,
 
-    /// Seconds of rest after each window
-    #[arg(long, value_name = "S", default_value = "0", value_parser = parse_float,
-          allow_negative_numbers = true, help_heading = "Inference session tuning")]
-    pub cooldown: f64,
+    /// Pacing.
+    #[command(flatten)]
+    pub pacing: PacingArgs,
 
     /// Count only requests that were launched and completed within their window
     #[arg(long, help_heading = "Inference session tuning")]

@@ -199,7 +199,7 @@ impl TryFrom<Args> for Plan {
                 unit: "windows",
             }
             .within(args.num_retries, 0, check::MAX_RETRIES)?,
-            cooldown: float_from_zero("--cooldown", "seconds", args.cooldown)?,
+            cooldown: float_from_zero("--cooldown", "seconds", args.pacing.cooldown)?,
             strict_time_window: args.strict_time_window,
             start_concurrency: level("--start-concurrency", concurrency.start_concurrency)?,
             concurrency_increment: level(

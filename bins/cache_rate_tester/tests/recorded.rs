@@ -18,12 +18,12 @@ fn plan(more: &str) -> Plan {
         OPTION_GENERATIONS,
         line.split_whitespace().map(|word| word.replace('~', " ")),
     )
-    .unwrap();
-    Plan::try_from(args).unwrap()
+    .unwrap_or_else(|stop| panic!("{more}: {stop:?}"));
+    Plan::try_from(args).unwrap_or_else(|error| panic!("{more}: {error}"))
 }
 
 fn original(text: &str) -> Progress {
-    serde_json::from_str(text).unwrap()
+    serde_json::from_str(text).expect("the originals' files are whole")
 }
 
 #[test]

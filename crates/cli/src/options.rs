@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`EndpointArgs`] | where requests go and what every request carries |
 //! | [`ThresholdArgs`] | what latency is acceptable |
+//! | [`PacingArgs`] | what happens between windows |
 //! | [`ConcurrencyArgs`] | how many requests are in flight |
 //! | [`CacheArgs`] | blocks, warm-up and choice of prompts |
 //! | [`TokenizerArgs`] | tokenizer and seed |
@@ -124,6 +125,15 @@ pub struct ThresholdArgs {
     #[arg(long, value_name = "TOK/S", value_parser = parse_float, allow_negative_numbers = true,
           help_heading = "Inference session tuning")]
     pub min_tokens_per_req: Option<f64>,
+}
+
+/// What happens between windows.
+#[derive(Debug, Clone, Args)]
+pub struct PacingArgs {
+    /// Seconds of rest after each window
+    #[arg(long, value_name = "S", default_value = "0", value_parser = parse_float,
+          allow_negative_numbers = true, help_heading = "Inference session tuning")]
+    pub cooldown: f64,
 }
 
 /// How many requests are in flight.

@@ -216,8 +216,8 @@ impl Drop for Progress {
         if let Some(drawer) = self.drawer.take() {
             let _ = drawer.stop.send(());
             let _ = drawer.thread.join();
-            drawer.console.set_display(None);
             let _ = drawer.display.clear();
+            drawer.console.set_display(None);
         }
     }
 }
@@ -315,11 +315,11 @@ mod tests {
         let view = handle.view(Duration::from_secs(754), &recent);
         assert_eq!(
             view.upper_line(),
-            "12:34 of about 45:00 | test 3 of 21: 8,000 tokens at 50 % | RAMP_c12"
+            "12:34 of about 45:00 | test 3 of 21: 8,000 tokens at 50 %"
         );
         assert_eq!(
             view.lower_line(),
-            "11 of 12 in flight | TTFT 0.500 s | in 16,000 tok/s | out 200 tok/s | 4 requests, 1 failed"
+            "RAMP_c12: 11 of 12 in flight | TTFT 0.500 s | in 16,000 tok/s | out 200 tok/s | 4 requests, 1 failed"
         );
     }
 

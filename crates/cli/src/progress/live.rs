@@ -94,17 +94,20 @@ impl View {
             // A run that takes longer than foreseen moves its own end; it does not run backwards.
             line += &format!(" of about {}", clock(total.max(self.elapsed)));
         }
-        for part in [&self.test, &self.phase] {
-            if !part.is_empty() {
-                line.push_str(" | ");
-                line.push_str(part);
-            }
+        if !self.test.is_empty() {
+            line.push_str(" | ");
+            line.push_str(&self.test);
         }
         line
     }
 
     pub(super) fn lower_line(&self) -> String {
-        let mut line = format!(
+        // What is cut off on a narrow terminal is the end, so the phase comes first.
+        let mut line = match self.phase.as_str() {
+            "" => String::new(),
+            phase => format!("{phase}: "),
+        };
+        line += &format!(
             "{} of {} in flight | TTFT {} | in {} tok/s | out {} tok/s | {} requests",
             self.n_in_flight,
             self.concurrency,
