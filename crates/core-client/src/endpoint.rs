@@ -105,12 +105,7 @@ pub struct Endpoint {
 }
 
 /// Paths that people copy along with the base URL.
-const CALLS: [&str; 4] = [
-    "/chat/completions",
-    "/completions",
-    "/models",
-    "/v1/messages",
-];
+const CALLS: [&str; 3] = ["/chat/completions", "/v1/completions", "/v1/models"];
 
 impl Endpoint {
     /// Takes a base URL with or without `/v1`. A path in front of `/v1` is kept, slashes at the end go.
@@ -316,6 +311,7 @@ mod tests {
             1,
         );
         check("http://h:1/a@b/", "http://h:1/a@b/v1", "h", 1);
+        check("http://h:1/models", "http://h:1/models/v1", "h", 1);
     }
 
     #[test]
@@ -372,7 +368,7 @@ mod tests {
             "http://h:80/v1/chat/completions",
             "ends in /chat/completions",
         );
-        refused("http://h:80/v1/models/", "ends in /models");
+        refused("http://h:80/v1/models/", "ends in /v1/models");
         refused("http://h h", "not a URL");
     }
 

@@ -175,7 +175,7 @@ pub(crate) fn status_hint(status: StatusCode) -> Option<&'static str> {
     Some(match status.as_u16() {
         300..=399 => "a redirect is not followed: give the final URL as endpoint",
         400 | 422 => "the server rejects the request: see its limit on context and its options",
-        401 => "check the API key",
+        401 => "check the API key given by --api-key",
         403 => "the API key may not use this model or server",
         404 => "check the model name and the path of the endpoint",
         405 => "check the path of the endpoint",

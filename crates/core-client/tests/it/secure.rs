@@ -15,8 +15,13 @@ use crate::server::*;
 
 /// An acceptor with a certificate that nobody signed.
 pub(crate) fn self_signed(alpn: &[&[u8]]) -> TlsAcceptor {
-    let made =
-        rcgen::generate_simple_self_signed(["localhost".into(), "127.0.0.1".into()]).unwrap();
+    self_signed_for(&["localhost", "127.0.0.1"], alpn).0
+}
+
+/// The same, and the certificate as a file that a system may be told to trust.
+fn self_signed_for(names: &[&str], alpn: &[&[u8]]) -> (TlsAcceptor, String) {
+    let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+    let made = rcgen::generate_simple_self_signed(names).unwrap();
     let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
     let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
@@ -25,7 +30,7 @@ pub(crate) fn self_signed(alpn: &[&[u8]]) -> TlsAcceptor {
         .with_single_cert(vec![made.cert.der().clone()], key.into())
         .unwrap();
     config.alpn_protocols = alpn.iter().map(|p| p.to_vec()).collect();
-    TlsAcceptor::from(Arc::new(config))
+    (TlsAcceptor::from(Arc::new(config)), made.cert.pem())
 }
 
 fn https(server: &Server) -> String {
@@ -140,4 +145,55 @@ async fn requests_that_find_out_the_version_together_all_get_a_connection() {
         assert_good(&exchange);
     }
     assert_eq!(server.log().n_connections, 6);
+}
+
+/// Where the child process finds the server that it shall trust.
+const TRUSTED_URL: &str = "CORE_CLIENT_TEST_TRUSTED_URL";
+
+#[tokio::test]
+async fn a_certificate_the_system_trusts_is_accepted_for_its_own_name_only() {
+    let (tls, pem) = self_signed_for(&["localhost"], &[]);
+    let server = Server::start_on(vec![good()], Some(tls)).await;
+    let file = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"))
+        .join(format!("trusted-{}.pem", std::process::id()));
+    std::fs::write(&file, pem).unwrap();
+    // The system's roots are named by the environment, which only another process can have.
+    let url = format!("https://localhost:{}", server.port);
+    let path = file.clone();
+    let child = tokio::task::spawn_blocking(move || {
+        std::process::Command::new(std::env::current_exe().unwrap())
+            .args([
+                "--exact",
+                "--ignored",
+                "secure::child_that_trusts_the_certificate",
+            ])
+            .env("SSL_CERT_FILE", path)
+            .env_remove("SSL_CERT_DIR")
+            .env(TRUSTED_URL, url)
+            .output()
+            .unwrap()
+    });
+    let output = child.await.unwrap();
+    std::fs::remove_file(&file).unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && said.contains("1 passed"),
+        "{said}"
+    );
+    assert_eq!(server.log().requests.len(), 1);
+}
+
+#[tokio::test]
+#[ignore = "run by the test above in a process of its own"]
+async fn child_that_trusts_the_certificate() {
+    let url = std::env::var(TRUSTED_URL).expect("set by the parent");
+    assert_good(&ask(&client(&url, config())).await);
+    // The same server under a name that its certificate does not hold.
+    let other = url.replace("localhost", "127.0.0.1");
+    let exchange = ask(&client(&other, config())).await;
+    assert_fails(
+        &exchange,
+        FailureKind::Connect,
+        &["certificate", "127.0.0.1"],
+    );
 }

@@ -178,3 +178,17 @@ fn headers_that_belong_to_the_connection_are_refused() {
     let error = Client::new(vec![endpoint], config, RunClock::start()).expect_err("refused");
     assert!(!format!("{error:?} {error}").contains("secret"));
 }
+
+#[test]
+fn a_client_and_its_requests_can_move_between_threads() {
+    fn is_send<T: Send>(value: T) -> T {
+        value
+    }
+    fn is_shared<T: Send + Sync + Clone>(_: &T) {}
+    let client = client("http://localhost:1", config());
+    is_shared(&client);
+    let cancel = CancellationToken::new();
+    drop(is_send(client.send(0, body(), Duration::ZERO, &cancel)));
+    drop(is_send(client.open_connections(&[1])));
+    drop(is_send(client.detect_model()));
+}
