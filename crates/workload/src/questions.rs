@@ -49,7 +49,7 @@ mod tests {
         assert_eq!(set.len(), QUESTIONS.len());
         for q in QUESTIONS {
             assert!(
-                q.is_ascii() && !q.contains('\n') && q.split(' ').count() >= 40,
+                q.is_ascii() && !q.contains('\n') && q.split(' ').count() >= 35,
                 "{q}"
             );
             assert_eq!(q.trim(), q);

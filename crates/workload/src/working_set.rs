@@ -1,7 +1,7 @@
 //! The working set of one context size: the prompts whose beginnings are meant to be in the server's cache.
 //!
 //! Promise: every prompt has exactly [`ContextPlan::rounded`] tokens, begins with the line `# PROMPT_<i>` (where it is
-//! long enough to hold it) and a nonce of at least 60 bits, has a piece boundary at every chunk, and its text depends
+//! long enough to hold it, and no chunk ends inside it where text cannot be cut) and a nonce of at least 60 bits, has a piece boundary at every chunk, and its text depends
 //! on seed, context size, chunk size, tokenizer and `i` only: not on the rates, the number of prompts or the threads.
 //! Text is stored once, JSON-escaped; requests share it.
 //!
@@ -224,14 +224,18 @@ impl WorkingSet {
                 plain,
             },
         );
-        if tokens < total {
-            let ends = self.header_ends(&header, tokens)?;
-            let mut escaped = Vec::with_capacity(header.len() + 1);
-            escape_into(&header, &mut escaped);
-            writer.lead(&escaped, tokens, &ends);
-            writer.random_singles(table.nonce_words());
-        } else {
-            self.enumerate(&mut writer, i);
+        match self.header_ends(&header, tokens)? {
+            Some(ends) if tokens < total => {
+                let mut escaped = Vec::with_capacity(header.len() + 1);
+                escape_into(&header, &mut escaped);
+                writer.lead(&escaped, tokens, &ends);
+                writer.random_singles(table.nonce_words());
+            }
+            _ if total > table.nonce_words() => {
+                writer.random_starter();
+                writer.random_singles(table.nonce_words());
+            }
+            _ => self.enumerate(&mut writer, i),
         }
         let (text, offsets) = writer.finish();
         Ok(WorkingPrompt {
@@ -240,18 +244,24 @@ impl WorkingSet {
         })
     }
 
-    /// Where the tokens of the header end, if one of the cuts lies inside it.
-    fn header_ends(&self, header: &str, tokens: u64) -> Result<Vec<usize>, TokenizerError> {
-        if self.cuts.first().is_none_or(|cut| *cut >= tokens) {
-            return Ok(Vec::new());
+    /// Where each of the `tokens` tokens of the header ends; empty if no chunk ends inside it, so that nobody will
+    /// ask. `None` if a chunk ends where the text cannot be cut (a token that stands for no character of its own):
+    /// such a prompt does without the header.
+    fn header_ends(&self, header: &str, tokens: u64) -> Result<Option<Vec<usize>>, TokenizerError> {
+        let chunk = usize::try_from(self.plan.chunk_size.max(1)).unwrap_or(usize::MAX);
+        let tokens = tokens as usize;
+        if chunk >= tokens {
+            return Ok(Some(Vec::new()));
         }
-        Ok(self
-            .table
-            .tokenizer()
-            .spans(&format!("{header} the"))?
-            .into_iter()
-            .map(|(_, end)| end)
-            .collect())
+        let spans = self.table.tokenizer().spans(&format!("{header} the"))?;
+        let clean =
+            (chunk..tokens)
+                .step_by(chunk)
+                .all(|at| match (spans.get(at - 1), spans.get(at)) {
+                    (Some(left), Some(right)) => left.1 > 0 && left.1 <= right.0,
+                    _ => false,
+                });
+        Ok(clean.then(|| spans.into_iter().map(|(_, end)| end).collect()))
     }
 
     /// Without room for the header, words that spell `i` in the number system of the single-token words keep

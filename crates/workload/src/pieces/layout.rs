@@ -62,8 +62,9 @@ const CODE_PIECES: usize = 12;
 const SHAPES: usize = 8;
 /// Longest word that may begin a text.
 const STARTER_LENGTH: usize = 5;
-/// Sampled pairs per kind of joint.
-const JOINT_SAMPLES: usize = 6;
+/// Sampled pairs per kind of joint, and for the commonest of all.
+const JOINT_SAMPLES: usize = 8;
+const WORD_JOINT_SAMPLES: usize = 64;
 
 const PUNCTUATION: [(Kind, &str); 7] = [
     (Kind::Comma, ","),
@@ -230,7 +231,13 @@ fn clean_kinds(
         let mut bad_pairs = Vec::new();
         for left in &by_kind {
             for right in &by_kind {
-                if can_follow(left.0, right.0) && !joins(gauge, &mut rng, &left.1, &right.1) {
+                let words = left.0 == Kind::Word && right.0 == Kind::Word;
+                let n = if words {
+                    WORD_JOINT_SAMPLES
+                } else {
+                    JOINT_SAMPLES
+                };
+                if can_follow(left.0, right.0) && !joins(gauge, &mut rng, &left.1, &right.1, n) {
                     bad_pairs.push((left.0, right.0));
                 }
             }
@@ -249,14 +256,14 @@ fn clean_kinds(
     }
 }
 
-/// Whether sampled pairs of `left` and `right` count as much as their pieces.
-fn joins(gauge: &Gauge<'_>, rng: &mut ChaCha8Rng, left: &Texts, right: &Texts) -> bool {
+/// Whether `n` sampled pairs of `left` and `right` count as much as their pieces.
+fn joins(gauge: &Gauge<'_>, rng: &mut ChaCha8Rng, left: &Texts, right: &Texts, n: usize) -> bool {
     let (mut text, mut tokens) = (String::new(), 0);
-    for _ in 0..JOINT_SAMPLES {
+    for _ in 0..n {
         for texts in [left, right] {
-            let (piece, n) = &texts[below(rng, texts.len())];
+            let (piece, count) = &texts[below(rng, texts.len())];
             text.push_str(piece);
-            tokens += usize::from(*n);
+            tokens += usize::from(*count);
         }
         text.push_str(" the");
         tokens += gauge.word_tokens;
