@@ -2,7 +2,7 @@
 //!
 //! Promise: every word is `[a-z]+`, there are more than 3,000 distinct ones over twenty topics, and the order of
 //! every list is fixed, so a seed keeps meaning the same text. Refuses to know tokenizers: which words are usable is
-//! decided in [`crate::pieces`].
+//! decided when a [`crate::PieceTable`] is built.
 
 mod common;
 mod shared;

@@ -1,7 +1,7 @@
 //! The twenty topics of the text generator: weighted lists of nouns and verbs.
 //!
 //! Promise: lower-case ASCII words only, separated by white space. Refuses nothing: whether a word is usable under
-//! a tokenizer is decided in [`crate::pieces`]. Changing a list changes every prompt and the built-in tokenizer:
+//! a tokenizer is decided when a [`crate::PieceTable`] is built. Changing a list changes every prompt and the built-in tokenizer:
 //! run `cargo xtask train-builtin` and renew the fingerprints on purpose.
 
 use super::Topic;

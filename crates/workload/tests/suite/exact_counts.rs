@@ -202,7 +202,10 @@ fn counts_are_exact_where_newlines_and_commas_swallow_the_next_blank() {
 fn counts_are_exact_where_only_single_token_words_add_up() {
     let tokenizer = families::made_context_dependent();
     // This tokenizer drops newlines and knows signs, so these stay one token each.
-    assert_eq!(families::table(&tokenizer).kinds(), [Kind::Word, Kind::WordLine, Kind::Operator]);
+    assert_eq!(
+        families::table(&tokenizer).kinds(),
+        [Kind::Word, Kind::WordLine, Kind::Operator]
+    );
     check_family("context dependent", &tokenizer, 24);
 }
 
