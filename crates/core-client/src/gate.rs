@@ -69,3 +69,68 @@ impl Gate {
         polled
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use super::*;
+
+    /// The waker of a task that counts how often it is woken.
+    #[derive(Default)]
+    struct Counted(AtomicUsize);
+
+    impl Wake for Counted {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, SeqCst);
+        }
+    }
+
+    /// Polls once, waking the gate while driving or waiting as told.
+    fn polled_once(
+        wake_in_drive: bool,
+        wake_in_wait: bool,
+        answer: Poll<()>,
+    ) -> (Gate, Arc<Counted>) {
+        let (gate, task) = (Gate::new(), Arc::new(Counted::default()));
+        let waker = Waker::from(Arc::clone(&task));
+        let polled = gate.poll(
+            &mut Context::from_waker(&waker),
+            |cx| {
+                if wake_in_drive {
+                    cx.waker().wake_by_ref();
+                }
+            },
+            |cx| {
+                if wake_in_wait {
+                    cx.waker().wake_by_ref();
+                }
+                answer
+            },
+        );
+        assert_eq!(polled, answer);
+        (gate, task)
+    }
+
+    #[test]
+    fn a_wake_that_the_same_poll_answers_is_kept_back() {
+        assert_eq!(
+            polled_once(true, false, Poll::Ready(())).1.0.load(SeqCst),
+            0
+        );
+    }
+
+    #[test]
+    fn a_wake_that_is_left_when_nothing_is_ready_is_passed_on() {
+        assert_eq!(polled_once(false, false, Poll::Pending).1.0.load(SeqCst), 0);
+        assert_eq!(polled_once(true, false, Poll::Pending).1.0.load(SeqCst), 1);
+        assert_eq!(polled_once(false, true, Poll::Pending).1.0.load(SeqCst), 1);
+    }
+
+    #[test]
+    fn a_wake_between_polls_wakes_the_task() {
+        let (gate, task) = polled_once(false, false, Poll::Pending);
+        gate.waker.wake_by_ref();
+        assert_eq!(task.0.load(SeqCst), 1);
+    }
+}

@@ -171,3 +171,38 @@ async fn a_name_with_several_addresses_is_tried_until_one_takes_it() {
     let client = client(&format!("http://localhost:{}", server.port), config());
     assert_good(&ask(&client).await);
 }
+
+#[tokio::test]
+async fn a_close_that_the_runtime_has_not_noticed_yet_is_noticed() {
+    use std::io::{Read, Write};
+    // The server has its own thread and the client's thread is blocked until the connection is closed,
+    // so no event loop runs between the close and the next send.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (closed, is_closed) = std::sync::mpsc::channel();
+    let (close, may_close) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let answer: Vec<u8> = good()
+            .into_iter()
+            .flat_map(|step| match step {
+                Do::Send(bytes) => bytes,
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        for tcp in listener.incoming() {
+            let mut tcp = tcp.unwrap();
+            assert!(tcp.read(&mut [0; 1 << 16]).unwrap() > 0);
+            tcp.write_all(&answer).unwrap();
+            // Closed only when the client has read its answer: the close is an event of its own.
+            may_close.recv().unwrap();
+            drop(tcp);
+            closed.send(()).unwrap();
+        }
+    });
+    let client = client(&format!("http://127.0.0.1:{port}"), config());
+    for _ in 0..5 {
+        assert_good(&ask(&client).await);
+        close.send(()).unwrap();
+        is_closed.recv().unwrap();
+    }
+}
