@@ -17,7 +17,7 @@ pub(crate) const DETECT_LIMIT: Duration = Duration::from_secs(10);
 /// Longest list of models that is read, bytes.
 const MAX_LIST_BYTES: usize = 16 << 20;
 
-/// Why the model is not known. Reads after "could not detect model from <url>:".
+/// Why the model is not known. Reads after "could not detect model from `<url>`:".
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DetectError {
