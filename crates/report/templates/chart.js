@@ -62,7 +62,7 @@
       // Above all marks, so that the whole plot answers to the pointer.
       draw(svg, 'rect', { x: frame.plot[0], y: frame.plot[1], width: frame.plot[2], height: frame.plot[3], fill: 'transparent', 'class': 'hit' });
     });
-    return { svg: svg, frames: frames, original: original, overlay: draw(svg, 'g', { 'class': 'overlay' }) };
+    return { name: name, svg: svg, frames: frames, original: original, overlay: draw(svg, 'g', { 'class': 'overlay' }) };
   });
 
   function clear() {
@@ -81,7 +81,8 @@
     return series.name + ' ' + value + (note ? ' ' + note : '');
   }
 
-  function readOut(x) {
+  // Values at x of all panels, or of one of them where there is little room.
+  function readOut(x, only) {
     at = x;
     tip.replaceChildren();
     var axis = data.panels[0].x;
@@ -90,7 +91,9 @@
     var spoken = [head];
     views.forEach(function (view) { view.overlay.replaceChildren(); });
     data.panels.forEach(function (panel, index) {
-      var seen = panel.series.filter(function (series) { return !hidden.has(series.key) && series.values.has(x); });
+      var seen = panel.series.filter(function (series) {
+        return !hidden.has(series.key) && series.values.has(x) && (only === undefined || only === index);
+      });
       if (seen.length && data.panels.length > 1 && panel.title) { make(tip, 'div', 'head').textContent = panel.title; }
       seen.forEach(function (series) { spoken.push(row(series, series.values.get(x))); });
       views.forEach(function (view) {
@@ -140,7 +143,7 @@
     view.svg.querySelectorAll('.hit').forEach(function (hit, index) {
       function point(event) {
         under = index;
-        readOut(nearest(view, index, event.clientX));
+        readOut(nearest(view, index, event.clientX), view.name === 'narrow' ? index : undefined);
         placeTip(view, index);
       }
       hit.addEventListener('pointermove', point);

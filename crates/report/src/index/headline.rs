@@ -327,16 +327,15 @@ pub(super) fn boxes(data: &RunData) -> Vec<BoxView> {
     };
     let input = tokens(|r| r.total_input_tokens, |r| r.input_tokens_per_sec);
     let output = tokens(|r| r.total_output_tokens, |r| r.output_tokens_per_sec);
-    add(
-        "Total Tokens",
-        format!("{}M", fixed((input + output) / 1e6, 2)),
-        format!(
-            "{}M in, {}M out",
-            fixed(input / 1e6, 2),
-            fixed(output / 1e6, 2)
-        ),
-        false,
-    );
+    let tokens = |n: f64| {
+        if n < 1e6 {
+            fixed(n, 0)
+        } else {
+            format!("{}M", fixed(n / 1e6, 2))
+        }
+    };
+    let detail = format!("{} input, {} output", tokens(input), tokens(output));
+    add("Total Tokens", tokens(input + output), detail, false);
     out
 }
 

@@ -162,17 +162,30 @@ impl<'a> Page<'a> {
         }
     }
 
-    fn key(&self) -> (Category, bool, Option<u64>, Option<u64>, Option<u64>, &str) {
+    /// Order on the page: numbers as numbers.
+    fn key(&self) -> impl Ord + '_ {
         let fixed = self.category == Category::Concurrency && !self.stem.contains("ramp_");
-        // Input before output, as everywhere.
         (
             self.category,
             fixed,
+            self.rank(),
             self.context,
             self.working_set,
             self.rate,
             self.stem,
         )
+    }
+
+    /// Input before output before metrics, as everywhere.
+    fn rank(&self) -> u8 {
+        let starts = |part: &str| self.stem.starts_with(part);
+        if starts("input_") {
+            0
+        } else if starts("output_throughput") {
+            1
+        } else {
+            2
+        }
     }
 
     fn context_text(&self) -> String {

@@ -49,6 +49,12 @@ pub(super) fn findings(data: &RunData, inventory: &Inventory) -> Vec<Finding> {
             ));
         }
     }
+    if data.summary.is_empty() && data.periods.is_empty() {
+        out.push(finding(
+            "No results were found in this directory.".to_owned(),
+            "There is nothing to judge.",
+        ));
+    }
     failures(data, &mut out);
     thresholds(data, &mut out);
     missing(data, &mut out);
@@ -56,6 +62,47 @@ pub(super) fn findings(data: &RunData, inventory: &Inventory) -> Vec<Finding> {
     lag(data, inventory, &mut out);
     samples(data, &mut out);
     out
+}
+
+/// What was looked at and what these files do not tell; silence is no proof.
+pub(super) fn checked(data: &RunData) -> String {
+    let mut looked = vec!["readable files", "thresholds", "number of samples"];
+    let mut unknown = Vec::new();
+    let mut sort = |known: bool, what: &'static str| {
+        if known {
+            looked.push(what);
+        } else {
+            unknown.push(what);
+        }
+    };
+    let records = || {
+        data.summary
+            .iter()
+            .flat_map(|row| data.details(TestName::from(row)))
+    };
+    sort(
+        data.phases.iter().any(|p| p.num_requests_failed.is_some()),
+        "failed and cancelled requests",
+    );
+    sort(
+        data.summary
+            .iter()
+            .any(|r| r.reported_cache_hit_rate.is_some())
+            || records().any(|r| r.reported_cached_tokens.is_some()),
+        "cached tokens reported by the server",
+    );
+    sort(
+        records().any(|r| r.send_delay.is_some()),
+        "late sends of the client",
+    );
+    let mut text = format!("Checked: {}.", looked.join(", "));
+    if !unknown.is_empty() {
+        text.push_str(&format!(
+            " Not in these files, so not checked: {}.",
+            unknown.join(", ")
+        ));
+    }
+    text
 }
 
 fn finding(what: String, meaning: &'static str) -> Finding {

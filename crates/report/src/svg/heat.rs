@@ -83,7 +83,7 @@ impl Sheet {
         let width = text::width(words, size);
         let turn = if width + 4.0 <= cell.width {
             Turn::Level
-        } else if width + 4.0 <= cell.height && size + 2.0 <= cell.width {
+        } else if width + 4.0 <= cell.height && size + 3.0 <= cell.width {
             Turn::Up
         } else {
             return;
@@ -103,15 +103,14 @@ impl Sheet {
         self.pen.open(&[("class", "bar")]);
         for i in 0..STEPS {
             let share = f64::from(i) / f64::from(STEPS - 1);
-            let width = bar.width / f64::from(STEPS);
-            self.rect(
-                Rect {
-                    left: bar.left + width * f64::from(i),
-                    width: width + 0.3,
-                    ..bar
-                },
-                shade(share),
-            );
+            let left = bar.left + bar.width * f64::from(i) / f64::from(STEPS);
+            // Each step reaches to the end and is covered by the next: no seams between them.
+            let step = Rect {
+                left,
+                width: bar.right() - left,
+                ..bar
+            };
+            self.rect(step, shade(share));
         }
         self.pen.close();
         self.pen.open(&[("class", "fg")]);

@@ -130,8 +130,8 @@ pub(super) struct Key {
 #[derive(Debug, Clone)]
 pub(super) struct Spot {
     pub(super) frame: Frame,
-    /// Baseline centre of the heading.
-    pub(super) heading: Option<f64>,
+    /// Lines of the heading, each with the height of its middle.
+    pub(super) heading: Vec<(String, f64)>,
     pub(super) legend: Vec<Key>,
     /// Colour bar of a heat map.
     pub(super) bar: Option<Rect>,
@@ -162,7 +162,7 @@ impl Plan {
         let (mut title, mut subtitles) = (Vec::new(), Vec::new());
         if !look.is_preview() {
             let limit = look.width - 2.0 * look.margin;
-            for line in text::wrap(&chart.title, look.title_size, limit) {
+            for line in text::wrap_bold(&chart.title, look.title_size, limit) {
                 title.push((line, y + look.title_size * 0.6));
                 y += look.title_size * 1.3;
             }
@@ -266,6 +266,15 @@ impl Sides {
 }
 
 impl Look {
+    /// Where headings of panels begin: above the plot, or at the edge where width is short.
+    pub(super) fn heading_left(&self, plot_left: f64) -> f64 {
+        if self.layout == Layout::Narrow {
+            self.margin
+        } else {
+            plot_left
+        }
+    }
+
     /// Room for a turned axis title beside its labels.
     fn axis_title_room(&self) -> f64 {
         if self.is_preview() {
@@ -281,7 +290,8 @@ impl Look {
 struct Overhead {
     above: f64,
     below: f64,
-    heading: f64,
+    heading: Vec<String>,
+    heading_height: f64,
     legend_rows: f64,
     label_rows: f64,
 }
@@ -292,15 +302,23 @@ impl Overhead {
             return Self {
                 above: 0.0,
                 below: look.tick_size * 1.9,
-                heading: 0.0,
+                heading: Vec::new(),
+                heading_height: 0.0,
                 legend_rows: 0.0,
                 label_rows: 0.0,
             };
         }
         let heading = if panel.title.is_empty() {
+            Vec::new()
+        } else {
+            let room = look.width - look.heading_left(sides.left) - look.margin;
+            text::wrap_bold(&panel.title, look.heading_size, room)
+        };
+        let lines = f64::from(u32::try_from(heading.len()).unwrap_or(1));
+        let heading_height = if heading.is_empty() {
             0.0
         } else {
-            look.heading_size * 1.7
+            look.heading_size * (0.4 + 1.3 * lines)
         };
         let legend_rows = if matches!(panel.body, Body::Heat(_)) {
             34.0
@@ -323,9 +341,10 @@ impl Overhead {
             .any(|l| l.orientation == Orientation::Vertical && l.label.is_some());
         let label_rows = if labelled { look.tick_size * 1.5 } else { 4.0 };
         Self {
-            above: heading + legend_rows + label_rows,
+            above: heading_height + legend_rows + label_rows,
             below: look.tick_size * 1.7 + look.text_size * 1.5 + 16.0,
             heading,
+            heading_height,
             legend_rows,
             label_rows,
         }
@@ -354,8 +373,17 @@ fn place(
         y,
         y2,
     };
-    let heading = (overhead.heading > 0.0).then_some(top + overhead.heading * 0.5);
-    let mut cursor = top + overhead.heading;
+    let mut line_middle = top + look.heading_size * 0.85;
+    let heading = overhead
+        .heading
+        .iter()
+        .map(|line| {
+            let at = line_middle;
+            line_middle += look.heading_size * 1.3;
+            (line.clone(), at)
+        })
+        .collect();
+    let mut cursor = top + overhead.heading_height;
     let heat = matches!(panel.body, Body::Heat(_));
     let legend = if shared_legend || heat || look.is_preview() {
         Vec::new()
@@ -369,7 +397,7 @@ fn place(
         )
     };
     debug_assert!(
-        cursor <= top + overhead.heading + overhead.legend_rows + 1e-6,
+        cursor <= top + overhead.heading_height + overhead.legend_rows + 1e-6,
         "the legend fits its rows"
     );
     debug_assert!(overhead.label_rows >= 0.0, "rows are heights");
@@ -377,7 +405,7 @@ fn place(
         let width = (plot.width * 0.4).min(260.0);
         Rect {
             left: plot.left,
-            top: top + overhead.heading + 16.0,
+            top: top + overhead.heading_height + 16.0,
             width,
             height: 10.0,
         }

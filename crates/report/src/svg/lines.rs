@@ -2,7 +2,7 @@
 
 use plotters::coord::types::RangedCoordf64;
 use plotters::drawing::DrawingArea;
-use plotters::element::{Circle, EmptyElement, PathElement, Polygon};
+use plotters::element::{Circle, EmptyElement, PathElement, Polygon, Rectangle};
 use plotters::prelude::Cartesian2d;
 use plotters::style::{Color, RGBColor, ShapeStyle};
 
@@ -18,8 +18,10 @@ pub(super) type Plot = DrawingArea<Canvas, Cartesian2d<RangedCoordf64, RangedCoo
 /// Opacity of a band.
 const BAND_OPACITY: f64 = 0.18;
 
-/// Markers stand at least this far apart, in SVG units; a dense series shows some of them.
+/// A series whose points stand closer than this, in SVG units, shows only some markers …
 const MARKER_ROOM: f64 = 11.0;
+/// … this far apart.
+const SPARSE_MARKER_ROOM: f64 = 48.0;
 
 impl Sheet {
     /// The plotters area of a frame.
@@ -65,7 +67,7 @@ impl Sheet {
         let style = ShapeStyle {
             color: rgb(series.ink).to_rgba(),
             filled: false,
-            stroke_width: weight(self.look.line_width),
+            stroke_width: weight(self.stroke_of(series.side)),
         };
         for run in runs(&series.points, |p| p.y) {
             if run.len() > 1 {
@@ -78,6 +80,14 @@ impl Sheet {
             }
         }
         self.pen.close();
+    }
+
+    /// Companions on the right axis are finer than the lines they go with.
+    fn stroke_of(&self, side: Side) -> f64 {
+        match side {
+            Side::Left => self.look.line_width,
+            Side::Right => self.look.line_width * 0.7,
+        }
     }
 
     fn band(&self, plot: &Plot, frame: &Frame, series: &Series, scale: &Scale, x_axis: &Axis) {
@@ -135,18 +145,25 @@ impl Sheet {
             ("stroke", "#ffffff"),
             ("stroke-width", "1"),
         ]);
-        let step = stride(series.points.len(), frame);
         let known: Vec<(&Point, f64)> = series
             .points
             .iter()
             .filter_map(|p| p.y.map(|y| (p, y)))
             .collect();
+        let room = if stride(known.len(), frame) > 1 {
+            SPARSE_MARKER_ROOM
+        } else {
+            0.0
+        };
         let last = known.len().saturating_sub(1);
+        let mut free_from = f64::NEG_INFINITY;
         for (i, (p, y)) in known.iter().enumerate() {
-            // The first and the last always show, and so does every point that is unlike the others.
-            if !i.is_multiple_of(step) && i != last && !p.hollow {
+            let x = frame.x.position(p.x) * frame.plot.width;
+            // The last always shows, and so does every point that is unlike the others.
+            if x < free_from && i != last && !p.hollow {
                 continue;
             }
+            free_from = x + room;
             let mut title = format!(
                 "{}: {} | {}: {}",
                 series.name,
@@ -160,12 +177,23 @@ impl Sheet {
             }
             self.pen.title(&title);
             let at = (frame.x.position(p.x), scale.position(*y));
-            self.marker(plot, at, marker, rgb(series.ink), p.hollow);
+            let size = match series.side {
+                Side::Left => self.look.marker,
+                Side::Right => self.look.marker * 0.8,
+            };
+            self.marker(plot, at, (marker, size), rgb(series.ink), p.hollow);
         }
         self.pen.close();
     }
 
-    fn marker(&self, plot: &Plot, at: (f64, f64), marker: Marker, color: RGBColor, hollow: bool) {
+    fn marker(
+        &self,
+        plot: &Plot,
+        at: (f64, f64),
+        (marker, r): (Marker, f64),
+        color: RGBColor,
+        hollow: bool,
+    ) {
         let fill = if hollow {
             let RGBColor(r, g, b) = color;
             self.pen.attributes(&[
@@ -177,7 +205,6 @@ impl Sheet {
         } else {
             color.filled()
         };
-        let r = self.look.marker;
         match outline(marker, r) {
             None => plot.draw(&(EmptyElement::at(at) + Circle::new((0, 0), weight(r), fill))),
             Some(corners) => {
@@ -197,6 +224,13 @@ impl Sheet {
         for key in keys {
             self.pen
                 .open(&[("class", "key"), ("data-key", &key.series)]);
+            // Transparent, but it takes clicks between the sample and the words.
+            let corners = [
+                (fine(key.spot.left), fine(key.spot.top)),
+                (fine(key.spot.right()), fine(key.spot.bottom())),
+            ];
+            let area = Rectangle::new(corners, PAPER.mix(0.0).filled());
+            self.root.draw(&area).expect(CANVAS_HOLDS);
             let sample = key.sample();
             let middle = sample.top + sample.height / 2.0;
             let color = rgb(key.ink);
@@ -233,7 +267,8 @@ impl Sheet {
                         y: UNIT.clone(),
                         y2: None,
                     };
-                    self.marker(&self.plot(&frame), (0.5, 0.5), marker, color, false);
+                    let size = (marker, self.look.marker);
+                    self.marker(&self.plot(&frame), (0.5, 0.5), size, color, false);
                     self.pen.close();
                 }
             }

@@ -15,18 +15,16 @@ impl Sheet {
         let number = index.to_string();
         self.pen
             .open(&[("class", "panel"), ("data-panel", &number)]);
-        if let Some(y) = spot.heading {
+        if !spot.heading.is_empty() {
             self.pen.open(&[("class", "fg")]);
-            let words = text::cut(
-                &panel.title,
-                self.look.heading_size,
-                self.look.width - spot.frame.plot.left - self.look.margin,
-            );
-            self.text(
-                &words,
-                (spot.frame.plot.left, y),
-                Lettering::new(self.look.heading_size, TEXT).bold(),
-            );
+            let left = self.look.heading_left(spot.frame.plot.left);
+            for (words, y) in &spot.heading {
+                self.text(
+                    words,
+                    (left, *y),
+                    Lettering::new(self.look.heading_size, TEXT).bold(),
+                );
+            }
             self.pen.close();
         }
         if !spot.legend.is_empty() {
@@ -37,11 +35,15 @@ impl Sheet {
             Body::Series(series) => {
                 self.grid(&spot.frame);
                 self.axes(panel, &spot.frame);
+                self.mark_lines(panel, &spot.frame);
                 let plot = self.plot(&spot.frame);
-                for s in series {
+                // Companions on the right axis lie below the lines they go with.
+                let (right, left): (Vec<_>, Vec<_>) =
+                    series.iter().partition(|s| s.side == Side::Right);
+                for s in right.into_iter().chain(left) {
                     self.series(&plot, &spot.frame, s, &panel.x);
                 }
-                self.marks(panel, &spot.frame);
+                self.mark_labels(panel, &spot.frame);
             }
         }
         self.pen.close();
@@ -147,18 +149,12 @@ impl Sheet {
         self.pen.close();
     }
 
-    /// Thresholds and peaks with their labels, none of which covers another or a point where a free
-    /// place exists.
-    fn marks(&self, panel: &Panel, frame: &Frame) {
+    /// Thresholds and peaks.
+    fn mark_lines(&self, panel: &Panel, frame: &Frame) {
         let plot = frame.plot;
-        let mut taken: Vec<Rect> = Vec::new();
         for line in &panel.lines {
-            let class = format!("ln {}", line.ink.class());
             let (from, to) = match line.orientation {
-                Orientation::Horizontal if !within_reach(line.value, frame) => {
-                    self.mark_label(panel, frame, line, &mut taken);
-                    continue;
-                }
+                Orientation::Horizontal if !within_reach(line.value, frame) => continue,
                 Orientation::Horizontal => {
                     let y = plot.bottom() - frame.y.position(line.value) * plot.height;
                     ((plot.left, y), (plot.right(), y))
@@ -168,10 +164,19 @@ impl Sheet {
                     ((x, plot.top), (x, plot.bottom()))
                 }
             };
+            let class = format!("ln {}", line.ink.class());
             self.pen
                 .open(&[("class", &class), ("stroke-dasharray", MARK_DASH)]);
             self.line(from, to, rgb(line.ink), 1.6);
             self.pen.close();
+        }
+    }
+
+    /// Labels of thresholds and peaks, none of which covers another, or a line where a free place
+    /// exists.
+    fn mark_labels(&self, panel: &Panel, frame: &Frame) {
+        let mut taken: Vec<Rect> = Vec::new();
+        for line in &panel.lines {
             self.mark_label(panel, frame, line, &mut taken);
         }
     }
@@ -192,7 +197,7 @@ impl Sheet {
         } else {
             label.to_owned()
         };
-        let width = text::width(&words, size);
+        let width = text::width_bold(&words, size);
         let spot = match line.orientation {
             Orientation::Vertical => {
                 let x = plot.left + frame.x.position(line.value) * plot.width - width / 2.0;
@@ -279,6 +284,18 @@ fn free_spot(
 fn positions(panel: &Panel, frame: &Frame) -> Vec<(f64, f64)> {
     let plot = frame.plot;
     let mut out = Vec::new();
+    for line in panel
+        .lines
+        .iter()
+        .filter(|l| l.orientation == Orientation::Vertical)
+    {
+        let x = plot.left + frame.x.position(line.value) * plot.width;
+        let mut y = plot.top;
+        while y < plot.bottom() {
+            out.push((x, y));
+            y += 4.0;
+        }
+    }
     for series in panel.series() {
         let scale = match series.side {
             Side::Left => &frame.y,

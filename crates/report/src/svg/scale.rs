@@ -168,7 +168,7 @@ fn linear_ticks(rule: Ticks, min: f64, max: f64, target: usize) -> Vec<f64> {
             let n = (max - min) / step;
             let thin = [1.0, 2.0, 5.0, 10.0]
                 .into_iter()
-                .find(|k| n / k <= count_of(target))
+                .find(|k| n / k <= count_of(target) + 0.5)
                 .unwrap_or(20.0);
             multiples(step * thin, min, max)
         }
@@ -206,8 +206,8 @@ mod tests {
     #[test]
     fn ticks_are_round_and_labelled_with_just_enough_decimals() {
         for (high, expected) in [
-            (0.37, vec!["0.0", "0.1", "0.2", "0.3"]),
-            (7.0, vec!["0", "2", "4", "6"]),
+            (0.37, vec!["0.0", "0.1", "0.2", "0.3", "0.4"]),
+            (7.0, vec!["0", "2", "4", "6", "8"]),
             (4_266.0, vec!["0", "1,000", "2,000", "3,000", "4,000"]),
             (0.0, vec!["0.00", "0.25", "0.50", "0.75", "1.00"]),
         ] {

@@ -20,6 +20,19 @@ pub(super) fn width(text: &str, size: f64) -> f64 {
     text.chars().map(advance).sum::<f64>() * size
 }
 
+/// As [`width`], for bold letters.
+pub(super) fn width_bold(text: &str, size: f64) -> f64 {
+    width(text, size) * BOLD
+}
+
+/// How much wider bold letters are.
+const BOLD: f64 = 1.1;
+
+/// As [`wrap`], for bold letters.
+pub(super) fn wrap_bold(text: &str, size: f64, limit: f64) -> Vec<String> {
+    wrap(text, size * BOLD, limit)
+}
+
 /// Breaks `text` into lines no wider than `limit`, at ` | ` first and at spaces else. A single word
 /// that is too wide is cut, with an ellipsis.
 pub(super) fn wrap(text: &str, size: f64, limit: f64) -> Vec<String> {
