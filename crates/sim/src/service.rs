@@ -59,7 +59,7 @@ pub enum SubmitError {
     Refused(#[from] Refusal),
     /// Longer than the model takes.
     #[error(
-        "this model's maximum context length is {limit}, but the prompt has {prompt} and {output} were asked for"
+        "this model's maximum context length is {limit}, but the prompt has {prompt} and {output} output tokens were asked for"
     )]
     ContextLength {
         /// The limit for prompt and output.
@@ -238,6 +238,17 @@ impl SimService {
         &self.inner.config
     }
 
+    /// Longest prompt plus output: the configured limit, or what the first tier holds if that is less.
+    #[must_use]
+    pub fn max_model_len(&self) -> TokenCount {
+        let engine = &self.inner.config.engine;
+        let blocks = engine.tiers[0].capacity.full_blocks(engine.block_size);
+        self.inner
+            .config
+            .max_model_len
+            .min(engine.block_size.tokens(blocks))
+    }
+
     /// Its tokenizer.
     #[must_use]
     pub fn tokenizer(&self) -> &SimTokenizer {
@@ -274,12 +285,19 @@ impl SimService {
 
     async fn take(&self, request: SimRequest, record: u64) -> Result<SimStream, SubmitError> {
         let inner = &self.inner;
-        let max_tokens = request
-            .max_tokens
-            .unwrap_or(inner.config.default_max_tokens);
         let prepared = self.prepare(request.prompt).await?;
         let blocks = prepared.blocks;
         let fingerprint = blocks.fingerprint();
+        let prompt_tokens = blocks.tokens();
+        let limit = self.max_model_len();
+        // Without a limit of the request, an output is as long as usual or as there is room for.
+        let max_tokens = request.max_tokens.unwrap_or_else(|| {
+            let room = limit.saturating_sub(prompt_tokens).get().max(1);
+            inner
+                .config
+                .default_max_tokens
+                .min(u32::try_from(room).unwrap_or(u32::MAX))
+        });
         self.update_record(record, |record| {
             record.prompt_tokens = Some(blocks.tokens().get());
             record.prompt_ids_hash = Some(fingerprint.to_string());
@@ -292,10 +310,9 @@ impl SimService {
                 record.text_sha256 = Some(text.sha256);
             }
         });
-        let prompt_tokens = blocks.tokens();
-        if prompt_tokens + TokenCount(u64::from(max_tokens)) > inner.config.max_model_len {
+        if prompt_tokens + TokenCount(u64::from(max_tokens)) > limit {
             return Err(SubmitError::ContextLength {
-                limit: inner.config.max_model_len,
+                limit,
                 prompt: prompt_tokens,
                 output: max_tokens,
             });

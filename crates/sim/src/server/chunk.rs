@@ -17,8 +17,9 @@ use crate::fault::FaultKind;
 use crate::model::Usage;
 use crate::service::{FinishReason, SimEvent};
 
-/// Between two halves of an event, so that they arrive as two reads and not as one.
-const HALVES_APART: Duration = Duration::from_millis(3);
+/// Between two halves of an event, so that they arrive as two reads and not as one; and before a cut, which
+/// would otherwise take what is still in hyper's buffer with it.
+pub(super) const APART: Duration = Duration::from_millis(3);
 
 /// What [`FaultKind::SplitUtf8`] writes behind each word: characters of two, three and four bytes.
 const MULTI_BYTE: &str = "é東😀";
@@ -316,7 +317,7 @@ impl ChunkWriter {
     fn interrupt(&mut self, tokens: u32, steps: &mut VecDeque<Step>) {
         match self.fault {
             Some(FaultKind::Cut { tokens: at }) if at == tokens => {
-                steps.push_back(Step::Abort);
+                steps.extend([Step::Pause(APART), Step::Abort]);
                 self.over = true;
             }
             Some(FaultKind::Stall { tokens: at, pause }) if at == tokens => {
@@ -341,7 +342,7 @@ impl ChunkWriter {
 fn split_at(bytes: &Bytes, at: usize, steps: &mut VecDeque<Step>) {
     steps.extend([
         Step::Data(bytes.slice(..at)),
-        Step::Pause(HALVES_APART),
+        Step::Pause(APART),
         Step::Data(bytes.slice(at..)),
     ]);
 }

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 use super::api::{self, ApiError, Generation};
 use super::body::{SimBody, Step};
-use super::chunk::{ChunkWriter, Head, Shape, usage_json};
+use super::chunk::{APART, ChunkWriter, Head, Shape, usage_json};
 use super::connection::Ending;
 use super::metrics;
 use crate::config::SimConfig;
@@ -240,7 +240,7 @@ fn model_object(state: &ServerState) -> Value {
         "owned_by": "kv_cache_sim",
         "root": state.config().model,
         "parent": null,
-        "max_model_len": state.config().max_model_len.get(),
+        "max_model_len": state.service.max_model_len().get(),
     })
 }
 
@@ -251,7 +251,7 @@ async fn tokenize(state: &Arc<ServerState>, request: Request<Incoming>) -> Resul
     })
     .await?;
     Ok(
-        json!({"count": ids.len(), "max_model_len": state.config().max_model_len.get(), "tokens": ids}),
+        json!({"count": ids.len(), "max_model_len": state.service.max_model_len().get(), "tokens": ids}),
     )
 }
 
@@ -503,7 +503,7 @@ async fn whole(
     let half = bytes.len() / 2;
     let (first, rest) = (bytes.slice(..half), bytes.slice(half..));
     let steps: VecDeque<Step> = match fault {
-        Some(FaultKind::Cut { .. }) => [Step::Data(first), Step::Abort].into(),
+        Some(FaultKind::Cut { .. }) => [Step::Data(first), Step::Pause(APART), Step::Abort].into(),
         Some(FaultKind::Stall { pause, .. }) => {
             let wait = pause.map_or(Step::Forever, Step::Pause);
             [Step::Data(first), wait, Step::Data(rest)].into()
