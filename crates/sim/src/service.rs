@@ -166,27 +166,18 @@ impl Shared {
 #[derive(Clone, Copy, Debug)]
 struct ModelClock {
     origin: Instant,
-    scale: f64,
+    /// Model seconds per real second; `None` for one, where the mapping is exact.
+    scale: Option<f64>,
 }
 
 impl ModelClock {
     fn now(&self) -> Duration {
         let real = self.origin.elapsed();
-        // At scale 1 the mapping is exact, without a detour over floating point.
-        if self.scale == 1.0 {
-            real
-        } else {
-            real.mul_f64(self.scale)
-        }
+        self.scale.map_or(real, |scale| real.mul_f64(scale))
     }
 
     fn instant_of(&self, model: Duration) -> Instant {
-        self.origin
-            + if self.scale == 1.0 {
-                model
-            } else {
-                model.div_f64(self.scale)
-            }
+        self.origin + self.scale.map_or(model, |scale| model.div_f64(scale))
     }
 }
 
@@ -214,7 +205,10 @@ impl SimService {
         let shared = Arc::new(Shared {
             clock: ModelClock {
                 origin: Instant::now(),
-                scale: config.time_scale,
+                scale: (config.time_scale - 1.0)
+                    .abs()
+                    .gt(&f64::EPSILON)
+                    .then_some(config.time_scale),
             },
             cancelled: Mutex::new(Vec::new()),
             wake: Notify::new(),

@@ -104,10 +104,10 @@ pub enum ServiceModel {
 
 /// The parts of a step's duration, in seconds.
 ///
-/// `step = base + per_decode_seq × decoding sequences + per_decode_context × Σ their context tokens
-/// + per_prefill_token × prefilled tokens + per_attended_pair × Σ (query, earlier key) pairs of the prefill`.
-/// A chunk that takes a prompt from token a to token b has (b² − a²)/2 pairs, so that the sum over chunks
-/// does not depend on where they were cut.
+/// A step takes the sum of: `base`; `per_decode_seq` for each decoding sequence; `per_decode_context` for each
+/// token of their contexts; `per_prefill_token` for each prefilled token; `per_attended_pair` for each pair of
+/// a prefilled token and an earlier one. A chunk that takes a prompt from token a to token b has (b² − a²)/2
+/// pairs, so that the sum over chunks does not depend on where they were cut.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StepCosts {
     /// Seconds of any step.
