@@ -36,10 +36,19 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let shell = Shell::new()?;
     shell.change_dir(&root);
     eprintln!("Building release binaries (the first time this takes some minutes)");
-    cmd!(shell, "cargo build --release --locked -p kv_cache_sim -p cache_rate_tester").quiet().run()?;
-    let output = args.output_dir.clone().unwrap_or_else(|| root.join("target/demo"));
+    cmd!(
+        shell,
+        "cargo build --release --locked -p kv_cache_sim -p cache_rate_tester"
+    )
+    .quiet()
+    .run()?;
+    let output = args
+        .output_dir
+        .clone()
+        .unwrap_or_else(|| root.join("target/demo"));
     if output.join("progress.json").exists() {
-        std::fs::remove_dir_all(&output).with_context(|| format!("emptying {}", output.display()))?;
+        std::fs::remove_dir_all(&output)
+            .with_context(|| format!("emptying {}", output.display()))?;
     }
     let start = Instant::now();
     let bin = root.join("target/release");
@@ -50,7 +59,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let rates = achieved(&output)?;
     let stdout = std::io::stdout();
     writeln!(stdout.lock(), "{}\n", table(&rates))?;
-    writeln!(stdout.lock(), "Studied in {:.0} s. Open {}", start.elapsed().as_secs_f64(), output.join("index.html").display())?;
+    writeln!(
+        stdout.lock(),
+        "Studied in {:.0} s. Open {}",
+        start.elapsed().as_secs_f64(),
+        output.join("index.html").display()
+    )?;
     judge(&rates)
 }
 
@@ -69,12 +83,23 @@ impl Simulator {
             .spawn()
             .with_context(|| format!("starting {}", binary.display()))?;
         let mut line = String::new();
-        let out = child.stdout.take().context("the simulator's output is not piped")?;
+        let out = child
+            .stdout
+            .take()
+            .context("the simulator's output is not piped")?;
         BufReader::new(out).read_line(&mut line)?;
-        let Some(url) = line.trim().rsplit(' ').next().filter(|word| word.starts_with("http://")) else {
+        let Some(url) = line
+            .trim()
+            .rsplit(' ')
+            .next()
+            .filter(|word| word.starts_with("http://"))
+        else {
             bail!("the simulator did not say where it listens, but: {line:?}");
         };
-        Ok(Self { url: url.to_owned(), child })
+        Ok(Self {
+            url: url.to_owned(),
+            child,
+        })
     }
 
     fn stop(&mut self) {
@@ -94,16 +119,50 @@ fn study(binary: &Path, url: &str, output: &Path) -> Result<()> {
     let rates = RATES.map(|r| r.to_string());
     let mut command = Command::new(binary);
     command
-        .args(["--api-endpoint", url, "--tokenizer", "builtin", "--context-sizes", CONTEXT_SIZE])
-        .args(["--working-set-size", "40000", "--output-tokens", "32", "--max-ttft", "1.0"])
-        .args(["--ramp-duration", "3", "--test-duration", "15", "--num-retries", "1"])
-        .args(["--start-concurrency", "2", "--concurrency-increment", "2", "--max-concurrency", "40"])
+        .args([
+            "--api-endpoint",
+            url,
+            "--tokenizer",
+            "builtin",
+            "--context-sizes",
+            CONTEXT_SIZE,
+        ])
+        .args([
+            "--working-set-size",
+            "40000",
+            "--output-tokens",
+            "32",
+            "--max-ttft",
+            "1.0",
+        ])
+        .args([
+            "--ramp-duration",
+            "3",
+            "--test-duration",
+            "15",
+            "--num-retries",
+            "1",
+        ])
+        .args([
+            "--start-concurrency",
+            "2",
+            "--concurrency-increment",
+            "2",
+            "--max-concurrency",
+            "40",
+        ])
         .arg("--cache-hit-rates")
         .args(rates)
         .arg("--output-dir")
         .arg(output)
-        .current_dir(output.parent().context("the output directory has no parent")?);
-    let status = command.status().with_context(|| format!("running {}", binary.display()))?;
+        .current_dir(
+            output
+                .parent()
+                .context("the output directory has no parent")?,
+        );
+    let status = command
+        .status()
+        .with_context(|| format!("running {}", binary.display()))?;
     ensure!(status.success(), "the study ended with {status}");
     Ok(())
 }
@@ -130,8 +189,10 @@ fn achieved(output: &Path) -> Result<BTreeMap<u64, Achieved>> {
         entry.requests += 1;
         entry.levels.insert(number(&row, "concurrency_level")?);
         let intended = number(&row, "cached_tokens")?;
-        let (Some(reported), Some(prompt)) = (filled(&row, "reported_cached_tokens"), filled(&row, "reported_prompt_tokens"))
-        else {
+        let (Some(reported), Some(prompt)) = (
+            filled(&row, "reported_cached_tokens"),
+            filled(&row, "reported_prompt_tokens"),
+        ) else {
             entry.unreported += 1;
             continue;
         };
@@ -143,9 +204,13 @@ fn achieved(output: &Path) -> Result<BTreeMap<u64, Achieved>> {
     }
     for row in rows(&newest(output, "summary_")?)? {
         let entry = rates.entry(number(&row, "cache_hit_rate")?).or_default();
-        entry.peak = filled(&row, "peak_concurrency").unwrap_or_default().to_owned();
+        entry.peak = filled(&row, "peak_concurrency")
+            .unwrap_or_default()
+            .to_owned();
         entry.avg_ttft = filled(&row, "avg_ttft").unwrap_or_default().parse()?;
-        entry.input_tps = filled(&row, "window_input_tokens_per_sec").unwrap_or_default().parse()?;
+        entry.input_tps = filled(&row, "window_input_tokens_per_sec")
+            .unwrap_or_default()
+            .parse()?;
     }
     Ok(rates)
 }
@@ -154,10 +219,23 @@ fn table(rates: &BTreeMap<u64, Achieved>) -> Table {
     let mut table = Table::new();
     table.load_style(presets::UTF8_HORIZONTAL_ONLY);
     table.set_header([
-        "Target %", "Intended %", "Reported %", "Worst miss, tokens", "Requests", "Levels", "Peak", "Avg TTFT, s", "Input tok/s",
+        "Target %",
+        "Intended %",
+        "Reported %",
+        "Worst miss, tokens",
+        "Requests",
+        "Levels",
+        "Peak",
+        "Avg TTFT, s",
+        "Input tok/s",
     ]);
     for (rate, a) in rates {
-        let share = |tokens: u64| format!("{:.1}", 100.0 * tokens as f64 / a.prompt_tokens.max(1) as f64);
+        let share = |tokens: u64| {
+            format!(
+                "{:.1}",
+                100.0 * tokens as f64 / a.prompt_tokens.max(1) as f64
+            )
+        };
         table.add_row([
             rate.to_string(),
             share(a.intended_tokens),
@@ -178,14 +256,24 @@ fn table(rates: &BTreeMap<u64, Achieved>) -> Table {
 
 fn judge(rates: &BTreeMap<u64, Achieved>) -> Result<()> {
     for rate in RATES {
-        let a = rates.get(&rate).with_context(|| format!("rate {rate} % has no row"))?;
-        ensure!(a.unreported == 0, "at {rate} % the server reported no cached tokens for {} requests", a.unreported);
+        let a = rates
+            .get(&rate)
+            .with_context(|| format!("rate {rate} % has no row"))?;
+        ensure!(
+            a.unreported == 0,
+            "at {rate} % the server reported no cached tokens for {} requests",
+            a.unreported
+        );
         ensure!(
             a.worst_miss <= BLOCK_SIZE,
             "at {rate} % a request's reported cached tokens miss the intended ones by {}, more than a block of {BLOCK_SIZE}",
             a.worst_miss
         );
-        ensure!(a.levels.len() >= 3, "at {rate} % only {} concurrency levels were measured", a.levels.len());
+        ensure!(
+            a.levels.len() >= 3,
+            "at {rate} % only {} concurrency levels were measured",
+            a.levels.len()
+        );
     }
     Ok(())
 }
@@ -193,16 +281,26 @@ fn judge(rates: &BTreeMap<u64, Achieved>) -> Result<()> {
 type Row = BTreeMap<String, String>;
 
 fn rows(path: &Path) -> Result<Vec<Row>> {
-    let mut reader = csv::Reader::from_reader(File::open(path).with_context(|| format!("opening {}", path.display()))?);
-    reader.deserialize().collect::<Result<_, _>>().with_context(|| format!("reading {}", path.display()))
+    let mut reader = csv::Reader::from_reader(
+        File::open(path).with_context(|| format!("opening {}", path.display()))?,
+    );
+    reader
+        .deserialize()
+        .collect::<Result<_, _>>()
+        .with_context(|| format!("reading {}", path.display()))
 }
 
 fn filled<'r>(row: &'r Row, column: &str) -> Option<&'r str> {
-    row.get(column).map(String::as_str).filter(|cell| !cell.is_empty())
+    row.get(column)
+        .map(String::as_str)
+        .filter(|cell| !cell.is_empty())
 }
 
 fn number(row: &Row, column: &str) -> Result<u64> {
-    filled(row, column).with_context(|| format!("no {column}"))?.parse().with_context(|| format!("column {column}"))
+    filled(row, column)
+        .with_context(|| format!("no {column}"))?
+        .parse()
+        .with_context(|| format!("column {column}"))
 }
 
 /// The file of that prefix whose name sorts last; names end in a time stamp.
@@ -210,8 +308,14 @@ fn newest(dir: &Path, prefix: &str) -> Result<PathBuf> {
     let mut found: Vec<PathBuf> = std::fs::read_dir(dir)
         .with_context(|| format!("listing {}", dir.display()))?
         .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.file_name().and_then(|n| n.to_str()).is_some_and(|n| n.starts_with(prefix) && n.ends_with(".csv")))
+        .filter(|path| {
+            path.file_name()
+                .and_then(|n| n.to_str())
+                .is_some_and(|n| n.starts_with(prefix) && n.ends_with(".csv"))
+        })
         .collect();
     found.sort();
-    found.pop().with_context(|| format!("no {prefix}*.csv in {}", dir.display()))
+    found
+        .pop()
+        .with_context(|| format!("no {prefix}*.csv in {}", dir.display()))
 }

@@ -40,12 +40,20 @@ fn main() -> Result<()> {
         Task::Demo(args) => demo::run(&args),
         Task::Validate { dir } => {
             let dir = std::path::absolute(dir)?;
-            Ok(cmd!(shell, "cargo run --quiet --release --locked -p report --example validate -- {dir}").quiet().run()?)
+            Ok(cmd!(
+                shell,
+                "cargo run --quiet --release --locked -p report --example validate -- {dir}"
+            )
+            .quiet()
+            .run()?)
         }
         Task::FetchTokenizers => fetch_tokenizers::run(),
-        Task::TrainBuiltin => {
-            Ok(cmd!(shell, "cargo run --quiet --release --locked -p workload --example train_builtin").quiet().run()?)
-        }
+        Task::TrainBuiltin => Ok(cmd!(
+            shell,
+            "cargo run --quiet --release --locked -p workload --example train_builtin"
+        )
+        .quiet()
+        .run()?),
         Task::Bench(args) => bench::run(&shell, &args),
         Task::Tidy => tidy::run(),
         Task::Ci => Ok(cmd!(shell, "bash .ci/run").quiet().run()?),

@@ -13,7 +13,10 @@ use crate::workspace;
 const MAY_USE: &[(&str, &[&str])] = &[
     ("cli", &[]),
     ("core-client", &["metrics"]),
-    ("engine", &["core-client", "metrics", "ramp", "report", "workload"]),
+    (
+        "engine",
+        &["core-client", "metrics", "ramp", "report", "workload"],
+    ),
     ("hub", &[]),
     ("kvcalc", &[]),
     ("metrics", &[]),
@@ -21,15 +24,36 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("report", &["metrics"]),
     ("sim", &["hub", "kvcalc"]),
     ("workload", &[]),
-    ("cache_rate_tester", &["cli", "core-client", "engine", "hub", "metrics", "ramp", "report", "workload"]),
-    ("kv_cache_sim", &["cli", "sim"]),
+    (
+        "cache_rate_tester",
+        &[
+            "cli",
+            "core-client",
+            "engine",
+            "hub",
+            "metrics",
+            "ramp",
+            "report",
+            "workload",
+        ],
+    ),
+    ("kv_cache_sim", &["cli", "kvcalc", "sim"]),
     ("xtask", &[]),
 ];
 
 /// Crates that answer from their arguments alone.
 const PURE: &[&str] = &["kvcalc", "metrics", "ramp", "workload"];
 /// What they may not name.
-const IMPURE: &[&str] = &["tokio::", "std::fs", "fs_err", "SystemTime", "Instant::now", "rand::rng()", "std::net", "println!"];
+const IMPURE: &[&str] = &[
+    "tokio::",
+    "std::fs",
+    "fs_err",
+    "SystemTime",
+    "Instant::now",
+    "rand::rng()",
+    "std::net",
+    "println!",
+];
 /// A file longer than this is two files.
 const MOST_LINES: usize = 700;
 /// A `main.rs` longer than this hides something that a test wants to call.
@@ -44,25 +68,45 @@ pub(crate) fn run() -> Result<()> {
     for breach in &breaches {
         eprintln!("tidy: {breach}");
     }
-    ensure!(breaches.is_empty(), "{} breaches of the house rules", breaches.len());
+    ensure!(
+        breaches.is_empty(),
+        "{} breaches of the house rules",
+        breaches.len()
+    );
     eprintln!("tidy: clean");
     Ok(())
 }
 
 fn dependency_breaches() -> Result<Vec<String>> {
-    let metadata = MetadataCommand::new().manifest_path(workspace::root().join("Cargo.toml")).no_deps().exec()?;
-    let ours: BTreeSet<String> = metadata.packages.iter().map(|p| p.name.to_string()).collect();
+    let metadata = MetadataCommand::new()
+        .manifest_path(workspace::root().join("Cargo.toml"))
+        .no_deps()
+        .exec()?;
+    let ours: BTreeSet<String> = metadata
+        .packages
+        .iter()
+        .map(|p| p.name.to_string())
+        .collect();
     let allowed: BTreeMap<&str, &[&str]> = MAY_USE.iter().copied().collect();
     let mut breaches = Vec::new();
     for package in &metadata.packages {
         let name = package.name.to_string();
         let Some(allowed) = allowed.get(name.as_str()) else {
-            breaches.push(format!("package {name} has no line in xtask's table of dependencies"));
+            breaches.push(format!(
+                "package {name} has no line in xtask's table of dependencies"
+            ));
             continue;
         };
-        for dependency in package.dependencies.iter().filter(|d| d.kind == DependencyKind::Normal) {
+        for dependency in package
+            .dependencies
+            .iter()
+            .filter(|d| d.kind == DependencyKind::Normal)
+        {
             if ours.contains(&dependency.name) && !allowed.contains(&dependency.name.as_str()) {
-                breaches.push(format!("{name} depends on {}, an edge that xtask's table does not allow", dependency.name));
+                breaches.push(format!(
+                    "{name} depends on {}, an edge that xtask's table does not allow",
+                    dependency.name
+                ));
             }
         }
     }
@@ -72,12 +116,18 @@ fn dependency_breaches() -> Result<Vec<String>> {
 fn sources() -> Result<Vec<(PathBuf, String)>> {
     let shell = Shell::new()?;
     shell.change_dir(workspace::root());
-    let listed = cmd!(shell, "git ls-files --cached --others --exclude-standard *.rs").quiet().read()?;
+    let listed = cmd!(
+        shell,
+        "git ls-files --cached --others --exclude-standard *.rs"
+    )
+    .quiet()
+    .read()?;
     listed
         .lines()
         .filter(|line| workspace::root().join(line).exists())
         .map(|line| {
-            let text = std::fs::read_to_string(workspace::root().join(line)).with_context(|| line.to_owned())?;
+            let text = std::fs::read_to_string(workspace::root().join(line))
+                .with_context(|| line.to_owned())?;
             Ok((PathBuf::from(line), text))
         })
         .collect()
@@ -88,18 +138,27 @@ fn file_breaches(path: &Path, text: &str) -> Vec<String> {
     let shown = path.display();
     let n_lines = text.lines().count();
     if !text.starts_with("//!") {
-        breaches.push(format!("{shown}: starts without a //! line that says what the file is for"));
+        breaches.push(format!(
+            "{shown}: starts without a //! line that says what the file is for"
+        ));
     }
     if n_lines > MOST_LINES {
         breaches.push(format!("{shown}: {n_lines} lines, more than {MOST_LINES}"));
     }
-    if path.file_name().is_some_and(|n| n == "main.rs") && path.starts_with("bins") && n_lines > MOST_MAIN_LINES {
-        breaches.push(format!("{shown}: {n_lines} lines in a main.rs, more than {MOST_MAIN_LINES}"));
+    if path.file_name().is_some_and(|n| n == "main.rs")
+        && path.starts_with("bins")
+        && n_lines > MOST_MAIN_LINES
+    {
+        breaches.push(format!(
+            "{shown}: {n_lines} lines in a main.rs, more than {MOST_MAIN_LINES}"
+        ));
     }
     if path.file_name().is_some_and(|n| n == "mod.rs") {
         breaches.push(format!("{shown}: name the module's file after the module"));
     }
-    let is_pure = PURE.iter().any(|krate| path.starts_with(format!("crates/{krate}/src")));
+    let is_pure = PURE
+        .iter()
+        .any(|krate| path.starts_with(format!("crates/{krate}/src")));
     let product_code = text.split("#[cfg(test)]").next().unwrap_or_default();
     if is_pure {
         for word in IMPURE.iter().filter(|word| product_code.contains(**word)) {
@@ -115,13 +174,21 @@ mod tests {
 
     #[test]
     fn a_pure_crate_that_reads_a_clock_is_a_breach() {
-        let breaches = file_breaches(Path::new("crates/ramp/src/x.rs"), "//! X.\nfn f() { Instant::now(); }\n");
+        let breaches = file_breaches(
+            Path::new("crates/ramp/src/x.rs"),
+            "//! X.\nfn f() { Instant::now(); }\n",
+        );
         assert_eq!(breaches.len(), 1, "{breaches:?}");
     }
 
     #[test]
     fn a_file_without_a_purpose_is_a_breach() {
-        assert_eq!(file_breaches(Path::new("crates/engine/src/x.rs"), "fn f() {}\n").len(), 1);
-        assert!(file_breaches(Path::new("crates/engine/src/x.rs"), "//! X.\nfn f() {}\n").is_empty());
+        assert_eq!(
+            file_breaches(Path::new("crates/engine/src/x.rs"), "fn f() {}\n").len(),
+            1
+        );
+        assert!(
+            file_breaches(Path::new("crates/engine/src/x.rs"), "//! X.\nfn f() {}\n").is_empty()
+        );
     }
 }

@@ -156,7 +156,12 @@ async fn measure(
         // Copying kept rows takes time that must not fall into a window.
         requests.begin_context(context_size).map_err(Failure::run)?;
     }
-    for warning in kept.warnings.iter().cloned().chain(requests.take_warnings()) {
+    for warning in kept
+        .warnings
+        .iter()
+        .cloned()
+        .chain(requests.take_warnings())
+    {
         tracing::warn!("{warning}");
     }
 
@@ -288,7 +293,11 @@ fn interrupted(stop: &Stop) -> AppExit {
 fn cannot_detect(plan: &Plan, error: core_client::ClientError) -> Failure {
     let endpoint = plan.endpoints.first().map_or("", |e| e.given());
     let endpoint = endpoint.strip_suffix("/v1").unwrap_or(endpoint);
-    let error = anyhow::Error::new(error).context(format!(
+    let cause = match error {
+        core_client::ClientError::DetectModel { source, .. } => anyhow::Error::new(source),
+        other => anyhow::Error::new(other),
+    };
+    let error = cause.context(format!(
         "Fatal error: Could not detect model from {endpoint}/v1/models"
     ));
     Failure::run(error).with_hint(
@@ -379,9 +388,15 @@ fn begin_progress(
 /// Contexts with a test that is not complete.
 fn contexts_with_work(plan: &Plan, progress: &Progress) -> Vec<u64> {
     let has_work = |context: &&u64| {
-        plan.cache_hit_rates.iter().any(|rate| !progress.is_complete(&TestName::new(**context, *rate)))
+        plan.cache_hit_rates
+            .iter()
+            .any(|rate| !progress.is_complete(&TestName::new(**context, *rate)))
     };
-    plan.context_sizes.iter().filter(has_work).copied().collect()
+    plan.context_sizes
+        .iter()
+        .filter(has_work)
+        .copied()
+        .collect()
 }
 
 /// The seed given, or one nobody has used before.

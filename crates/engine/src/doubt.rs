@@ -42,17 +42,25 @@ where
         });
     };
     if !evidence.passed {
-        say(DoubtKind::NoLevelPassed, format!(
-            "no concurrency level held the thresholds; the row describes the least bad one, {}",
-            evidence.key.peak_concurrency
-        ));
+        say(
+            DoubtKind::NoLevelPassed,
+            format!(
+                "no concurrency level held the thresholds; the row describes the least bad one, {}",
+                evidence.key.peak_concurrency
+            ),
+        );
     }
-    if let Some(cold) = check_cold((evidence.records)(), TEMPLATE_ALLOWANCE_TOKENS).filter(metrics::selfcheck::ColdCheck::is_warm) {
-        say(DoubtKind::WarmCold, format!(
-            "{} of {} requests meant to be cold were served from the server's cache, up to {} tokens: this 0% is not one. \
+    if let Some(cold) = check_cold((evidence.records)(), TEMPLATE_ALLOWANCE_TOKENS)
+        .filter(metrics::selfcheck::ColdCheck::is_warm)
+    {
+        say(
+            DoubtKind::WarmCold,
+            format!(
+                "{} of {} requests meant to be cold were served from the server's cache, up to {} tokens: this 0% is not one. \
              A server that still holds an earlier run with the same --seed does this; restart it, or leave --seed out",
-            cold.n_warm, cold.n, cold.most_cached
-        ));
+                cold.n_warm, cold.n, cold.most_cached
+            ),
+        );
     }
     if evidence.key.cache_hit_rate > 0 {
         // Engines round to their own blocks, and a chat template shifts where those begin.
@@ -60,35 +68,55 @@ where
         if let Some(cached) = check_cached((evidence.records)(), tolerance)
             .filter(|c| c.n_mismatched as f64 > SHARE_WORTH_A_WORD * c.n as f64)
         {
-            say(DoubtKind::HitRateOffTarget, format!(
-                "the server's cached tokens miss the intended ones by more than {tolerance} in {} of {} requests \
+            say(
+                DoubtKind::HitRateOffTarget,
+                format!(
+                    "the server's cached tokens miss the intended ones by more than {tolerance} in {} of {} requests \
                  (from {} to {:+}): prompts were evicted, or the server's blocks are larger than --chunk-size",
-                cached.n_mismatched, cached.n, cached.lowest, cached.highest
-            ));
+                    cached.n_mismatched, cached.n, cached.lowest, cached.highest
+                ),
+            );
         }
     }
     if let Some(prompts) = check_prompts((evidence.records)()).filter(|p| p.exceeded) {
-        say(DoubtKind::PromptTokens, format!(
-            "the server counts {:.0} prompt tokens where {:.0} were sent (medians): is --tokenizer the server's own?",
-            prompts.reported_median, prompts.expected_median
-        ));
+        say(
+            DoubtKind::PromptTokens,
+            format!(
+                "the server counts {:.0} prompt tokens where {:.0} were sent (medians): is --tokenizer the server's own?",
+                prompts.reported_median, prompts.expected_median
+            ),
+        );
     }
-    let (n, uncounted) = (evidence.records)().fold((0, 0), |(n, u), r| (n + 1, u + usize::from(r.counted_locally)));
+    let (n, uncounted) = (evidence.records)().fold((0, 0), |(n, u), r| {
+        (n + 1, u + usize::from(r.counted_locally))
+    });
     if uncounted > 0 {
-        say(DoubtKind::NoUsage, format!(
-            "the server sent no token counts for {uncounted} of {n} requests; their output tokens were counted here"
-        ));
+        say(
+            DoubtKind::NoUsage,
+            format!(
+                "the server sent no token counts for {uncounted} of {n} requests; their output tokens were counted here"
+            ),
+        );
     }
     let cancelled = (evidence.failed)().filter(|f| f.is_cancelled()).count();
     let failed = (evidence.failed)().count() - cancelled;
     if failed > 0 {
-        say(DoubtKind::Failures, format!("{failed} of {} requests failed; failed_requests_*.csv lists them", n + failed));
+        say(
+            DoubtKind::Failures,
+            format!(
+                "{failed} of {} requests failed; failed_requests_*.csv lists them",
+                n + failed
+            ),
+        );
     }
     if cancelled > 0 {
-        say(DoubtKind::Cancelled, format!(
-            "{cancelled} requests were still running when the drain after their window ended and were cancelled; \
+        say(
+            DoubtKind::Cancelled,
+            format!(
+                "{cancelled} requests were still running when the drain after their window ended and were cancelled; \
              latencies leave them out, which flatters slow levels"
-        ));
+            ),
+        );
     }
     doubts
 }

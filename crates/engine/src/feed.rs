@@ -7,7 +7,9 @@ use std::task::{Context, Poll};
 use std::thread;
 
 use tokio::sync::mpsc;
-use workload::{FreshText, PromptCheck, PromptPlan, RequestKey, TextTokenizer, Verification, WorkingSet};
+use workload::{
+    FreshText, PromptCheck, PromptPlan, RequestKey, TextTokenizer, Verification, WorkingSet,
+};
 
 /// One fresh prompt in so many is re-encoded whole before it is used.
 pub const VERIFY_EVERY: u64 = 50;
@@ -42,20 +44,37 @@ impl PhasePrompts {
         }
         // Which working-set prompt it will be joined to is decided at launch; any stands for all of them, since
         // all are cut at the same counts and end in the same kind of piece.
-        let index = self.working_set.as_ref().map(|ws| usize::try_from(k).unwrap_or_default() % ws.len());
-        let prompt = self.plan.assemble(self.working_set.as_deref(), index, fresh.clone(), k);
+        let index = self
+            .working_set
+            .as_ref()
+            .map(|ws| usize::try_from(k).unwrap_or_default() % ws.len());
+        let prompt = self
+            .plan
+            .assemble(self.working_set.as_deref(), index, fresh.clone(), k);
         match self.plan.verify(&prompt, &self.tokenizer) {
             PromptCheck::Exact => {
-                counters.add(Verification { verified: 1, ..Verification::default() });
+                counters.add(Verification {
+                    verified: 1,
+                    ..Verification::default()
+                });
                 fresh
             }
             PromptCheck::Corrected(prompt) => {
-                counters.add(Verification { corrected: 1, ..Verification::default() });
+                counters.add(Verification {
+                    corrected: 1,
+                    ..Verification::default()
+                });
                 let at = usize::from(self.plan.needs_working_set());
-                FreshText { text: prompt.parts[at].clone(), tokens: fresh.tokens }
+                FreshText {
+                    text: prompt.parts[at].clone(),
+                    tokens: fresh.tokens,
+                }
             }
             PromptCheck::Deviating { .. } => {
-                counters.add(Verification { deviating: 1, ..Verification::default() });
+                counters.add(Verification {
+                    deviating: 1,
+                    ..Verification::default()
+                });
                 fresh
             }
         }
@@ -115,7 +134,11 @@ impl InlineFeed {
     /// A feed that counts its checks in `counters`.
     #[must_use]
     pub fn new(counters: Arc<VerificationCounters>) -> Self {
-        Self { phase: None, next: 0, counters }
+        Self {
+            phase: None,
+            next: 0,
+            counters,
+        }
     }
 }
 
@@ -126,7 +149,10 @@ impl PromptFeed for InlineFeed {
     }
 
     fn poll_next(&mut self, _cx: &mut Context<'_>) -> Poll<FreshText> {
-        let phase = self.phase.as_ref().expect("a phase was begun before prompts are asked for");
+        let phase = self
+            .phase
+            .as_ref()
+            .expect("a phase was begun before prompts are asked for");
         let fresh = phase.fresh(self.next, &self.counters);
         self.next += 1;
         Poll::Ready(fresh)
@@ -159,11 +185,17 @@ impl ThreadFeed {
             .map(|i| {
                 let (jobs, inbox) = std::sync::mpsc::channel::<Job>();
                 let counters = Arc::clone(counters);
-                thread::Builder::new().name(format!("prompts-{i}")).spawn(move || build(&inbox, &counters))?;
+                thread::Builder::new()
+                    .name(format!("prompts-{i}"))
+                    .spawn(move || build(&inbox, &counters))?;
                 Ok(jobs)
             })
             .collect::<std::io::Result<Vec<_>>>()?;
-        Ok(Self { builders, queues: Vec::new(), next: 0 })
+        Ok(Self {
+            builders,
+            queues: Vec::new(),
+            next: 0,
+        })
     }
 }
 
@@ -171,7 +203,11 @@ fn build(inbox: &std::sync::mpsc::Receiver<Job>, counters: &VerificationCounters
     for job in inbox {
         let mut k = job.first;
         // The engine closes the queue when the phase ends.
-        while job.out.blocking_send(job.prompts.fresh(k, counters)).is_ok() {
+        while job
+            .out
+            .blocking_send(job.prompts.fresh(k, counters))
+            .is_ok()
+        {
             k += job.stride;
         }
     }
@@ -184,8 +220,15 @@ impl PromptFeed for ThreadFeed {
         self.queues.clear();
         for (i, builder) in self.builders.iter().enumerate() {
             let (out, queue) = mpsc::channel(depth.div_ceil(n).max(1));
-            let job = Job { prompts: prompts.clone(), first: i as u64, stride: n as u64, out };
-            builder.send(job).expect("a builder thread lives as long as its feed");
+            let job = Job {
+                prompts: prompts.clone(),
+                first: i as u64,
+                stride: n as u64,
+                out,
+            };
+            builder
+                .send(job)
+                .expect("a builder thread lives as long as its feed");
             self.queues.push(queue);
         }
     }

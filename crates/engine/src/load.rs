@@ -76,7 +76,12 @@ impl Rotation {
     /// A rotation that starts at the first endpoint.
     #[must_use]
     pub fn new(selection: EndpointSelection, n_endpoints: usize) -> Self {
-        Self { selection, n_endpoints: n_endpoints.max(1), next: 0, active: vec![0; n_endpoints.max(1)] }
+        Self {
+            selection,
+            n_endpoints: n_endpoints.max(1),
+            next: 0,
+            active: vec![0; n_endpoints.max(1)],
+        }
     }
 
     /// How endpoints are chosen.
@@ -167,19 +172,28 @@ pub struct Load<'c, 'a> {
 
 impl std::fmt::Debug for Load<'_, '_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Load").field("in_flight", &self.in_flight.len()).finish_non_exhaustive()
+        f.debug_struct("Load")
+            .field("in_flight", &self.in_flight.len())
+            .finish_non_exhaustive()
     }
 }
 
 impl<'c, 'a> Load<'c, 'a> {
     /// Gets ready to run `phase`: connections are opened and the first prompt is built before the clock of
     /// the window starts. `length` is the planned length, over a tenth of which the first fill is spread.
-    pub async fn start(context: &'c mut LoadContext<'a>, phase: Phase, pacing: Pacing, length: Duration) -> Self {
+    pub async fn start(
+        context: &'c mut LoadContext<'a>,
+        phase: Phase,
+        pacing: Pacing,
+        length: Duration,
+    ) -> Self {
         let Pacing::Hold { level } = pacing;
         let n_endpoints = context.rotation.n_endpoints();
         let per_endpoint = vec![(level as usize).div_ceil(n_endpoints); n_endpoints];
         context.transport.prepare(&per_endpoint).await;
-        context.feed.begin_phase(phase.prompts.clone(), level as usize);
+        context
+            .feed
+            .begin_phase(phase.prompts.clone(), level as usize);
         let prepared = Some(next_fresh(context.feed).await);
         let started = context.clock.now();
         Self {
@@ -229,7 +243,9 @@ impl<'c, 'a> Load<'c, 'a> {
             let due = self.pacer.next_due();
             let waits_for_prompt = self.prepared.is_none();
             // A due slot without a prompt waits for the prompt, not for the clock.
-            let wake_at = due.filter(|at| !waits_for_prompt && *at < end).unwrap_or(end);
+            let wake_at = due
+                .filter(|at| !waits_for_prompt && *at < end)
+                .unwrap_or(end);
             reset(timer.as_mut(), wake_at.saturating_sub(now));
             let stop = self.context.stop;
             tokio::select! {
@@ -267,15 +283,26 @@ impl<'c, 'a> Load<'c, 'a> {
             }
         }
         if self.counts.failed > FAILURES_LOGGED {
-            tracing::warn!("{} requests of phase {} failed in all", self.counts.failed, self.phase.prompts.phase_id);
+            tracing::warn!(
+                "{} requests of phase {} failed in all",
+                self.counts.failed,
+                self.phase.prompts.phase_id
+            );
         }
-        Drained { cancelled, took: self.context.clock.now().saturating_sub(start) }
+        Drained {
+            cancelled,
+            took: self.context.clock.now().saturating_sub(start),
+        }
     }
 
     fn launch_due(&mut self, now: Duration) {
         while self.prepared.is_some() {
-            let Some(intended) = self.pacer.take_due(now) else { return };
-            let Some(fresh) = self.prepared.take() else { return };
+            let Some(intended) = self.pacer.take_due(now) else {
+                return;
+            };
+            let Some(fresh) = self.prepared.take() else {
+                return;
+            };
             self.launch(fresh, intended);
             // Take what is ready without waiting, so that several due slots go out together.
             let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
@@ -288,8 +315,15 @@ impl<'c, 'a> Load<'c, 'a> {
     fn launch(&mut self, fresh: FreshText, intended: Duration) {
         let k = self.next_request;
         self.next_request += 1;
-        let PhasePrompts { plan, working_set, phase_id, .. } = &self.phase.prompts;
-        let index = working_set.as_ref().map(|_| self.context.selector.choose(&self.context.rotation.active));
+        let PhasePrompts {
+            plan,
+            working_set,
+            phase_id,
+            ..
+        } = &self.phase.prompts;
+        let index = working_set
+            .as_ref()
+            .map(|_| self.context.selector.choose(&self.context.rotation.active));
         let prompt = plan.assemble(working_set.as_deref(), index, fresh, k);
         let endpoint = self.context.rotation.choose(index);
         let request_id = format!("{phase_id}_r{k}");
@@ -313,11 +347,20 @@ impl<'c, 'a> Load<'c, 'a> {
             intended,
             cancel: self.cancel.clone(),
         });
-        self.first_launch.get_or_insert_with(|| self.context.clock.now());
+        self.first_launch
+            .get_or_insert_with(|| self.context.clock.now());
         self.context.rotation.active[endpoint] += 1;
         self.counts.launched += 1;
         self.context.live.in_flight(self.pacer.in_flight());
-        self.in_flight.push(Box::pin(async move { InFlight { ended: Ended { intent, exchange: sent.await }, endpoint } }));
+        self.in_flight.push(Box::pin(async move {
+            InFlight {
+                ended: Ended {
+                    intent,
+                    exchange: sent.await,
+                },
+                endpoint,
+            }
+        }));
     }
 
     fn gather(&mut self, done: InFlight) {
@@ -331,9 +374,20 @@ impl<'c, 'a> Load<'c, 'a> {
             None => {
                 self.failures_in_a_row = 0;
                 let timeline = &ended.exchange.timeline;
-                let ttft = timeline.first_token_at().unwrap_or_default().saturating_sub(timeline.launched);
-                let output = ended.exchange.usage.completion_tokens.unwrap_or(timeline.chunks.len() as u64);
-                self.context.live.ended(ttft, ended.intent.cached_tokens + ended.intent.unique_tokens, output);
+                let ttft = timeline
+                    .first_token_at()
+                    .unwrap_or_default()
+                    .saturating_sub(timeline.launched);
+                let output = ended
+                    .exchange
+                    .usage
+                    .completion_tokens
+                    .unwrap_or(timeline.chunks.len() as u64);
+                self.context.live.ended(
+                    ttft,
+                    ended.intent.cached_tokens + ended.intent.unique_tokens,
+                    output,
+                );
             }
             Some(failure) if failure.kind == FailureKind::Cancelled => {}
             Some(failure) => {
@@ -341,9 +395,15 @@ impl<'c, 'a> Load<'c, 'a> {
                 self.context.live.failed();
                 self.counts.failed += 1;
                 if self.counts.failed <= FAILURES_LOGGED {
-                    tracing::warn!("Request {} failed ({}): {}", ended.intent.request_id, failure.kind, failure.message);
+                    tracing::warn!(
+                        "Request {} failed ({}): {}",
+                        ended.intent.request_id,
+                        failure.kind,
+                        failure.message
+                    );
                 }
-                self.first_failure.get_or_insert_with(|| format!("{}: {}", failure.kind, failure.message));
+                self.first_failure
+                    .get_or_insert_with(|| format!("{}: {}", failure.kind, failure.message));
             }
         }
         self.context.sink.push(ended);
@@ -354,13 +414,19 @@ impl<'c, 'a> Load<'c, 'a> {
         let limit = 10.max(2 * u64::from(self.pacer.level()));
         (self.failures_in_a_row >= limit).then(|| {
             let first = self.first_failure.as_deref().unwrap_or("unknown cause");
-            format!("{} requests in a row failed; the first with {first}", self.failures_in_a_row)
+            format!(
+                "{} requests in a row failed; the first with {first}",
+                self.failures_in_a_row
+            )
         })
     }
 }
 
 fn is_cancelled(exchange: &Exchange) -> bool {
-    exchange.failure.as_ref().is_some_and(|f| f.kind == FailureKind::Cancelled)
+    exchange
+        .failure
+        .as_ref()
+        .is_some_and(|f| f.kind == FailureKind::Cancelled)
 }
 
 fn reset(timer: Pin<&mut Sleep>, wait: Duration) {

@@ -38,8 +38,14 @@ impl Pacer {
     pub fn start(pacing: Pacing, now: Duration, length: Duration) -> Self {
         let Pacing::Hold { level } = pacing;
         let spacing = FILL_SPACING.min(length / 10 / level.max(1));
-        let due = (0..level).map(|slot| Reverse(now + spacing * slot)).collect();
-        Self { pacing, due, in_flight: 0 }
+        let due = (0..level)
+            .map(|slot| Reverse(now + spacing * slot))
+            .collect();
+        Self {
+            pacing,
+            due,
+            in_flight: 0,
+        }
     }
 
     /// The level that is held.
@@ -74,7 +80,8 @@ impl Pacer {
         self.in_flight = self.in_flight.saturating_sub(1);
         let waiting = u32::try_from(self.due.len()).unwrap_or(u32::MAX);
         if self.in_flight.saturating_add(waiting) < self.level() {
-            self.due.push(Reverse(if failed { now + FAILURE_PAUSE } else { now }));
+            self.due
+                .push(Reverse(if failed { now + FAILURE_PAUSE } else { now }));
         }
     }
 }
@@ -86,8 +93,14 @@ mod tests {
 
     #[test]
     fn first_fill_is_spread_over_at_most_a_tenth_of_the_window() {
-        for (level, length_ms, last_ms) in [(5_u32, 60_000_u64, 40_u64), (100, 1_000, 99), (1, 10, 0)] {
-            let mut pacer = Pacer::start(Pacing::Hold { level }, Duration::ZERO, Duration::from_millis(length_ms));
+        for (level, length_ms, last_ms) in
+            [(5_u32, 60_000_u64, 40_u64), (100, 1_000, 99), (1, 10, 0)]
+        {
+            let mut pacer = Pacer::start(
+                Pacing::Hold { level },
+                Duration::ZERO,
+                Duration::from_millis(length_ms),
+            );
             let mut last = Duration::ZERO;
             while let Some(at) = pacer.take_due(Duration::from_secs(3600)) {
                 last = at;
@@ -99,7 +112,11 @@ mod tests {
 
     #[test]
     fn a_finished_request_is_replaced_at_once_and_a_failed_one_after_the_pause() {
-        let mut pacer = Pacer::start(Pacing::Hold { level: 1 }, Duration::ZERO, Duration::from_secs(1));
+        let mut pacer = Pacer::start(
+            Pacing::Hold { level: 1 },
+            Duration::ZERO,
+            Duration::from_secs(1),
+        );
         pacer.take_due(Duration::ZERO);
         let t = Duration::from_millis(500);
         pacer.ended(t, false);

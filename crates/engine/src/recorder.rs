@@ -57,7 +57,8 @@ pub trait RowFiles: Send {
     ///
     /// # Errors
     /// One line that names the file.
-    fn append(&mut self, records: &[RequestRecord], failed: &[FailedRequest]) -> Result<(), String>;
+    fn append(&mut self, records: &[RequestRecord], failed: &[FailedRequest])
+    -> Result<(), String>;
 }
 
 /// Interprets ended requests.
@@ -79,7 +80,12 @@ impl Interpreter {
                     .completion_tokens
                     .is_none()
                     .then(|| self.tokenizer.count(&exchange.text) as u64);
-                rows.records.push(RequestRecord::from_exchange(intent, &exchange, self.anchor, local));
+                rows.records.push(RequestRecord::from_exchange(
+                    intent,
+                    &exchange,
+                    self.anchor,
+                    local,
+                ));
             }
             Some(failure) => rows.failed.push(FailedRequest {
                 intent,
@@ -87,7 +93,11 @@ impl Interpreter {
                 status: failure.status,
                 message: failure.message,
                 launch_time: self.anchor.unix(exchange.timeline.launched),
-                elapsed: exchange.timeline.finished.saturating_sub(exchange.timeline.launched).as_secs_f64(),
+                elapsed: exchange
+                    .timeline
+                    .finished
+                    .saturating_sub(exchange.timeline.launched)
+                    .as_secs_f64(),
                 partial: exchange,
             }),
         }
@@ -105,7 +115,10 @@ impl InlineSink {
     /// An empty sink.
     #[must_use]
     pub fn new(interpreter: Interpreter) -> Self {
-        Self { interpreter, rows: WindowRows::default() }
+        Self {
+            interpreter,
+            rows: WindowRows::default(),
+        }
     }
 }
 
@@ -148,14 +161,27 @@ impl ThreadSink {
     ///
     /// # Errors
     /// When the system cannot start a thread.
-    pub fn start(interpreter: Interpreter, files: impl RowFiles + 'static) -> std::io::Result<Self> {
+    pub fn start(
+        interpreter: Interpreter,
+        files: impl RowFiles + 'static,
+    ) -> std::io::Result<Self> {
         let (queue, inbox) = sync_channel(QUEUE_DEPTH);
-        let writer = thread::Builder::new().name("rows".to_owned()).spawn(move || write_rows(&interpreter, files, &inbox))?;
-        Ok(Self { queue: Some(queue), backlog: VecDeque::new(), overflowed: 0, writer: Some(writer) })
+        let writer = thread::Builder::new()
+            .name("rows".to_owned())
+            .spawn(move || write_rows(&interpreter, files, &inbox))?;
+        Ok(Self {
+            queue: Some(queue),
+            backlog: VecDeque::new(),
+            overflowed: 0,
+            writer: Some(writer),
+        })
     }
 
     fn offer(&mut self, message: Message) {
-        let queue = self.queue.as_ref().expect("the queue is open until the sink is dropped");
+        let queue = self
+            .queue
+            .as_ref()
+            .expect("the queue is open until the sink is dropped");
         self.backlog.push_back(message);
         while let Some(message) = self.backlog.pop_front() {
             match queue.try_send(message) {
@@ -181,14 +207,19 @@ impl RecordSink for ThreadSink {
             self.offer(Message::Collect(reply));
             // No stream is being read between windows, so waiting for the writer here delays no stamp.
             while let Some(message) = self.backlog.pop_front() {
-                let queue = self.queue.as_ref().expect("the queue is open until the sink is dropped");
+                let queue = self
+                    .queue
+                    .as_ref()
+                    .expect("the queue is open until the sink is dropped");
                 if let Err(TrySendError::Full(message)) = queue.try_send(message) {
                     self.backlog.push_front(message);
                     tokio::time::sleep(Duration::from_millis(5)).await;
                 }
             }
             if std::mem::take(&mut self.overflowed) > 0 {
-                tracing::warn!("rows were written more slowly than requests ended; they were kept in memory meanwhile");
+                tracing::warn!(
+                    "rows were written more slowly than requests ended; they were kept in memory meanwhile"
+                );
             }
             rows.await.unwrap_or_else(|_| WindowRows {
                 write_error: Some("the thread that writes rows has stopped".to_owned()),
@@ -212,21 +243,27 @@ fn write_rows(interpreter: &Interpreter, mut files: impl RowFiles, inbox: &Recei
     let mut window = WindowRows::default();
     // Rows before these indices are on disk.
     let (mut records_on_disk, mut failed_on_disk) = (0, 0);
-    let mut flush = |window: &mut WindowRows, records_on_disk: &mut usize, failed_on_disk: &mut usize| {
-        let (records, failed) = (&window.records[*records_on_disk..], &window.failed[*failed_on_disk..]);
-        if records.is_empty() && failed.is_empty() {
-            return;
-        }
-        if let Err(line) = files.append(records, failed) {
-            window.write_error.get_or_insert(line);
-        }
-        (*records_on_disk, *failed_on_disk) = (window.records.len(), window.failed.len());
-    };
+    let mut flush =
+        |window: &mut WindowRows, records_on_disk: &mut usize, failed_on_disk: &mut usize| {
+            let (records, failed) = (
+                &window.records[*records_on_disk..],
+                &window.failed[*failed_on_disk..],
+            );
+            if records.is_empty() && failed.is_empty() {
+                return;
+            }
+            if let Err(line) = files.append(records, failed) {
+                window.write_error.get_or_insert(line);
+            }
+            (*records_on_disk, *failed_on_disk) = (window.records.len(), window.failed.len());
+        };
     loop {
         match inbox.recv_timeout(FLUSH_EVERY) {
             Ok(Message::Ended(ended)) => {
                 interpreter.interpret(*ended, &mut window);
-                if window.records.len() + window.failed.len() - records_on_disk - failed_on_disk >= FLUSH_ROWS {
+                if window.records.len() + window.failed.len() - records_on_disk - failed_on_disk
+                    >= FLUSH_ROWS
+                {
                     flush(&mut window, &mut records_on_disk, &mut failed_on_disk);
                 }
             }
@@ -236,7 +273,9 @@ fn write_rows(interpreter: &Interpreter, mut files: impl RowFiles, inbox: &Recei
                 // The asker may be gone when the run was aborted; its rows are on disk.
                 drop(reply.send(std::mem::take(&mut window)));
             }
-            Err(std::sync::mpsc::RecvTimeoutError::Timeout) => flush(&mut window, &mut records_on_disk, &mut failed_on_disk),
+            Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {
+                flush(&mut window, &mut records_on_disk, &mut failed_on_disk)
+            }
             Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => {
                 flush(&mut window, &mut records_on_disk, &mut failed_on_disk);
                 return;

@@ -44,7 +44,10 @@ impl Stop {
     pub fn request(&self, reason: StopReason) {
         let code = reason.exit_code();
         // Only the first request writes; a failed exchange means that another one came before.
-        let _first = self.reason.compare_exchange(0, code, Ordering::SeqCst, Ordering::SeqCst).is_ok();
+        let _first = self
+            .reason
+            .compare_exchange(0, code, Ordering::SeqCst, Ordering::SeqCst)
+            .is_ok();
         self.token.cancel();
     }
 
@@ -70,26 +73,33 @@ impl Stop {
     /// When the thread or the handlers cannot be set up.
     pub fn listen(&self) -> std::io::Result<()> {
         let stop = self.clone();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .build()?;
         let (mut interrupt, mut terminate) = {
             let _inside = runtime.enter();
             use tokio::signal::unix::{SignalKind, signal};
-            (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
+            (
+                signal(SignalKind::interrupt())?,
+                signal(SignalKind::terminate())?,
+            )
         };
-        thread::Builder::new().name("signals".to_owned()).spawn(move || {
-            runtime.block_on(async move {
-                loop {
-                    let reason = tokio::select! {
-                        _ = interrupt.recv() => StopReason::Interrupt,
-                        _ = terminate.recv() => StopReason::Terminate,
-                    };
-                    if stop.requested().is_some() {
-                        std::process::exit(i32::from(reason.exit_code()));
+        thread::Builder::new()
+            .name("signals".to_owned())
+            .spawn(move || {
+                runtime.block_on(async move {
+                    loop {
+                        let reason = tokio::select! {
+                            _ = interrupt.recv() => StopReason::Interrupt,
+                            _ = terminate.recv() => StopReason::Terminate,
+                        };
+                        if stop.requested().is_some() {
+                            std::process::exit(i32::from(reason.exit_code()));
+                        }
+                        stop.request(reason);
                     }
-                    stop.request(reason);
-                }
-            });
-        })?;
+                });
+            })?;
         Ok(())
     }
 }

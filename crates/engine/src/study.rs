@@ -12,7 +12,9 @@ use report::files::{RequestWriter, ResultDir, TableWriter};
 use report::progress::Progress;
 use report::test_name::TestName;
 use tokio::sync::oneshot;
-use workload::{ContextPlan, PieceTable, PromptPlan, Seed, SelectionOrder, Selector, TextTokenizer, WorkingSet};
+use workload::{
+    ContextPlan, PieceTable, PromptPlan, Seed, SelectionOrder, Selector, TextTokenizer, WorkingSet,
+};
 
 use crate::event::{Doubt, Observer, StudyEvent};
 use crate::feed::{PhasePrompts, PromptFeed, VerificationCounters};
@@ -130,18 +132,35 @@ pub struct StudyEnd {
 
 /// Row files of a run, shared with the writer thread.
 impl RowFiles for RequestWriter {
-    fn append(&mut self, records: &[metrics::RequestRecord], failed: &[metrics::FailedRequest]) -> Result<(), String> {
+    fn append(
+        &mut self,
+        records: &[metrics::RequestRecord],
+        failed: &[metrics::FailedRequest],
+    ) -> Result<(), String> {
         // Both are written by context; a batch seldom holds more than one.
-        let mut contexts: Vec<u64> =
-            records.iter().map(|r| r.intent.context_size).chain(failed.iter().map(|f| f.intent.context_size)).collect();
+        let mut contexts: Vec<u64> = records
+            .iter()
+            .map(|r| r.intent.context_size)
+            .chain(failed.iter().map(|f| f.intent.context_size))
+            .collect();
         contexts.dedup();
         contexts.sort_unstable();
         contexts.dedup();
         let mut first_error = Ok(());
         for context in contexts {
-            let records: Vec<_> = records.iter().filter(|r| r.intent.context_size == context).cloned().collect();
-            let failed: Vec<_> = failed.iter().filter(|f| f.intent.context_size == context).cloned().collect();
-            let written = self.append_detail(context, &records).and(self.append_failed(context, &failed));
+            let records: Vec<_> = records
+                .iter()
+                .filter(|r| r.intent.context_size == context)
+                .cloned()
+                .collect();
+            let failed: Vec<_> = failed
+                .iter()
+                .filter(|f| f.intent.context_size == context)
+                .cloned()
+                .collect();
+            let written = self
+                .append_detail(context, &records)
+                .and(self.append_failed(context, &failed));
             first_error = first_error.and(written.map_err(|error| one_line(&error)));
         }
         for warning in self.take_warnings() {
@@ -168,8 +187,20 @@ enum ContextEnd {
 }
 
 /// Runs the study. Everything that can go wrong with the server is in the result.
-pub async fn run_study<'a>(plan: &StudyPlan, parts: StudyParts<'a>, store: StudyStore<'a>) -> StudyEnd {
-    let mut study = Study { plan, parts, store, end: StudyEnd::default(), failed_in_a_row: 0, started_tests: 0, n_tests: 0 };
+pub async fn run_study<'a>(
+    plan: &StudyPlan,
+    parts: StudyParts<'a>,
+    store: StudyStore<'a>,
+) -> StudyEnd {
+    let mut study = Study {
+        plan,
+        parts,
+        store,
+        end: StudyEnd::default(),
+        failed_in_a_row: 0,
+        started_tests: 0,
+        n_tests: 0,
+    };
     study.n_tests = study.remaining_tests();
     for &context_size in &plan.context_sizes {
         let end = study.context(context_size).await;
@@ -193,14 +224,30 @@ struct Study<'p, 'a> {
 
 impl Study<'_, '_> {
     fn remaining_tests(&self) -> u32 {
-        let all = self.plan.context_sizes.iter().flat_map(|c| self.plan.cache_hit_rates.iter().map(|r| TestName::new(*c, *r)));
-        all.filter(|test| !self.store.progress.is_complete(test)).count() as u32
+        let all = self.plan.context_sizes.iter().flat_map(|c| {
+            self.plan
+                .cache_hit_rates
+                .iter()
+                .map(|r| TestName::new(*c, *r))
+        });
+        all.filter(|test| !self.store.progress.is_complete(test))
+            .count() as u32
     }
 
     async fn context(&mut self, context_size: u64) -> ContextEnd {
-        let tests: Vec<TestName> = self.plan.cache_hit_rates.iter().map(|r| TestName::new(context_size, *r)).collect();
-        if tests.iter().all(|test| self.store.progress.is_complete(test)) {
-            self.parts.observer.observe(&StudyEvent::ContextSkipped { context_size });
+        let tests: Vec<TestName> = self
+            .plan
+            .cache_hit_rates
+            .iter()
+            .map(|r| TestName::new(context_size, *r))
+            .collect();
+        if tests
+            .iter()
+            .all(|test| self.store.progress.is_complete(test))
+        {
+            self.parts
+                .observer
+                .observe(&StudyEvent::ContextSkipped { context_size });
             return ContextEnd::Done;
         }
         let context_plan = ContextPlan {
@@ -220,11 +267,17 @@ impl Study<'_, '_> {
             Err(_) if self.parts.stop.requested().is_some() => return ContextEnd::Abort,
             Err(reason) => return self.fail_context(&tests, &reason),
         };
-        self.end.working_set_prompts.insert(context_size, working_set.len() as u64);
+        self.end
+            .working_set_prompts
+            .insert(context_size, working_set.len() as u64);
         let n_pinned = (self.parts.rotation.selection() == crate::load::EndpointSelection::Pinned)
             .then(|| self.parts.rotation.n_endpoints());
-        let mut selector =
-            Selector::new(self.plan.order, working_set.len(), n_pinned, &self.parts.seed.child(&format!("selector {context_size}")));
+        let mut selector = Selector::new(
+            self.plan.order,
+            working_set.len(),
+            n_pinned,
+            &self.parts.seed.child(&format!("selector {context_size}")),
+        );
         if self.plan.reinit == Reinit::Once
             && let Err(error) = self.warm(&mut selector, &working_set).await
         {
@@ -236,15 +289,29 @@ impl Study<'_, '_> {
         let mut previous_peak = None;
         for test in tests {
             if self.store.progress.is_complete(&test) {
-                self.parts.observer.observe(&StudyEvent::TestSkipped { context_size, cache_hit_rate: test.cache_hit_rate });
+                self.parts.observer.observe(&StudyEvent::TestSkipped {
+                    context_size,
+                    cache_hit_rate: test.cache_hit_rate,
+                });
                 continue;
             }
-            match self.test(test, context_plan, &working_set, &mut selector, previous_peak).await {
+            match self
+                .test(
+                    test,
+                    context_plan,
+                    &working_set,
+                    &mut selector,
+                    previous_peak,
+                )
+                .await
+            {
                 Ok(peak) => previous_peak = Some(peak),
                 Err(()) => return ContextEnd::Abort,
             }
         }
-        self.parts.observer.observe(&StudyEvent::ContextDone { context_size });
+        self.parts
+            .observer
+            .observe(&StudyEvent::ContextDone { context_size });
         ContextEnd::Done
     }
 
@@ -271,7 +338,12 @@ impl Study<'_, '_> {
             }
         }
         let prompts = PhasePrompts {
-            plan: Arc::new(PromptPlan::new(&self.parts.pieces, &self.parts.seed, context_plan, rate)),
+            plan: Arc::new(PromptPlan::new(
+                &self.parts.pieces,
+                &self.parts.seed,
+                context_plan,
+                rate,
+            )),
             tokenizer: self.parts.tokenizer.clone(),
             attempt,
             working_set: (rate > 0).then(|| Arc::clone(working_set)),
@@ -286,8 +358,10 @@ impl Study<'_, '_> {
                 peak_concurrency: 0,
             },
             prompts,
-            warm_each_window: (self.plan.reinit == Reinit::PerTest)
-                .then_some(WarmEach { working_set, concurrency: self.plan.init_concurrency }),
+            warm_each_window: (self.plan.reinit == Reinit::PerTest).then_some(WarmEach {
+                working_set,
+                concurrency: self.plan.init_concurrency,
+            }),
             window: self.plan.window,
             chunk_size: self.plan.chunk_size,
         };
@@ -303,15 +377,18 @@ impl Study<'_, '_> {
             stop: parts.stop,
             live: parts.live,
         };
-        let outcome = match run_test(&mut context, &plan, &mut controller, &mut *parts.observer).await {
-            Ok(outcome) => outcome,
-            Err(TestError::Stopped) => return Err(()),
-            Err(TestError::Write(line)) => return self.abort(test, &line),
-            Err(error) => return self.fail_test(test, &error.to_string(), previous_peak),
-        };
+        let outcome =
+            match run_test(&mut context, &plan, &mut controller, &mut *parts.observer).await {
+                Ok(outcome) => outcome,
+                Err(TestError::Stopped) => return Err(()),
+                Err(TestError::Write(line)) => return self.abort(test, &line),
+                Err(error) => return self.fail_test(test, &error.to_string(), previous_peak),
+            };
         self.failed_in_a_row = 0;
         let tables = &mut *self.store.tables;
-        let stored = tables.put_phases(&outcome.phases).and_then(|()| tables.put_summary(std::slice::from_ref(&outcome.summary)));
+        let stored = tables
+            .put_phases(&outcome.phases)
+            .and_then(|()| tables.put_summary(std::slice::from_ref(&outcome.summary)));
         if let Err(error) = stored {
             return self.abort(test, &one_line(&error));
         }
@@ -320,21 +397,30 @@ impl Study<'_, '_> {
             return self.abort(test, &one_line(&error));
         }
         self.end.completed.push(test);
-        self.parts.observer.observe(&StudyEvent::TestStored { test, outcome: &outcome });
-        let TestOutcome { summary, doubts, .. } = outcome;
+        self.parts.observer.observe(&StudyEvent::TestStored {
+            test,
+            outcome: &outcome,
+        });
+        let TestOutcome {
+            summary, doubts, ..
+        } = outcome;
         self.end.doubts.extend(doubts);
         Ok(summary.peak_concurrency)
     }
 
     fn announce(&mut self, test: TestName, context_plan: ContextPlan) {
         self.started_tests += 1;
-        let per_test = self.plan.ramp.test_duration + self.plan.ramp.ramp_duration * self.plan.ramp.num_retries;
+        let per_test = self.plan.ramp.test_duration
+            + self.plan.ramp.ramp_duration * self.plan.ramp.num_retries;
         let elapsed = self.parts.clock.now();
         // Until a test has been timed, the longest that the search may take is all that is known.
         let done = self.end.completed.len() as u32;
         let mean = if done == 0 { per_test } else { elapsed / done };
         let expected = elapsed + mean * (self.n_tests + 1 - self.started_tests.min(self.n_tests));
-        let name = format!("test {} of {}: {} tokens at {}%", self.started_tests, self.n_tests, test.context_size, test.cache_hit_rate);
+        let name = format!(
+            "test {} of {}: {} tokens at {}%",
+            self.started_tests, self.n_tests, test.context_size, test.cache_hit_rate
+        );
         self.parts.live.test(&name, Some(expected));
         self.parts.observer.observe(&StudyEvent::TestStarted {
             context_size: test.context_size,
@@ -344,7 +430,12 @@ impl Study<'_, '_> {
         });
     }
 
-    fn fail_test(&mut self, test: TestName, reason: &str, previous_peak: Option<u32>) -> Result<u32, ()> {
+    fn fail_test(
+        &mut self,
+        test: TestName,
+        reason: &str,
+        previous_peak: Option<u32>,
+    ) -> Result<u32, ()> {
         self.parts.observer.observe(&StudyEvent::TestFailed {
             context_size: test.context_size,
             cache_hit_rate: test.cache_hit_rate,
@@ -353,7 +444,10 @@ impl Study<'_, '_> {
         self.end.failed.push((test, reason.to_owned()));
         self.failed_in_a_row += 1;
         if self.failed_in_a_row >= FAILED_TESTS_IN_A_ROW {
-            self.end.aborted = Some(format!("{} tests failed in a row; the rest is not tried", self.failed_in_a_row));
+            self.end.aborted = Some(format!(
+                "{} tests failed in a row; the rest is not tried",
+                self.failed_in_a_row
+            ));
             return Err(());
         }
         Ok(previous_peak.unwrap_or(0))
@@ -372,14 +466,20 @@ impl Study<'_, '_> {
 
     fn fail_context(&mut self, tests: &[TestName], reason: &str) -> ContextEnd {
         for test in tests {
-            if !self.store.progress.is_complete(test) && self.fail_test(*test, reason, None).is_err() {
+            if !self.store.progress.is_complete(test)
+                && self.fail_test(*test, reason, None).is_err()
+            {
                 return ContextEnd::Abort;
             }
         }
         ContextEnd::Done
     }
 
-    async fn warm(&mut self, selector: &mut Selector, working_set: &WorkingSet) -> Result<(), WarmUpError> {
+    async fn warm(
+        &mut self,
+        selector: &mut Selector,
+        working_set: &WorkingSet,
+    ) -> Result<(), WarmUpError> {
         let parts = &mut self.parts;
         let mut context = LoadContext {
             transport: parts.transport,
@@ -391,14 +491,19 @@ impl Study<'_, '_> {
             stop: parts.stop,
             live: parts.live,
         };
-        warm_up(&mut context, working_set, self.plan.init_concurrency).await.map(drop)
+        warm_up(&mut context, working_set, self.plan.init_concurrency)
+            .await
+            .map(drop)
     }
 
     /// Builds and re-encodes the working set on threads of its own; a stop is heard meanwhile.
-    async fn build_working_set(&mut self, context_plan: ContextPlan) -> Result<Arc<WorkingSet>, String> {
+    async fn build_working_set(
+        &mut self,
+        context_plan: ContextPlan,
+    ) -> Result<Arc<WorkingSet>, String> {
         let (reply, built) = oneshot::channel();
         let rates = self.plan.cache_hit_rates.clone();
-        let (pieces, seed) = (self.parts.pieces.clone(), self.parts.seed.clone());
+        let (pieces, seed) = (self.parts.pieces.clone(), self.parts.seed);
         let (tokenizer, stop) = (self.parts.tokenizer.clone(), self.parts.stop.clone());
         let n_threads = self.plan.n_build_threads;
         std::thread::Builder::new()
@@ -406,16 +511,27 @@ impl Study<'_, '_> {
             .spawn(move || {
                 let cancelled = || stop.requested().is_some();
                 let start = std::time::Instant::now();
-                let result = WorkingSet::build(&context_plan, &rates, &pieces, &seed, n_threads, &cancelled).map(|set| {
-                    let built_in = start.elapsed();
-                    let verification = set.verify_all(&tokenizer, n_threads, &cancelled);
-                    (set, verification, built_in, start.elapsed().saturating_sub(built_in))
-                });
+                let result =
+                    WorkingSet::build(&context_plan, &rates, &pieces, &seed, n_threads, &cancelled)
+                        .map(|set| {
+                            let built_in = start.elapsed();
+                            let verification = set.verify_all(&tokenizer, n_threads, &cancelled);
+                            (
+                                set,
+                                verification,
+                                built_in,
+                                start.elapsed().saturating_sub(built_in),
+                            )
+                        });
                 // Nobody waits any more when the run was stopped.
                 drop(reply.send(result));
             })
-            .map_err(|error| format!("no thread could be started to build the working set: {error}"))?;
-        let result = built.await.map_err(|_| "the thread that builds the working set has stopped".to_owned())?;
+            .map_err(|error| {
+                format!("no thread could be started to build the working set: {error}")
+            })?;
+        let result = built
+            .await
+            .map_err(|_| "the thread that builds the working set has stopped".to_owned())?;
         let (set, verification, built_in, verified_in): (WorkingSet, _, Duration, Duration) =
             result.map_err(|error| one_line(&error))?;
         self.parts.counters.add(verification);

@@ -31,7 +31,9 @@ pub struct TestPlan<'a> {
 
 impl std::fmt::Debug for TestPlan<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("TestPlan").field("key", &self.key).finish_non_exhaustive()
+        f.debug_struct("TestPlan")
+            .field("key", &self.key)
+            .finish_non_exhaustive()
     }
 }
 
@@ -91,11 +93,16 @@ pub async fn run_test(
     controller: &mut dyn Controller,
     observer: &mut dyn Observer,
 ) -> Result<TestOutcome, TestError> {
-    let started = context.clock.now();
+    // The time limit begins with the first window. Taken any earlier it would have lost some microseconds by
+    // then, and a limit of exactly one window would have no room for it.
+    let mut started = None;
     let mut warming = Duration::ZERO;
     let mut measured: Vec<Measured> = Vec::new();
     let outcome = loop {
-        let elapsed = context.clock.now().saturating_sub(started).saturating_sub(warming);
+        let now = context.clock.now();
+        let elapsed = now
+            .saturating_sub(*started.get_or_insert(now))
+            .saturating_sub(warming);
         let step = controller.next(elapsed);
         notes(controller, observer);
         let spec = match step {
@@ -104,10 +111,12 @@ pub async fn run_test(
         };
         if let Some(each) = plan.warm_each_window {
             let before = context.clock.now();
-            warm_up(context, each.working_set, each.concurrency).await.map_err(|error| match error {
-                WarmUpError::Stopped => TestError::Stopped,
-                error => TestError::WarmUp(error),
-            })?;
+            warm_up(context, each.working_set, each.concurrency)
+                .await
+                .map_err(|error| match error {
+                    WarmUpError::Stopped => TestError::Stopped,
+                    error => TestError::WarmUp(error),
+                })?;
             warming += context.clock.now().saturating_sub(before);
         }
         observer.observe(&StudyEvent::WindowStarted { spec: &spec });
@@ -129,20 +138,38 @@ pub async fn run_test(
         measured.push(keep(&spec, window));
     };
     let Some(peak) = outcome.peak else {
-        return Err(TestError::Failed(why_nothing(&measured, &outcome.stop.to_string())));
+        return Err(TestError::Failed(why_nothing(
+            &measured,
+            &outcome.stop.to_string(),
+        )));
     };
-    let key = TestKey { peak_concurrency: peak.concurrency, ..plan.key.clone() };
+    let key = TestKey {
+        peak_concurrency: peak.concurrency,
+        ..plan.key.clone()
+    };
     let samples: Vec<PhaseSample<'_>> = measured
         .iter()
         .filter(|m| m.phase.concurrency_level == peak.concurrency)
-        .map(|m| if plan.window.strict { PhaseSample::strict(&m.phase, &m.records) } else { PhaseSample::new(&m.phase, &m.records) })
+        .map(|m| {
+            if plan.window.strict {
+                PhaseSample::strict(&m.phase, &m.records)
+            } else {
+                PhaseSample::new(&m.phase, &m.records)
+            }
+        })
         .collect();
     let summary = summarise(&key, &samples);
     if summary.total_requests == 0 {
-        return Err(TestError::Failed(why_nothing(&measured, &outcome.stop.to_string())));
+        return Err(TestError::Failed(why_nothing(
+            &measured,
+            &outcome.stop.to_string(),
+        )));
     }
-    let runs: Vec<RunLine> =
-        measured.iter().filter(|m| m.phase.concurrency_level == peak.concurrency).map(|m| m.run.clone()).collect();
+    let runs: Vec<RunLine> = measured
+        .iter()
+        .filter(|m| m.phase.concurrency_level == peak.concurrency)
+        .map(|m| m.run.clone())
+        .collect();
     let doubts = doubt::doubts(&doubt::Evidence {
         key: &key,
         chunk_size: plan.chunk_size,
@@ -153,18 +180,29 @@ pub async fn run_test(
     for doubt in &doubts {
         observer.observe(&StudyEvent::Doubt(doubt));
     }
-    observer.observe(&StudyEvent::TestDone { summary: &summary, runs: &runs });
+    observer.observe(&StudyEvent::TestDone {
+        summary: &summary,
+        runs: &runs,
+    });
     let (mut phases, mut records) = (Vec::with_capacity(measured.len()), Vec::new());
     for window in measured {
         phases.push(window.phase);
         records.extend(window.records);
     }
-    Ok(TestOutcome { summary, phases, records, doubts })
+    Ok(TestOutcome {
+        summary,
+        phases,
+        records,
+        doubts,
+    })
 }
 
 fn phase_of(plan: &TestPlan<'_>, spec: &WindowSpec) -> Phase {
     Phase {
-        prompts: PhasePrompts { phase_id: phase_id(&spec.phase_id), ..plan.prompts.clone() },
+        prompts: PhasePrompts {
+            phase_id: phase_id(&spec.phase_id),
+            ..plan.prompts.clone()
+        },
         cache_hit_rate: plan.key.cache_hit_rate,
         context_size: plan.key.context_size,
         working_set_size: plan.key.working_set_size,
@@ -205,15 +243,28 @@ fn keep(spec: &WindowSpec, window: WindowOutcome) -> Measured {
         p95_ttft: window.level.ttft.p95,
         n_requests: window.level.completed,
     };
-    Measured { phase: window.phase, records: window.records, failed: window.failed, run }
+    Measured {
+        phase: window.phase,
+        records: window.records,
+        failed: window.failed,
+        run,
+    }
 }
 
 /// The most useful sentence when a test has no result: what went wrong first, not just that nothing came.
 fn why_nothing(measured: &[Measured], stop: &str) -> String {
-    let first = measured.iter().flat_map(|m| m.failed.iter()).find(|f| !f.is_cancelled());
+    let first = measured
+        .iter()
+        .flat_map(|m| m.failed.iter())
+        .find(|f| !f.is_cancelled());
     match first {
-        Some(f) => format!("no level gave a usable result ({stop}); the first request failed with {}: {}", f.kind, f.message),
+        Some(f) => format!(
+            "no level gave a usable result ({stop}); the first request failed with {}: {}",
+            f.kind, f.message
+        ),
         None if measured.is_empty() => format!("no window was run ({stop})"),
-        None => format!("no request finished within its window or the drain after it ({stop}); allow a longer --ramp-duration"),
+        None => format!(
+            "no request finished within its window or the drain after it ({stop}); allow a longer --ramp-duration"
+        ),
     }
 }

@@ -63,8 +63,17 @@ impl HttpTransport {
     /// A transport over `client`; `measured` and `warm_up` are the bodies around a prompt.
     #[must_use]
     pub fn new(client: Client, measured: RequestTemplate, warm_up: RequestTemplate) -> Self {
-        let endpoints = client.endpoints().iter().map(|e| e.given().to_owned()).collect();
-        Self { client, endpoints, measured: Rc::new(measured), warm_up: Rc::new(warm_up) }
+        let endpoints = client
+            .endpoints()
+            .iter()
+            .map(|e| e.given().to_owned())
+            .collect();
+        Self {
+            client,
+            endpoints,
+            measured: Rc::new(measured),
+            warm_up: Rc::new(warm_up),
+        }
     }
 }
 
@@ -84,8 +93,12 @@ impl Transport for HttpTransport {
             Kind::WarmUp => Rc::clone(&self.warm_up),
         };
         Box::pin(async move {
-            let body = template.body(&request.prompt.parts).with_request_id(&request.request_id);
-            client.send(request.endpoint, body, request.intended, &request.cancel).await
+            let body = template
+                .body(&request.prompt.parts)
+                .with_request_id(&request.request_id);
+            client
+                .send(request.endpoint, body, request.intended, &request.cancel)
+                .await
         })
     }
 }

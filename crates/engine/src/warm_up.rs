@@ -32,7 +32,9 @@ pub struct WarmedUp {
 #[derive(Debug, thiserror::Error)]
 pub enum WarmUpError {
     /// Every request failed.
-    #[error("every one of the {requests} requests that initialise the working set failed; the first with {kind}: {message}")]
+    #[error(
+        "every one of the {requests} requests that initialise the working set failed; the first with {kind}: {message}"
+    )]
     AllFailed {
         /// Requests sent.
         requests: u64,
@@ -51,12 +53,19 @@ pub enum WarmUpError {
 ///
 /// # Errors
 /// When all requests failed or the run was stopped.
-pub async fn warm_up(context: &mut LoadContext<'_>, working_set: &WorkingSet, concurrency: u32) -> Result<WarmedUp, WarmUpError> {
+pub async fn warm_up(
+    context: &mut LoadContext<'_>,
+    working_set: &WorkingSet,
+    concurrency: u32,
+) -> Result<WarmedUp, WarmUpError> {
     let n_prompts = working_set.len();
     let n_endpoints = context.rotation.n_endpoints();
-    let everywhere = context.rotation.selection() == EndpointSelection::RoundRobin && n_endpoints > 1;
+    let everywhere =
+        context.rotation.selection() == EndpointSelection::RoundRobin && n_endpoints > 1;
     let mut todo: VecDeque<(usize, usize)> = if everywhere {
-        (0..n_prompts).flat_map(|i| (0..n_endpoints).map(move |e| (i, e))).collect()
+        (0..n_prompts)
+            .flat_map(|i| (0..n_endpoints).map(move |e| (i, e)))
+            .collect()
     } else {
         (0..n_prompts).map(|i| (i, i % n_endpoints)).collect()
     };
@@ -68,10 +77,16 @@ pub async fn warm_up(context: &mut LoadContext<'_>, working_set: &WorkingSet, co
     let start = context.clock.now();
     let level = (concurrency as usize).min(todo.len()).max(1);
     context.live.phase("warm-up", level as u32);
-    context.transport.prepare(&vec![level.div_ceil(n_endpoints); n_endpoints]).await;
+    context
+        .transport
+        .prepare(&vec![level.div_ceil(n_endpoints); n_endpoints])
+        .await;
     let mut round = Round::run(context, working_set, &mut todo, level, requests).await?;
     if !round.failed.is_empty() && round.succeeded > 0 {
-        tracing::info!("Sending {} working-set prompts again that failed the first time", round.failed.len());
+        tracing::info!(
+            "Sending {} working-set prompts again that failed the first time",
+            round.failed.len()
+        );
         let mut again: VecDeque<(usize, usize)> = round.failed.iter().map(|f| f.0).collect();
         let n = again.len() as u64;
         let second = Round::run(context, working_set, &mut again, level, n).await?;
@@ -82,7 +97,11 @@ pub async fn warm_up(context: &mut LoadContext<'_>, working_set: &WorkingSet, co
     let failed = round.failed.len() as u64;
     if round.succeeded == 0 {
         let (_, failure) = round.failed.swap_remove(0);
-        return Err(WarmUpError::AllFailed { requests, kind: failure.kind, message: failure.message });
+        return Err(WarmUpError::AllFailed {
+            requests,
+            kind: failure.kind,
+            message: failure.message,
+        });
     }
     let rate = round.succeeded as f64 / took.as_secs_f64().max(1e-9);
     tracing::info!(
@@ -96,7 +115,11 @@ pub async fn warm_up(context: &mut LoadContext<'_>, working_set: &WorkingSet, co
             "{failed} of {requests} working-set prompts could not be initialised; requests built on them will miss the cache"
         );
     }
-    Ok(WarmedUp { succeeded: round.succeeded, failed, took })
+    Ok(WarmedUp {
+        succeeded: round.succeeded,
+        failed,
+        took,
+    })
 }
 
 struct Round {
@@ -115,11 +138,16 @@ impl Round {
         let cancel = CancellationToken::new();
         let start = context.clock.now();
         let mut reported_at = start;
-        let mut round = Self { succeeded: 0, failed: Vec::new() };
+        let mut round = Self {
+            succeeded: 0,
+            failed: Vec::new(),
+        };
         let mut in_flight = FuturesUnordered::new();
         loop {
             while in_flight.len() < level {
-                let Some((index, endpoint)) = todo.pop_front() else { break };
+                let Some((index, endpoint)) = todo.pop_front() else {
+                    break;
+                };
                 let sent = context.transport.send(Outgoing {
                     endpoint,
                     kind: Kind::WarmUp,
@@ -147,7 +175,9 @@ impl Round {
             match exchange.failure {
                 // A one-token answer may be an empty string; the prompt was processed all the same.
                 None => round.succeeded += 1,
-                Some(failure) if failure.kind == metrics::timeline::FailureKind::Empty => round.succeeded += 1,
+                Some(failure) if failure.kind == metrics::timeline::FailureKind::Empty => {
+                    round.succeeded += 1
+                }
                 Some(failure) => round.failed.push((target, failure)),
             }
             let now = context.clock.now();
@@ -156,7 +186,9 @@ impl Round {
                 reported_at = now;
                 let rate = done as f64 / now.saturating_sub(start).as_secs_f64().max(1e-9);
                 let eta = (requests - done) as f64 / rate;
-                tracing::info!("  Initialized {done}/{requests} prompts ({rate:.1} prompts/s, ETA: {eta:.0}s)");
+                tracing::info!(
+                    "  Initialized {done}/{requests} prompts ({rate:.1} prompts/s, ETA: {eta:.0}s)"
+                );
             }
         }
     }

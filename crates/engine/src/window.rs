@@ -85,10 +85,21 @@ pub fn drain_limit(length: Duration) -> Duration {
 
 /// Runs one window: holds the level for the planned length, ends by the clock and not by the next
 /// completion, waits for stragglers, cancels what is left, and accounts.
-pub async fn run_window(context: &mut LoadContext<'_>, phase: Phase, spec: &WindowSpec, settings: &WindowSettings) -> WindowOutcome {
+pub async fn run_window(
+    context: &mut LoadContext<'_>,
+    phase: Phase,
+    spec: &WindowSpec,
+    settings: &WindowSettings,
+) -> WindowOutcome {
     context.live.phase(&spec.phase_id, spec.concurrency);
-    let pacing = Pacing::Hold { level: spec.concurrency };
-    let (context_size, cache_hit_rate, working_set_size) = (phase.context_size, phase.cache_hit_rate, phase.working_set_size);
+    let pacing = Pacing::Hold {
+        level: spec.concurrency,
+    };
+    let (context_size, cache_hit_rate, working_set_size) = (
+        phase.context_size,
+        phase.cache_hit_rate,
+        phase.working_set_size,
+    );
     let mut load = Load::start(&mut *context, phase, pacing, spec.length).await;
     let started = load.started();
     let pause = load.run_until(started + spec.length).await;
@@ -109,7 +120,12 @@ pub async fn run_window(context: &mut LoadContext<'_>, phase: Phase, spec: &Wind
     };
     let anchor = settings.anchor;
     let planned = spec.length.as_secs_f64();
-    let sample = WindowSample { first_launch: anchor.unix(first_launch), planned, records: &rows.records, failed: &rows.failed };
+    let sample = WindowSample {
+        first_launch: anchor.unix(first_launch),
+        planned,
+        records: &rows.records,
+        failed: &rows.failed,
+    };
     let level = LevelMetrics::from_window(&sample, settings.strict);
     let phase = PhaseRow {
         phase_id: spec.phase_id.clone(),
@@ -133,11 +149,22 @@ pub async fn run_window(context: &mut LoadContext<'_>, phase: Phase, spec: &Wind
         warn_of_drain(&spec.phase_id, drained.cancelled, drained.took, limit);
         warn_of_short_outputs(&spec.phase_id, &rows.records, settings.output_tokens);
         if level.strict_fell_back {
-            tracing::warn!("No request of {} lies wholly inside its window: --strict-time-window has nothing to keep, all requests are used", spec.phase_id);
+            tracing::warn!(
+                "No request of {} lies wholly inside its window: --strict-time-window has nothing to keep, all requests are used",
+                spec.phase_id
+            );
         }
         cool_down(context, settings.cooldown).await;
     }
-    WindowOutcome { end, phase, level, planned, records: rows.records, failed: rows.failed, write_error: rows.write_error }
+    WindowOutcome {
+        end,
+        phase,
+        level,
+        planned,
+        records: rows.records,
+        failed: rows.failed,
+        write_error: rows.write_error,
+    }
 }
 
 async fn cool_down(context: &LoadContext<'_>, pause: Duration) {
@@ -158,12 +185,16 @@ fn warn_of_drain(phase_id: &str, cancelled: u64, took: Duration, limit: Duration
             limit.as_secs_f64()
         );
     } else if took > SLOW_DRAIN {
-        tracing::warn!("The last requests of {phase_id} ended {:.1}s after its end", took.as_secs_f64());
+        tracing::warn!(
+            "The last requests of {phase_id} ended {:.1}s after its end",
+            took.as_secs_f64()
+        );
     }
 }
 
 fn warn_of_short_outputs(phase_id: &str, records: &[RequestRecord], wanted: u64) {
-    let is_short = |r: &&RequestRecord| (r.output_tokens as f64) < SHORT_OUTPUT_SHARE * wanted as f64;
+    let is_short =
+        |r: &&RequestRecord| (r.output_tokens as f64) < SHORT_OUTPUT_SHARE * wanted as f64;
     let mut n_short = 0;
     for record in records.iter().filter(is_short) {
         n_short += 1;
@@ -178,6 +209,8 @@ fn warn_of_short_outputs(phase_id: &str, records: &[RequestRecord], wanted: u64)
         }
     }
     if n_short > SHORT_OUTPUTS_LOGGED {
-        tracing::warn!("{n_short} requests of {phase_id} got fewer than 95% of the output tokens asked for; --ignore-eos helps where the server knows it");
+        tracing::warn!(
+            "{n_short} requests of {phase_id} got fewer than 95% of the output tokens asked for; --ignore-eos helps where the server knows it"
+        );
     }
 }

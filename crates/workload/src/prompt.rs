@@ -5,6 +5,10 @@
 //! shorter than that). [`PromptPlan::assemble`] copies no text. The body ends in a letter, the question follows after
 //! two newlines.
 //!
+//! At 100 % nothing of the body is new. A question of its own would then be served from cache from its second use
+//! with the same prompt on, and the test would speed up by itself; so a nonce stands between body and question there
+//! too. It belongs to the question: it is counted in `question_tokens` and not in the split.
+//!
 //! Refuses to choose a working-set prompt ([`crate::Selector`] does) and to send anything.
 
 use bytes::Bytes;
@@ -36,9 +40,9 @@ pub struct RequestKey<'a> {
 /// Text that no other request shares.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FreshText {
-    /// The text, JSON-escaped; empty at 100 %.
+    /// The text, JSON-escaped.
     pub text: Bytes,
-    /// Its tokens behind the cached part.
+    /// Its tokens behind the cached part: those of the split that are unique, at 100 % those of a nonce.
     pub tokens: u64,
 }
 
@@ -49,7 +53,8 @@ pub struct Prompt {
     pub parts: Vec<Bytes>,
     /// Tokens of the body, question excluded.
     pub split: TokenSplit,
-    /// Tokens that the question and the newlines before it add; 0 without a question.
+    /// Tokens that the question and the newlines before it add, and at 100 % the nonce before those; 0 without a
+    /// question.
     pub question_tokens: u64,
     /// The working-set prompt that the request was assigned to, if any.
     pub index: Option<usize>,
@@ -132,16 +137,16 @@ impl PromptPlan {
         self.split.cached > 0
     }
 
+    /// Tokens of a request's fresh text.
+    fn fresh_tokens(&self) -> u64 {
+        match self.split.unique {
+            0 => self.table.0.nonce_words(),
+            unique => unique,
+        }
+    }
+
     /// The fresh text of a request. Pure; takes about ten nanoseconds a token.
     pub fn fresh(&self, key: &RequestKey<'_>) -> FreshText {
-        let tokens = self.split.unique;
-        if tokens == 0 {
-            return FreshText {
-                text: Bytes::new(),
-                tokens: 0,
-            };
-        }
-        // The phase stands last, so that no two keys can spell the same label.
         let (context, rate) = (key.context_size, key.cache_hit_rate);
         let phase = self.seed.child(&format!(
             "context {context}/rate {rate}/attempt {}/phase {}",
@@ -149,13 +154,13 @@ impl PromptPlan {
         ));
         FreshText {
             text: self.write(&phase, key.k, false),
-            tokens,
+            tokens: self.fresh_tokens(),
         }
     }
 
     /// Request number `k` of `phase`.
     fn write(&self, phase: &Seed, k: u64, plain: bool) -> Bytes {
-        let total = self.split.unique;
+        let total = self.fresh_tokens();
         let table = &self.table.0;
         let at_start = self.split.cached == 0;
         let rng = phase.child(&format!("request {k}")).rng();
@@ -205,15 +210,14 @@ impl PromptPlan {
             parts
                 .push(prefix.expect("the engine builds the working set with the rates of the run"));
         }
-        if fresh.tokens > 0 {
-            parts.push(fresh.text);
-        }
+        let nonce_tokens = fresh.tokens.saturating_sub(self.split.unique);
+        parts.push(fresh.text);
         let question = self.table.question(k);
         parts.push(question.text.clone());
         Prompt {
             parts,
             split: self.split,
-            question_tokens: question.tokens,
+            question_tokens: question.tokens + nonce_tokens,
             index,
         }
     }
@@ -225,36 +229,25 @@ impl PromptPlan {
         let Err(tokens) = self.claim(prompt).check(tokenizer) else {
             return PromptCheck::Exact;
         };
-        if self.split.unique > 0 {
-            let mut corrected = prompt.clone();
-            let at = usize::from(self.needs_working_set());
-            let old = String::from_utf8_lossy(&prompt.parts[at]);
-            corrected.parts[at] = self.write(&self.seed.child("correction").child(&old), 0, true);
-            if self.claim(&corrected).check(tokenizer).is_ok() {
-                return PromptCheck::Corrected(Box::new(corrected));
-            }
+        let mut corrected = prompt.clone();
+        let at = usize::from(self.needs_working_set());
+        let old = String::from_utf8_lossy(&prompt.parts[at]);
+        corrected.parts[at] = self.write(&self.seed.child("correction").child(&old), 0, true);
+        if self.claim(&corrected).check(tokenizer).is_ok() {
+            return PromptCheck::Corrected(Box::new(corrected));
         }
         PromptCheck::Deviating { tokens }
     }
 
     fn claim(&self, prompt: &Prompt) -> Claim {
-        let mut claim = Claim::new();
-        let mut parts = prompt.parts.iter();
+        let question = prompt.expected_tokens() - self.split.cached - self.fresh_tokens();
+        let counts = [self.split.cached, self.fresh_tokens(), question];
+        let skipped = usize::from(!self.needs_working_set());
         let mut tokens = 0;
-        for (part, n) in [self.split.cached, self.split.unique]
-            .into_iter()
-            .filter(|n| *n > 0)
-            .zip(&mut parts)
-            .map(|(n, p)| (p, n))
-        {
+        prompt.parts.iter().zip(&counts[skipped..]).fold(Claim::new(), |claim, (part, n)| {
             tokens += n;
-            claim = claim.part(part, tokens);
-        }
-        for question in parts {
-            tokens += prompt.question_tokens;
-            claim = claim.part(question, tokens);
-        }
-        claim
+            claim.part(part, tokens)
+        })
     }
 }
 

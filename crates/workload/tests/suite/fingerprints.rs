@@ -74,5 +74,5 @@ fn half_warm_requests_are_those_of_the_release() {
 
 #[test]
 fn warm_requests_are_those_of_the_release() {
-    assert_eq!(requests(100), "23acd0600f4e93fd");
+    assert_eq!(requests(100), "be5034f5bdd967f4");
 }

@@ -1,0 +1,447 @@
+//! A test bench: an engine context over the simulator in process, or over a server that follows a script.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use core_client::RunClock;
+use engine::event::StudyEvent;
+use engine::feed::{InlineFeed, PhasePrompts, VerificationCounters};
+use engine::load::{EndpointSelection, LoadContext, Phase, Rotation, phase_id};
+use engine::progress::NoLive;
+use engine::recorder::{InlineSink, Interpreter};
+use engine::stop::Stop;
+use engine::test_run::{TestError, TestOutcome, TestPlan, WarmEach, run_test};
+use engine::transport::{Kind, Outgoing, Transport};
+use engine::warm_up::{WarmUpError, WarmedUp, warm_up};
+use engine::window::{WindowOutcome, WindowSettings, run_window};
+use futures_util::future::LocalBoxFuture;
+use metrics::RequestRecord;
+use metrics::summary::TestKey;
+use metrics::timeline::{ChunkStamp, Exchange, Failure, FailureKind, Timeline, Usage};
+use metrics::window::{SpeedMetric, TtftMetric};
+use ramp::{Controller, Purpose, WindowSpec};
+use sim::config::SimConfig;
+use sim::model::ServiceModel;
+use sim::service::{SimEvent, SimRequest, SimService};
+use workload::{
+    ContextPlan, PieceTable, PromptPlan, Seed, SelectionOrder, Selector, TextTokenizer, WorkingSet,
+};
+
+/// Output tokens of every measured request.
+const OUTPUT_TOKENS: u32 = 16;
+const CHUNK: u64 = 256;
+const WORKING_SET: u64 = 8000;
+
+/// The simulator behind the engine's transport, without a socket.
+struct SimTransport {
+    service: SimService,
+    clock: RunClock,
+    endpoints: Vec<String>,
+    sent: Rc<RefCell<Vec<String>>>,
+}
+
+impl Transport for SimTransport {
+    fn endpoints(&self) -> &[String] {
+        &self.endpoints
+    }
+
+    fn prepare<'a>(&'a self, _per_endpoint: &'a [usize]) -> LocalBoxFuture<'a, ()> {
+        Box::pin(std::future::ready(()))
+    }
+
+    fn send(&self, request: Outgoing) -> LocalBoxFuture<'static, Exchange> {
+        let (service, clock) = (self.service.clone(), self.clock);
+        let text = request.prompt.plain_text();
+        self.sent.borrow_mut().push(text.clone());
+        Box::pin(async move {
+            let mut timeline = Timeline {
+                intended: request.intended,
+                launched: clock.now(),
+                ..Timeline::default()
+            };
+            let mut usage = Usage::default();
+            let mut output = String::new();
+            let tokens = if request.kind == Kind::WarmUp {
+                1
+            } else {
+                OUTPUT_TOKENS
+            };
+            let stream = async {
+                let mut stream = service
+                    .submit(SimRequest::chat(&text, tokens))
+                    .await
+                    .unwrap();
+                while let Some(event) = stream.next().await {
+                    match event {
+                        SimEvent::Token { text, .. } => {
+                            timeline.chunks.push(ChunkStamp {
+                                at: clock.now(),
+                                text_bytes: text.len() as u32,
+                            });
+                            output.push_str(&text);
+                        }
+                        SimEvent::Done { usage: told, .. } => {
+                            usage = Usage {
+                                prompt_tokens: Some(told.prompt_tokens),
+                                completion_tokens: Some(told.completion_tokens),
+                                cached_tokens: Some(told.cached_tokens),
+                            };
+                        }
+                    }
+                }
+            };
+            let cancelled = tokio::select! {
+                () = stream => false,
+                () = request.cancel.cancelled() => true,
+            };
+            timeline.finished = clock.now();
+            let failure = cancelled.then(|| failure(FailureKind::Cancelled, "cancelled"));
+            Exchange {
+                timeline,
+                usage,
+                text: output,
+                failure,
+            }
+        })
+    }
+}
+
+fn failure(kind: FailureKind, message: &str) -> Failure {
+    Failure {
+        kind,
+        status: None,
+        message: message.to_owned(),
+    }
+}
+
+/// A server that answers every request alike, except for those it fails.
+#[derive(Clone)]
+pub struct Scripted {
+    takes: Duration,
+    /// Every so many requests fail, counted from 1; 1 is all.
+    fails_every: Option<u64>,
+    kind: FailureKind,
+    message: &'static str,
+}
+
+impl Scripted {
+    /// Answers after `takes`.
+    pub fn answering(takes: Duration) -> Self {
+        Self {
+            takes,
+            fails_every: None,
+            kind: FailureKind::Status,
+            message: "",
+        }
+    }
+
+    /// Fails always, at once.
+    pub fn failing(kind: FailureKind, message: &'static str) -> Self {
+        Self {
+            takes: Duration::from_millis(1),
+            fails_every: Some(1),
+            kind,
+            message,
+        }
+    }
+
+    /// Fails every `n`-th request.
+    pub fn failing_every(n: u64, takes: Duration) -> Self {
+        Self {
+            takes,
+            fails_every: Some(n),
+            kind: FailureKind::Status,
+            message: "HTTP 503",
+        }
+    }
+}
+
+struct ScriptedTransport {
+    script: Scripted,
+    clock: RunClock,
+    endpoints: Vec<String>,
+    sent: Rc<RefCell<Vec<String>>>,
+}
+
+impl Transport for ScriptedTransport {
+    fn endpoints(&self) -> &[String] {
+        &self.endpoints
+    }
+
+    fn prepare<'a>(&'a self, _per_endpoint: &'a [usize]) -> LocalBoxFuture<'a, ()> {
+        Box::pin(std::future::ready(()))
+    }
+
+    fn send(&self, request: Outgoing) -> LocalBoxFuture<'static, Exchange> {
+        self.sent.borrow_mut().push(request.prompt.plain_text());
+        let n = self.sent.borrow().len() as u64;
+        let (script, clock) = (self.script.clone(), self.clock);
+        Box::pin(async move {
+            let launched = clock.now();
+            tokio::time::sleep(script.takes).await;
+            let now = clock.now();
+            let failed = script
+                .fails_every
+                .is_some_and(|every| n.is_multiple_of(every));
+            Exchange {
+                timeline: Timeline {
+                    intended: request.intended,
+                    launched,
+                    chunks: if failed {
+                        Vec::new()
+                    } else {
+                        vec![ChunkStamp {
+                            at: now,
+                            text_bytes: 4,
+                        }]
+                    },
+                    finished: now,
+                    ..Timeline::default()
+                },
+                usage: Usage {
+                    completion_tokens: Some(1),
+                    ..Usage::default()
+                },
+                text: " one".to_owned(),
+                failure: failed.then(|| failure(script.kind, script.message)),
+            }
+        })
+    }
+}
+
+/// Everything that a context borrows.
+pub struct Bench {
+    transport: Box<dyn Transport>,
+    sent: Rc<RefCell<Vec<String>>>,
+    clock: RunClock,
+    feed: InlineFeed,
+    sink: InlineSink,
+    selector: Selector,
+    rotation: Rotation,
+    pub stop: Stop,
+    tokenizer: TextTokenizer,
+    pieces: PieceTable,
+    plan: ContextPlan,
+    rate: u32,
+    set: Arc<WorkingSet>,
+}
+
+impl Bench {
+    /// Over the simulator with this service model.
+    pub fn simulator(model: ServiceModel, context_size: u64, rate: u32) -> Self {
+        let mut config = SimConfig::demo();
+        config.engine.service = model;
+        let clock = RunClock::start();
+        let sent = Rc::default();
+        let transport = SimTransport {
+            service: SimService::new(config).unwrap(),
+            clock,
+            endpoints: vec!["sim".to_owned()],
+            sent: Rc::clone(&sent),
+        };
+        Self::over(
+            Box::new(transport),
+            sent,
+            clock,
+            EndpointSelection::RoundRobin,
+            context_size,
+            rate,
+        )
+    }
+
+    /// Over a scripted server with several endpoints.
+    pub fn scripted(
+        script: Scripted,
+        n: usize,
+        selection: EndpointSelection,
+        context_size: u64,
+        rate: u32,
+    ) -> Self {
+        let clock = RunClock::start();
+        let sent = Rc::default();
+        let endpoints = (0..n).map(|i| format!("server {i}")).collect();
+        let transport = ScriptedTransport {
+            script,
+            clock,
+            endpoints,
+            sent: Rc::clone(&sent),
+        };
+        Self::over(
+            Box::new(transport),
+            sent,
+            clock,
+            selection,
+            context_size,
+            rate,
+        )
+    }
+
+    fn over(
+        transport: Box<dyn Transport>,
+        sent: Rc<RefCell<Vec<String>>>,
+        clock: RunClock,
+        selection: EndpointSelection,
+        context_size: u64,
+        rate: u32,
+    ) -> Self {
+        let tokenizer = TextTokenizer::from_bytes(hub::builtin_tokenizer()).unwrap();
+        let pieces = PieceTable::build(&tokenizer).unwrap();
+        let plan = ContextPlan {
+            context_size,
+            chunk_size: CHUNK,
+            working_set_size: WORKING_SET,
+        };
+        let seed = Seed::new(7);
+        let set =
+            Arc::new(WorkingSet::build(&plan, &[rate], &pieces, &seed, 1, &|| false).unwrap());
+        let n = transport.endpoints().len();
+        let pinned = (selection == EndpointSelection::Pinned).then_some(n);
+        Self {
+            rotation: Rotation::new(selection, n),
+            transport,
+            sent,
+            clock,
+            feed: InlineFeed::new(Arc::new(VerificationCounters::default())),
+            sink: InlineSink::new(Interpreter {
+                anchor: clock.anchor(),
+                tokenizer: tokenizer.clone(),
+            }),
+            selector: Selector::new(SelectionOrder::RoundRobin, set.len(), pinned, &seed),
+            stop: Stop::new(),
+            tokenizer,
+            pieces,
+            plan,
+            rate,
+            set,
+        }
+    }
+
+    /// The context of the engine's functions.
+    pub fn context(&mut self) -> LoadContext<'_> {
+        LoadContext {
+            transport: &*self.transport,
+            clock: self.clock,
+            feed: &mut self.feed,
+            sink: &mut self.sink,
+            selector: &mut self.selector,
+            rotation: &mut self.rotation,
+            stop: &self.stop,
+            live: &NoLive,
+        }
+    }
+
+    fn prompts(&self, id: &str) -> PhasePrompts {
+        PhasePrompts {
+            plan: Arc::new(PromptPlan::new(
+                &self.pieces,
+                &Seed::new(7),
+                self.plan,
+                self.rate,
+            )),
+            working_set: (self.rate > 0).then(|| Arc::clone(&self.set)),
+            tokenizer: self.tokenizer.clone(),
+            attempt: 0,
+            phase_id: phase_id(id),
+        }
+    }
+
+    fn settings(&self) -> WindowSettings {
+        WindowSettings {
+            ttft_metric: TtftMetric::P95,
+            speed_metric: SpeedMetric::Avg,
+            strict: false,
+            output_tokens: u64::from(OUTPUT_TOKENS),
+            cooldown: Duration::ZERO,
+            anchor: self.clock.anchor(),
+        }
+    }
+
+    /// Runs one window.
+    pub async fn window(&mut self, id: &str, concurrency: u32, length: Duration) -> WindowOutcome {
+        let phase = Phase {
+            prompts: self.prompts(id),
+            cache_hit_rate: self.rate,
+            context_size: self.plan.context_size,
+            working_set_size: None,
+        };
+        let spec = WindowSpec {
+            phase_id: id.to_owned(),
+            concurrency,
+            length,
+            purpose: Purpose::Ramp,
+        };
+        let settings = self.settings();
+        run_window(&mut self.context(), phase, &spec, &settings).await
+    }
+
+    /// Runs one test.
+    pub async fn test(
+        &mut self,
+        controller: &mut dyn Controller,
+        each: Option<WarmEach<'_>>,
+    ) -> Result<TestOutcome, TestError> {
+        let plan = TestPlan {
+            key: TestKey {
+                context_size: self.plan.context_size,
+                cache_hit_rate: self.rate,
+                ..TestKey::default()
+            },
+            prompts: self.prompts(""),
+            warm_each_window: each,
+            window: self.settings(),
+            chunk_size: CHUNK,
+        };
+        run_test(
+            &mut self.context(),
+            &plan,
+            controller,
+            &mut |_: &StudyEvent<'_>| {},
+        )
+        .await
+    }
+
+    /// Warms the working set up.
+    pub async fn warm(
+        &mut self,
+        set: &WorkingSet,
+        concurrency: u32,
+    ) -> Result<WarmedUp, WarmUpError> {
+        warm_up(&mut self.context(), set, concurrency).await
+    }
+
+    /// The working set that requests are built on.
+    pub fn working_set(&self) -> Arc<WorkingSet> {
+        Arc::clone(&self.set)
+    }
+
+    /// All prompts sent so far, in order.
+    pub fn prompts_sent(&self) -> Vec<String> {
+        self.sent.borrow().clone()
+    }
+}
+
+/// Rows in the order of their launch.
+pub fn records_by_request(records: &[RequestRecord]) -> Vec<RequestRecord> {
+    let mut rows = records.to_vec();
+    rows.sort_by(|a, b| a.launch_time.total_cmp(&b.launch_time));
+    rows
+}
+
+/// Most requests outstanding at one instant, by the rows' own times.
+pub fn most_in_flight(records: &[RequestRecord]) -> usize {
+    // Ends before starts at the same instant: a replacement is launched when its predecessor has ended.
+    let mut events: Vec<(f64, i32)> = records
+        .iter()
+        .flat_map(|r| [(r.launch_time + 1e-6, 1), (r.finish_time, -1)])
+        .collect();
+    events.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+    let mut now = 0;
+    let mut most = 0;
+    for (_, change) in events {
+        now += change;
+        most = most.max(now);
+    }
+    usize::try_from(most).unwrap()
+}
