@@ -40,7 +40,7 @@ impl Scale {
         let high = if high > 0.0 { high } else { 1.0 };
         let mut step = nice_step(high / count_of(target));
         if rule == Ticks::Whole {
-            step = step.max(1.0);
+            step = whole_step(step);
         }
         // A little air above the highest point, then up to the next half step.
         let max = (high * 1.03 / (step / 2.0)).ceil() * (step / 2.0);
@@ -152,6 +152,11 @@ fn nice_step(raw: f64) -> f64 {
     nice * power
 }
 
+/// A round step without a fraction.
+fn whole_step(step: f64) -> f64 {
+    step.floor().max(1.0)
+}
+
 /// The smallest round step that is not below `raw`.
 fn nice_step_at_least(raw: f64) -> f64 {
     let power = 10f64.powf(raw.log10().floor());
@@ -173,7 +178,11 @@ fn linear_ticks(rule: Ticks, min: f64, max: f64, target: usize) -> Vec<f64> {
             multiples(step * thin, min, max)
         }
         Ticks::Auto => multiples(nice_step((max - min) / count_of(target)), min, max),
-        Ticks::Whole => multiples(nice_step((max - min) / count_of(target)).max(1.0), min, max),
+        Ticks::Whole => multiples(
+            whole_step(nice_step((max - min) / count_of(target))),
+            min,
+            max,
+        ),
     }
 }
 
