@@ -9,6 +9,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use sim::Background;
 use tempfile::TempDir;
 
 use super::output::Output;
@@ -17,6 +18,12 @@ use super::output::Output;
 const LIMIT: Duration = Duration::from_secs(180);
 /// How often a process is asked whether it has ended.
 const POLL: Duration = Duration::from_millis(20);
+
+/// The smallest run that measures: one level, one window of 1 s and one retry, per rate. Options given behind
+/// these replace them.
+pub(crate) const QUICK: &str = "--tokenizer builtin --context-sizes 1000 --working-set-size 8000 \
+    --output-tokens 4 --start-concurrency 2 --max-concurrency 2 --ramp-duration 1 --test-duration 4 \
+    --num-retries 1 --cache-hit-rates 0";
 
 /// A working directory and a way to run the tool in it. The directory goes when this goes.
 #[derive(Debug)]
@@ -49,6 +56,13 @@ impl Place {
             self.path(),
         )
         .args(args.split_whitespace())
+    }
+
+    /// The tool with [`QUICK`] and more arguments, against `server`.
+    pub(crate) fn quick(&self, server: &Background, more: &str) -> Tool {
+        self.tool(QUICK)
+            .args(["--api-endpoint", &server.url()])
+            .args(more.split_whitespace())
     }
 
     /// Another program, here; the tool's environment.

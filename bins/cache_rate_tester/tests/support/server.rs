@@ -27,6 +27,11 @@ pub(crate) fn linear(per_active: f64, per_token: f64) -> SimConfig {
     })
 }
 
+/// A server that is quick enough for windows of 1 s to hold dozens of requests.
+pub(crate) fn swift() -> Background {
+    start(linear(0.02, 0.005))
+}
+
 /// A server that takes `total` seconds for a request, whatever the load.
 pub(crate) fn fixed(total: f64) -> SimConfig {
     with_service(ServiceModel::Fixed {

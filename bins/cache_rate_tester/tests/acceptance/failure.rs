@@ -1,0 +1,172 @@
+//! Runs that cannot start or yield nothing, and how they say so.
+
+use std::fs;
+use std::net::TcpListener;
+
+use sim::{FaultPlan, FaultRule};
+
+use crate::support::process::{Finished, Place, QUICK};
+use crate::support::server;
+
+/// An address where nobody listens.
+fn nobody() -> String {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    format!("http://{}", listener.local_addr().unwrap())
+}
+
+/// The lines of an error that ended the run, without log lines.
+fn error_lines(run: &Finished) -> Vec<&str> {
+    run.stderr
+        .lines()
+        .filter(|line| !line.starts_with('['))
+        .collect()
+}
+
+// Example 10, its first case.
+#[test]
+fn a_server_that_is_absent_is_named_at_once() {
+    let place = Place::new();
+    let run = place
+        .tool(QUICK)
+        .args(["--api-endpoint", &nobody()])
+        .run()
+        .exits(1)
+        .says("Fatal error: Could not detect model from http://127.0.0.1:")
+        .says("/v1/models");
+    assert!(run.took.as_secs() < 10, "took {:?}", run.took);
+    assert_eq!(run.stdout, "");
+    let lines = error_lines(&run);
+    assert!(lines[0].starts_with("error: "), "{lines:?}");
+    assert!(lines.len() <= 2, "an error and a hint: {lines:?}");
+}
+
+// Example 10, the others.
+#[test]
+fn wrong_arguments_end_with_2_and_leave_no_trace() {
+    let endpoint = nobody();
+    let required = format!("--api-endpoint {endpoint} --context-sizes 1000");
+    for more in [
+        "",
+        "--working-set-size 8000 --mode fixed",
+        "--working-set-size 8000 --start-concurrency 5 --max-concurrency 4",
+        "--working-set-size 8000 --cache-hit-rates 120",
+        "--working-set-size 8000 --test-duration 10 --ramp-duration 20",
+        "--working-set-size 8000 --max-ttft 0",
+        "--working-set-size 8000 --init-concurrency 0",
+        "--working-set-size 8000 --header nonsense",
+        "--working-set-size 8000 --extra-body [1]",
+    ] {
+        let place = Place::new();
+        let run = place.run(&format!("{required} {more}")).exits(2);
+        assert_eq!(run.stdout, "");
+        assert!(run.stderr.contains("error: "), "{more}: {}", run.stderr);
+        assert_eq!(place.files(), Vec::<std::path::PathBuf>::new(), "{more}");
+    }
+}
+
+// Example 11.
+#[test]
+fn a_server_that_answers_nothing_but_errors_fails_every_test_early() {
+    let mut config = server::linear(0.02, 0.005);
+    config.faults = FaultPlan::always(sim::FaultKind::Status(500));
+    let server = server::start(config);
+    let place = Place::new();
+    let run = place
+        .quick(
+            &server,
+            "--cache-hit-rates 0 50 --ramp-duration 60 --test-duration 60",
+        )
+        .run()
+        .exits(1)
+        .says("✗ Cache hit rate 0% failed")
+        .says("✗ Cache hit rate 50% failed")
+        .says("500")
+        .never_says("All tests complete");
+    assert!(run.took.as_secs() < 20, "took {:?}", run.took);
+    let output = place.output();
+    assert!(output.completed().is_empty());
+    assert!(output.names_like("summary_", "").is_empty());
+    output.assert_valid();
+}
+
+// Example 11, with a server that fails after the warm-up.
+#[test]
+fn a_server_that_fails_every_measured_request_fails_every_test_early() {
+    let mut config = server::linear(0.02, 0.005);
+    config.faults = FaultPlan::of(FaultRule::always(sim::FaultKind::Status(500)).after(8));
+    let server = server::start(config);
+    let place = Place::new();
+    let run = place
+        .quick(
+            &server,
+            "--cache-hit-rates 0 25 50 75 --ramp-duration 60 --test-duration 60",
+        )
+        .run()
+        .exits(1)
+        .says("3 tests failed in a row")
+        .never_says("All tests complete");
+    assert!(run.took.as_secs() < 20, "took {:?}", run.took);
+    let output = place.output();
+    assert!(output.completed().is_empty());
+    // Three tests, each given up after 10 failures in a row; one more may have been in flight.
+    let n = server::measured(&server).len();
+    assert!((30..=36).contains(&n), "{n} requests");
+    let failed = output.newest("failed_requests_1000_");
+    assert!(failed.texts("status").iter().all(|status| status == "500"));
+    output.assert_valid();
+}
+
+#[test]
+fn an_output_directory_that_cannot_be_made_is_one_line_and_exit_1() {
+    let server = server::swift();
+    let place = Place::new();
+    fs::write(place.path().join("taken"), "I am a file\n").unwrap();
+    for dir in ["taken", "taken/below", "/proc/no-directory-here"] {
+        let run = place
+            .quick(&server, "--output-dir")
+            .args([dir])
+            .run()
+            .exits(1)
+            .never_says("panicked");
+        let lines = error_lines(&run);
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        assert!(lines[0].contains(dir), "{lines:?}");
+    }
+    assert!(
+        server.requests().is_empty(),
+        "the server was asked all the same"
+    );
+    let taken = fs::read_to_string(place.path().join("taken")).unwrap();
+    assert_eq!(taken, "I am a file\n");
+}
+
+#[test]
+fn a_tokenizer_that_cannot_be_had_is_said_with_what_to_pass_instead() {
+    let server = server::swift();
+    let place = Place::new();
+    place
+        .quick(&server, "--tokenizer ./no-such-place")
+        .run()
+        .exits(1)
+        .says("no-such-place")
+        .says("hint: pass --tokenizer");
+    assert!(server.generations().is_empty());
+}
+
+#[test]
+fn the_simulator_is_known_by_its_model_and_needs_no_tokenizer() {
+    let mut config = server::linear(0.02, 0.005);
+    config.model = sim::DEFAULT_MODEL.to_owned();
+    let server = server::start(config);
+    let place = Place::new();
+    let args = QUICK.replace("--tokenizer builtin ", "");
+    place
+        .tool(&args)
+        .args(["--num-retries", "0", "--api-endpoint", &server.url()])
+        .run()
+        .exits(0)
+        .never_says("WARNING");
+    let facts = place.output().json("run_facts.json");
+    assert_eq!(facts["tokenizer"]["name"], "builtin");
+    place.output().assert_valid();
+}
