@@ -1,4 +1,8 @@
 //! The real program: the line that says where it listens, its exit codes, its options' effect.
+#![allow(
+    clippy::unwrap_used,
+    reason = "helpers outside of test functions may panic as tests do"
+)]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;

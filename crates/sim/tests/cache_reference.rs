@@ -1,4 +1,8 @@
 //! The prefix cache against a slow reference made of plain lists, and against laws that need no reference.
+#![allow(
+    clippy::unwrap_used,
+    reason = "helpers outside of test functions may panic as tests do"
+)]
 
 mod common;
 

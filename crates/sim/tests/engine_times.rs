@@ -1,4 +1,8 @@
 //! Times that can be computed by hand, and laws of queueing.
+#![allow(
+    clippy::unwrap_used,
+    reason = "helpers outside of test functions may panic as tests do"
+)]
 
 mod common;
 

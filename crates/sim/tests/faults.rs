@@ -1,4 +1,8 @@
 //! Every fault by name, as a client sees it on the wire.
+#![allow(
+    clippy::unwrap_used,
+    reason = "helpers outside of test functions may panic as tests do"
+)]
 
 mod http;
 

@@ -1,4 +1,8 @@
 //! HTTP/2 with prior knowledge on the same port, and an orderly stop.
+#![allow(
+    clippy::unwrap_used,
+    reason = "helpers outside of test functions may panic as tests do"
+)]
 
 use std::time::Duration;
 

@@ -1,4 +1,8 @@
 //! The server over real sockets: what a client of a real engine relies on.
+#![allow(
+    clippy::unwrap_used,
+    reason = "helpers outside of test functions may panic as tests do"
+)]
 
 mod http;
 
@@ -330,18 +334,19 @@ fn output_text_tokenises_to_as_many_tokens_as_usage_says() {
     assert_eq!(tokens["count"], 200);
 }
 
-fn sample(page: &str, name: &str) -> f64 {
+/// A counter's or gauge's value, cut to a whole number.
+fn sample(page: &str, name: &str) -> u64 {
     let line = page
         .lines()
         .find(|line| line.starts_with(&format!("{name}{{")))
         .expect(name);
-    line.rsplit(' ').next().unwrap().parse().unwrap()
+    line.rsplit(' ').next().unwrap().parse::<f64>().unwrap() as u64
 }
 
 #[test]
 fn metrics_count_tokens_under_vllms_names() {
     let server = start();
-    let mut expected = (0, 0, 0);
+    let mut expected = (0, 0, 0_u64);
     for _ in 0..3 {
         let usage = post(
             server.address(),
@@ -358,21 +363,12 @@ fn metrics_count_tokens_under_vllms_names() {
         expected.2 += 7;
     }
     let page = get(server.address(), "/metrics").body();
-    assert_eq!(
-        sample(&page, "vllm:prefix_cache_queries_total"),
-        expected.0 as f64
-    );
-    assert_eq!(
-        sample(&page, "vllm:prefix_cache_hits_total"),
-        expected.1 as f64
-    );
-    assert_eq!(
-        sample(&page, "vllm:generation_tokens_total"),
-        f64::from(expected.2)
-    );
-    assert_eq!(sample(&page, "vllm:num_requests_running"), 0.0);
-    assert_eq!(sample(&page, "vllm:num_requests_waiting"), 0.0);
-    assert_eq!(sample(&page, "vllm:kv_cache_usage_perc"), 0.0);
+    assert_eq!(sample(&page, "vllm:prefix_cache_queries_total"), expected.0);
+    assert_eq!(sample(&page, "vllm:prefix_cache_hits_total"), expected.1);
+    assert_eq!(sample(&page, "vllm:generation_tokens_total"), expected.2);
+    assert_eq!(sample(&page, "vllm:num_requests_running"), 0);
+    assert_eq!(sample(&page, "vllm:num_requests_waiting"), 0);
+    assert_eq!(sample(&page, "vllm:kv_cache_usage_perc"), 0);
 }
 
 #[test]
