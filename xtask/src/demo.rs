@@ -172,7 +172,7 @@ fn study(binary: &Path, url: &str, output: &Path) -> Result<()> {
 struct Achieved {
     intended_tokens: u64,
     reported_tokens: u64,
-    prompt_tokens: u64,
+    body_tokens: u64,
     worst_miss: u64,
     unreported: u64,
     requests: u64,
@@ -189,17 +189,14 @@ fn achieved(output: &Path) -> Result<BTreeMap<u64, Achieved>> {
         entry.requests += 1;
         entry.levels.insert(number(&row, "concurrency_level")?);
         let intended = number(&row, "cached_tokens")?;
-        let (Some(reported), Some(prompt)) = (
-            filled(&row, "reported_cached_tokens"),
-            filled(&row, "reported_prompt_tokens"),
-        ) else {
+        let Some(reported) = filled(&row, "reported_cached_tokens") else {
             entry.unreported += 1;
             continue;
         };
-        let (reported, prompt): (u64, u64) = (reported.parse()?, prompt.parse()?);
+        let reported: u64 = reported.parse()?;
         entry.intended_tokens += intended;
         entry.reported_tokens += reported;
-        entry.prompt_tokens += prompt;
+        entry.body_tokens += intended + number(&row, "unique_tokens")?;
         entry.worst_miss = entry.worst_miss.max(intended.abs_diff(reported));
     }
     for row in rows(&newest(output, "summary_")?)? {
@@ -219,32 +216,35 @@ fn table(rates: &BTreeMap<u64, Achieved>) -> Table {
     let mut table = Table::new();
     table.load_style(presets::UTF8_HORIZONTAL_ONLY);
     table.set_header([
-        "Target %",
-        "Intended %",
-        "Reported %",
-        "Worst miss, tokens",
+        "Target",
+        "Cached meant",
+        "Cached reported",
+        "Worst miss",
         "Requests",
         "Levels",
         "Peak",
-        "Avg TTFT, s",
+        "Avg TTFT",
         "Input tok/s",
     ]);
     for (rate, a) in rates {
+        // Tokens per request, as shares of what was sent beside the question and the chat template.
         let share = |tokens: u64| {
+            let n = a.requests.max(1) as f64;
             format!(
-                "{:.1}",
-                100.0 * tokens as f64 / a.prompt_tokens.max(1) as f64
+                "{:.0} ({:.1} %)",
+                tokens as f64 / n,
+                100.0 * tokens as f64 / a.body_tokens.max(1) as f64
             )
         };
         table.add_row([
-            rate.to_string(),
+            format!("{rate} %"),
             share(a.intended_tokens),
             share(a.reported_tokens),
-            a.worst_miss.to_string(),
+            format!("{} tokens", a.worst_miss),
             a.requests.to_string(),
             a.levels.len().to_string(),
             a.peak.clone(),
-            format!("{:.3}", a.avg_ttft),
+            format!("{:.3} s", a.avg_ttft),
             format!("{:.0}", a.input_tps),
         ]);
     }

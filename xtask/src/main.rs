@@ -1,10 +1,14 @@
 //! Development tasks: `cargo xtask help` lists them.
 
+#![expect(clippy::print_stderr, reason = "a program for the terminal")]
+
 mod bench;
 mod demo;
 mod fetch_tokenizers;
 mod tidy;
 mod workspace;
+
+use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
@@ -33,7 +37,17 @@ enum Task {
     Ci,
 }
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<()> {
     let shell = Shell::new()?;
     shell.change_dir(workspace::root());
     match Task::parse() {
