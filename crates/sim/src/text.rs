@@ -230,11 +230,16 @@ impl<'a> Iterator for Cuts<'a> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::OnceLock;
+
     use super::*;
     use proptest::prelude::*;
 
+    /// Parsed once: a property looks at hundreds of texts.
     fn builtin() -> SimTokenizer {
-        SimTokenizer::from_bytes(hub::builtin_tokenizer()).unwrap()
+        static TOKENIZER: OnceLock<SimTokenizer> = OnceLock::new();
+        let parse = || SimTokenizer::from_bytes(hub::builtin_tokenizer()).unwrap();
+        TOKENIZER.get_or_init(parse).clone()
     }
 
     #[test]

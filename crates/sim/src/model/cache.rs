@@ -254,7 +254,7 @@ impl PrefixCache {
             .into_iter()
             .partition::<Vec<_>, _>(|load| load.tier == tier);
         lease.loads = rest;
-        self.release_loads(&done, now, self.inclusion == Inclusion::Exclusive);
+        self.release_loads(&done, now);
         for load in done {
             self.promote(lease, load.index, load.hash, now);
         }
@@ -262,7 +262,7 @@ impl PrefixCache {
 
     /// Gives everything back. The blocks stay hits until they are evicted; the sequence's last block goes first.
     pub(crate) fn release(&mut self, lease: Lease, now: Duration) {
-        self.release_loads(&lease.loads, now, false);
+        self.release_loads(&lease.loads, now);
         for slot in lease.slots.into_iter().rev() {
             match slot {
                 Some(hash) => self.tiers[0].unpin(hash, now),
@@ -276,14 +276,24 @@ impl PrefixCache {
         self.tiers.iter_mut().for_each(BlockStore::clear);
     }
 
-    fn release_loads(&mut self, loads: &[LoadBlock], now: Duration, and_remove: bool) {
+    /// Lets go of the sources of loads, whether they arrived or not.
+    fn release_loads(&mut self, loads: &[LoadBlock], now: Duration) {
         for load in loads.iter().rev() {
-            let tier = &mut self.tiers[load.tier];
-            tier.unpin(load.hash, now);
-            if and_remove {
-                tier.remove(load.hash);
+            self.tiers[load.tier].unpin(load.hash, now);
+            // Another request may have moved the block on while this one held it here.
+            if self.inclusion == Inclusion::Exclusive && self.is_elsewhere(load.hash, load.tier) {
+                self.tiers[load.tier].remove(load.hash);
             }
         }
+    }
+
+    fn is_elsewhere(&self, hash: BlockHash, tier: usize) -> bool {
+        let mut others = self
+            .tiers
+            .iter()
+            .enumerate()
+            .filter(|(index, _)| *index != tier);
+        others.any(|(_, other)| other.contains(hash))
     }
 
     /// The fastest tier in which the block can be hit now.
@@ -342,3 +352,6 @@ impl PrefixCache {
         self.counters.tiers[tier].stored_blocks += 1;
     }
 }
+
+#[cfg(test)]
+mod tests;
