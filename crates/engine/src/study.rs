@@ -137,36 +137,18 @@ impl RowFiles for RequestWriter {
         records: &[metrics::RequestRecord],
         failed: &[metrics::FailedRequest],
     ) -> Result<(), String> {
-        // Both are written by context; a batch seldom holds more than one.
-        let mut contexts: Vec<u64> = records
-            .iter()
-            .map(|r| r.intent.context_size)
-            .chain(failed.iter().map(|f| f.intent.context_size))
-            .collect();
-        contexts.dedup();
-        contexts.sort_unstable();
-        contexts.dedup();
-        let mut first_error = Ok(());
-        for context in contexts {
-            let records: Vec<_> = records
-                .iter()
-                .filter(|r| r.intent.context_size == context)
-                .cloned()
-                .collect();
-            let failed: Vec<_> = failed
-                .iter()
-                .filter(|f| f.intent.context_size == context)
-                .cloned()
-                .collect();
-            let written = self
-                .append_detail(context, &records)
-                .and(self.append_failed(context, &failed));
-            first_error = first_error.and(written.map_err(|error| one_line(&error)));
+        // Files are by context. A window has only one, so these are whole slices as a rule.
+        let mut written = Ok(());
+        for rows in records.chunk_by(|a, b| a.intent.context_size == b.intent.context_size) {
+            written = written.and(self.append_detail(rows[0].intent.context_size, rows));
+        }
+        for rows in failed.chunk_by(|a, b| a.intent.context_size == b.intent.context_size) {
+            written = written.and(self.append_failed(rows[0].intent.context_size, rows));
         }
         for warning in self.take_warnings() {
             tracing::warn!("{warning}");
         }
-        first_error
+        written.map_err(|error| one_line(&error))
     }
 }
 
@@ -460,7 +442,11 @@ impl Study<'_, '_> {
             reason,
         });
         self.end.failed.push((test, reason.to_owned()));
-        self.end.aborted = Some(format!("results cannot be written any more: {reason}"));
+        self.end.aborted = Some(
+            "results cannot be written any more, so the rest is not tried; once the output directory takes \
+             files again, the same command goes on after the last complete test"
+                .to_owned(),
+        );
         Err(())
     }
 
