@@ -24,7 +24,7 @@ docs/simulator.md explains the model, every option and the numbers of the profil
 
 /// Simulate an OpenAI-compatible inference server with a prefix cache and known answers.
 #[derive(Debug, Parser)]
-#[command(name = "kv_cache_sim", version, after_help = AFTER_HELP)]
+#[command(name = "kv_cache_sim", version, after_help = AFTER_HELP, allow_negative_numbers = true)]
 pub struct Args {
     /// Listen on this address; anything but loopback lets other machines in
     #[arg(
