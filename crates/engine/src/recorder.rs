@@ -80,12 +80,9 @@ impl Interpreter {
                     .completion_tokens
                     .is_none()
                     .then(|| self.tokenizer.count(&exchange.text) as u64);
-                rows.records.push(RequestRecord::from_exchange(
-                    intent,
-                    &exchange,
-                    self.anchor,
-                    local,
-                ));
+                let record = RequestRecord::from_exchange(intent, &exchange, self.anchor, local);
+                tracing::debug!("{}", told(&record));
+                rows.records.push(record);
             }
             Some(failure) => rows.failed.push(FailedRequest {
                 intent,
@@ -102,6 +99,25 @@ impl Interpreter {
             }),
         }
     }
+}
+
+/// A completed request as a line, for `--verbose`.
+fn told(record: &RequestRecord) -> String {
+    let shown = |value: Option<f64>, per_second: f64, unit: &str| {
+        value.map_or_else(
+            || "n/a".to_owned(),
+            |seconds| format!("{:.3}{unit}", seconds * per_second),
+        )
+    };
+    format!(
+        "Request {}: {} tokens, TTFT {}, TTLT {}, ITL {}, {} chunks",
+        record.intent.request_id,
+        record.output_tokens,
+        shown(record.ttft, 1.0, "s"),
+        shown(record.ttlt, 1.0, "s"),
+        shown(record.itl, 1000.0, "ms"),
+        record.token_timestamps.len(),
+    )
 }
 
 /// Interprets in place and writes nothing: for virtual time.

@@ -32,11 +32,11 @@ pub fn banner(plan: &Plan) -> Vec<Line> {
         [only] => lines.push(config(format!("API Endpoint: {}", only.given()))),
         several => {
             let how = match plan.endpoint_selection {
-                cli::options::EndpointSelection::RoundRobin => "load balanced",
-                cli::options::EndpointSelection::Pinned => "prompts pinned",
+                cli::options::EndpointSelection::RoundRobin => "",
+                cli::options::EndpointSelection::Pinned => ", prompts pinned",
             };
             lines.push(config(format!(
-                "API Endpoints: {} endpoints ({how})",
+                "API Endpoints: {} endpoints (load balanced){how}",
                 several.len()
             )));
             lines.extend(

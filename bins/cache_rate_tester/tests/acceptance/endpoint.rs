@@ -118,10 +118,10 @@ fn http_2_carries_a_run_as_well() {
     let server = server::swift();
     let place = Place::new();
     place
-        .quick(&server, "--http http2 --num-retries 0")
+        .quick(&server, "--http 2 --num-retries 0")
         .run()
         .exits(0)
-        .never_says("WARNING");
+        .warns_of_nothing();
     place.output().assert_valid();
 }
 
@@ -204,9 +204,13 @@ fn requests_ask_for_a_stream_of_so_many_tokens_and_optional_fields_go_along() {
     let server = server::swift();
     let place = Place::new();
     place
-        .quick(&server, "--ignore-eos --num-retries 0")
+        .quick(&server, "--ignore-eos --num-retries 0 --model demo")
         .run()
         .exits(0);
+    assert!(
+        server.requests().iter().all(|r| r.path != "/v1/models"),
+        "the model was given"
+    );
     for request in measured(&server) {
         assert!(request.stream, "{}", request_id(&request));
         assert_eq!(request.max_tokens, Some(4));

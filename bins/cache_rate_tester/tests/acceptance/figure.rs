@@ -211,17 +211,35 @@ fn with_a_strict_window_every_figure_leaves_out_what_ended_late() {
 
 #[test]
 fn the_window_rate_is_the_true_one_where_the_published_one_reads_low() {
-    // Fixed 0.4 s per request whatever the load: 2 in flight make 2 × 1000 / 0.4 tokens/s.
-    let server = server::start(server::fixed(0.4));
+    // Fixed 0.8 s per request whatever the load: 2 in flight make 2 × 1000 / 0.8 tokens/s.
+    let server = server::start(server::fixed(0.8));
     let place = Place::new();
     place
-        .quick(&server, "--ramp-duration 3 --test-duration 3")
+        .quick(
+            &server,
+            "--ramp-duration 4 --test-duration 4 --num-retries 0",
+        )
         .run()
         .exits(0);
     let summary = place.output().summary();
     let rate = summary.number("window_input_tokens_per_sec");
     assert!(
-        (rate / 5000.0 - 1.0).abs() < 0.05,
-        "{rate} tokens/s, true are 5000"
+        (rate / 2500.0 - 1.0).abs() < 0.05,
+        "{rate} tokens/s, true are 2500"
     );
+}
+
+#[test]
+fn a_cooldown_lies_outside_of_every_phase() {
+    let server = server::swift();
+    let place = Place::new();
+    let run = place.quick(&server, "--cooldown 1").run().exits(0);
+    assert_eq!(run.lines("Cooling down for 1s").len(), 2);
+    let phases = place.output().phases();
+    for duration in phases.numbers("duration") {
+        assert!((1.0..2.0).contains(&duration), "{duration}");
+    }
+    let (starts, ends) = (phases.numbers("start_time"), phases.numbers("end_time"));
+    assert!(starts[1] - ends[0] >= 1.0, "{starts:?} {ends:?}");
+    place.output().assert_valid();
 }

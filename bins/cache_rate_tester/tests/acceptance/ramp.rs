@@ -5,9 +5,14 @@ use std::collections::BTreeSet;
 use crate::support::process::Place;
 use crate::support::server;
 
-/// The common part of the examples' commands, and their server's threshold.
+/// First token after so many seconds for each request in the server.
+const PER_ACTIVE: f64 = 0.15;
+
+/// The examples' command, times half as long again. Whatever a busy machine adds to a TTFT is added: levels
+/// that break the threshold (6 and 12: 0.9 s, 1.8 s) always do, those that hold it (2 and 4: 0.3 s, 0.6 s) and
+/// the headroom of level 2 have 0.13 s to spare.
 const EXAMPLE: &str = "--tokenizer builtin --output-tokens 16 --context-sizes 1000 --working-set-size 8000 \
-    --max-ttft 0.5";
+    --max-ttft 0.87";
 
 fn pages(names: &[&str]) -> BTreeSet<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
@@ -16,9 +21,9 @@ fn pages(names: &[&str]) -> BTreeSet<String> {
 // Example 1, its windows of 10 s shortened to 2 s.
 #[test]
 fn a_ramp_climbs_by_headroom_refines_and_repeats_at_the_peak() {
-    let server = server::start(server::linear(0.1, 0.03));
+    let server = server::start(server::linear(PER_ACTIVE, 0.03));
     let place = Place::new();
-    place
+    let run = place
         .tool(EXAMPLE)
         .args("--ramp-duration 2 --test-duration 60 --cache-hit-rates 0 50".split(' '))
         .args(["--api-endpoint", &server.url()])
@@ -36,7 +41,9 @@ fn a_ramp_climbs_by_headroom_refines_and_repeats_at_the_peak() {
             "RETRY_1",
             "RETRY_2",
             "RETRY_3"
-        ]
+        ],
+        "{}",
+        run.stderr
     );
     assert_eq!(output.phase_ids(1000, 50)[0], "RAMP_c4");
     assert_eq!(output.completed(), ["1000_0", "1000_50"]);
@@ -57,16 +64,14 @@ fn a_ramp_climbs_by_headroom_refines_and_repeats_at_the_peak() {
         ])
     );
     output.assert_valid();
-    // One request in flight more than a level asks for, or one less, would show in the server's TTFT.
-    let detail = output.detail(1000);
-    for level in [2, 4, 6, 12] {
-        let rows = detail.matching(&[("concurrency_level", &level.to_string())]);
-        let slowest = rows.numbers("ttft").into_iter().fold(0.0, f64::max);
-        let expected = 0.1 * f64::from(level);
-        assert!(
-            (expected..expected + 0.1).contains(&slowest),
-            "level {level}: slowest TTFT {slowest}"
-        );
+    // The server's own TTFTs tell how many requests it had: never more than the level, and all of them.
+    for (phase, level) in [("RAMP_c2_", 2.0), ("RAMP_c12_", 12.0), ("RETRY_3_", 4.0)] {
+        let active = server::measured(&server)
+            .iter()
+            .filter(|request| server::request_id(request).starts_with(phase))
+            .map(|request| request.ttft_s.expect("it was answered") / PER_ACTIVE)
+            .fold(0.0, f64::max);
+        assert!((active - level).abs() < 0.01, "{phase}: {active} in flight");
     }
 }
 
@@ -90,6 +95,25 @@ fn without_rates_all_21_are_tested_and_without_graphs_only_the_index_is_written(
         .collect();
     assert_eq!(output.completed(), tests);
     assert_eq!(output.summary().rows.len(), 21);
+    let detail = output.detail(1000);
+    for rate in (0..=100).step_by(5) {
+        let rows = detail.matching(&[("cache_hit_rate", &rate.to_string())]);
+        // The published rounding: down to whole percent of tokens, then down to whole chunks.
+        let (cached, unique) = match rate {
+            100 => (1024, 0),
+            _ => (
+                1000 * rate / 100 / 256 * 256,
+                1000 - 1000 * rate / 100 / 256 * 256,
+            ),
+        };
+        assert_eq!(rows.distinct("cached_tokens"), [cached.to_string()].into());
+        assert_eq!(rows.distinct("unique_tokens"), [unique.to_string()].into());
+        // The server's word: the chat template shifts its blocks of 16, so that a little more or less is right.
+        for reported in rows.numbers("reported_cached_tokens") {
+            let off = reported - f64::from(cached);
+            assert!((-16.0..=32.0).contains(&off), "{rate} %: {reported} cached");
+        }
+    }
     assert_eq!(output.pages(), pages(&["index.html"]));
     output.assert_valid();
 }
@@ -114,30 +138,30 @@ fn the_ramp_tests_the_highest_level_allowed() {
 }
 
 #[test]
-fn two_starts_of_the_climb_give_two_phases_of_their_own() {
-    // The second rate starts at the first one's peak; by then the server is slower, so that the climb backs
-    // off, halfway towards the start, and may come by the failed level again.
-    let server = server::start(server::linear(0.1, 0.005));
+fn a_climb_that_backs_off_gives_a_level_tested_again_a_phase_of_its_own() {
+    // The second rate starts at the first one's peak. By then a stranger's two requests make every TTFT 0.3 s
+    // longer, so that the climb backs off halfway towards the start and then comes by the failed level again.
+    let server = server::start(server::linear(PER_ACTIVE, 0.005));
     let place = Place::new();
     let run = place
-        .quick(&server, "--cache-hit-rates 0 50 --start-concurrency 2")
-        .args("--max-concurrency 6 --test-duration 40 --max-ttft 0.7 --num-retries 0".split(' '))
+        .quick(
+            &server,
+            "--cache-hit-rates 0 50 --max-concurrency 6 --max-ttft 1.1",
+        )
+        .args("--ramp-duration 2 --test-duration 40 --num-retries 0".split(' '))
         .start();
     run.wait_for("Testing cache hit rate: 50%");
-    // Two requests of somebody else make every TTFT 0.2 s longer.
     let stranger = Place::new();
     let load = stranger
-        .quick(&server, "--ramp-duration 60 --test-duration 60")
+        .quick(&server, "--ramp-duration 120 --test-duration 120")
         .start();
     let run = run.finish().exits(0);
     drop(load);
-    let ids = place.output().phase_ids(1000, 50);
-    assert_eq!(ids[0], "RAMP_c6", "{ids:?}");
-    assert_eq!(ids[1], "RAMP_c4", "{ids:?}\n{}", run.stderr);
     assert_eq!(
-        ids.iter().collect::<BTreeSet<_>>().len(),
-        ids.len(),
-        "{ids:?}"
+        place.output().phase_ids(1000, 50),
+        ["RAMP_c6", "RAMP_c4", "RAMP_c6_2"],
+        "{}",
+        run.stderr
     );
     place.output().assert_valid();
 }

@@ -1,5 +1,6 @@
 //! The script that repeats a run.
 
+use crate::support::output::Output;
 use crate::support::process::Place;
 use crate::support::server;
 
@@ -80,4 +81,48 @@ fn the_script_without_more_arguments_resumes() {
         .exits(0)
         .says("Resuming from previous progress: 1 tests completed");
     assert_eq!(server.generations().len(), before);
+}
+
+#[test]
+fn names_full_of_quotes_and_brackets_survive_in_files_pages_and_script() {
+    const MODEL: &str = "o'odd, \"<b>&amp;</b>\" $HOME `x` é";
+    let mut config = server::linear(0.02, 0.005);
+    config.model = MODEL.to_owned();
+    let server = server::start(config);
+    let place = Place::new();
+    let dir = "out put/it's \"<i>\" $HOME";
+    place
+        .quick(
+            &server,
+            "--num-retries 0 --cache-hit-rates 0 50 --output-dir",
+        )
+        .args([dir])
+        .run()
+        .exits(0);
+    let output = Output::new(place.path().join(dir));
+    assert_eq!(output.completed(), ["1000_0", "1000_50"]);
+    assert_eq!(
+        output.summary().distinct("model"),
+        [MODEL.to_owned()].into()
+    );
+    assert_eq!(output.json("test_metadata.json")["model"], MODEL);
+    for page in output.pages() {
+        let text = output.read(&page);
+        assert!(
+            !text.contains("<b>&amp;</b>") && !text.contains("<i>"),
+            "{page} holds markup of a name"
+        );
+    }
+    output.assert_valid();
+
+    let script = output
+        .dir()
+        .join(&output.names_like("run_command_", ".sh")[0]);
+    place
+        .program("bash")
+        .args([script])
+        .run()
+        .exits(0)
+        .says("Resuming from previous progress: 2 tests completed");
+    assert_eq!(output.parameters()["output_dir"], dir);
 }

@@ -402,6 +402,25 @@ impl Finished {
         self
     }
 
+    /// Warnings and errors of the log, but for the one that every model of these tests gets: the memory that
+    /// its tokens take is not known.
+    pub(crate) fn warnings(&self) -> Vec<&str> {
+        let is_one = |line: &&str| line.contains("] WARNING - ") || line.contains("] ERROR - ");
+        let is_other = |line: &&str| !line.contains(" - The KV cache of model ");
+        self.stderr
+            .lines()
+            .filter(is_one)
+            .filter(is_other)
+            .collect()
+    }
+
+    /// Requires that there are none.
+    #[track_caller]
+    pub(crate) fn warns_of_nothing(self) -> Self {
+        assert!(self.warnings().is_empty(), "{:?}", self.warnings());
+        self
+    }
+
     /// Lines of stderr that begin their text with `start`, without stamp and level.
     pub(crate) fn lines(&self, start: &str) -> Vec<&str> {
         let text = |line| {
