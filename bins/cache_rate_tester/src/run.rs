@@ -17,7 +17,9 @@ use cli::console::{Console, stderr_is_capable, use_color};
 use cli::logging::{self, LogOptions, Verbosity, log_lines};
 use cli::progress::Progress as Display;
 use cli::{AppExit, Failure};
-use core_client::{Client, ClientConfig, RequestSettings, RequestTemplate, RunClock};
+use core_client::{
+    Client, ClientConfig, ClientError, DetectError, RequestSettings, RequestTemplate, RunClock,
+};
 use engine::feed::{ThreadFeed, VerificationCounters};
 use engine::load::{EndpointSelection, Rotation};
 use engine::recorder::{Interpreter, ThreadSink};
@@ -72,7 +74,9 @@ pub fn run(plan: &Plan) -> Result<AppExit, Failure> {
         .context("setting up the log")
         .map_err(Failure::run)?;
     let display = Display::start(&console, !plan.brief && stderr_is_capable(), color);
-    let dir = ResultDir::create(&plan.output_dir).map_err(Failure::run)?;
+    let dir = ResultDir::create(&plan.output_dir).map_err(|error| {
+        Failure::run(error).with_hint("choose a place that can be written with --output-dir")
+    })?;
     let stamp = RunStamp::take(dir.path());
     let program = std::env::args().next().unwrap_or_else(|| TOOL.to_owned());
     let script = report::run_command::write(dir.path(), &stamp, &program, &plan.command_options())
@@ -216,15 +220,16 @@ async fn measure(
     .await;
     // Waits for the writer thread: from here on all rows are on disk.
     drop(sink);
+    let mut all_written = true;
     if tables.summary().is_empty() {
         // Nothing to carry over either; an empty table would only hide that.
         tracing::debug!("no test has a result; no summary is written");
     } else if end.completed.is_empty() {
         // Kept rows belong into this run's files too, so that the newest file is complete.
-        tables
+        let put = tables
             .put_phases(&[])
-            .and_then(|()| tables.put_summary(&[]))
-            .map_err(Failure::run)?;
+            .and_then(|()| tables.put_summary(&[]));
+        all_written &= written(put);
     }
     let total = counters.total();
     facts.prompts = Some(PromptFacts {
@@ -233,9 +238,23 @@ async fn measure(
         working_set_prompts: end.working_set_prompts.clone(),
     });
     store_doubts(&mut facts, old_doubts, &end, total.deviating);
-    facts.save(dir.path()).map_err(Failure::run)?;
-    teller.finish_pages();
-    Ok(tell_end(plan, &model, &tables, &end))
+    match facts.save(dir.path()) {
+        Ok(()) => teller.finish_pages(),
+        // The run has said that nothing can be written any more.
+        Err(_) if end.cannot_write => {}
+        saved => all_written &= written(saved),
+    }
+    Ok(match tell_end(plan, &model, &tables, &end) {
+        AppExit::Done if !all_written => AppExit::Failed,
+        exit => exit,
+    })
+}
+
+/// Whether a file of the end of a run was written; if not, says why. What was measured is told all the same.
+fn written<E: Into<anyhow::Error>>(result: Result<(), E>) -> bool {
+    result
+        .map_err(|error| tracing::error!("{:#}", error.into()))
+        .is_ok()
 }
 
 /// The final lines, the report for scripts, and the exit code.
@@ -290,19 +309,39 @@ fn interrupted(stop: &Stop) -> AppExit {
     }
 }
 
-fn cannot_detect(plan: &Plan, error: core_client::ClientError) -> Failure {
+fn cannot_detect(plan: &Plan, error: ClientError) -> Failure {
     let endpoint = plan.endpoints.first().map_or("", |e| e.given());
     let endpoint = endpoint.strip_suffix("/v1").unwrap_or(endpoint);
-    let cause = match error {
-        core_client::ClientError::DetectModel { source, .. } => anyhow::Error::new(source),
-        other => anyhow::Error::new(other),
+    let what = format!("Fatal error: Could not detect model from {endpoint}/v1/models");
+    let ClientError::DetectModel { source, .. } = error else {
+        return Failure::run(anyhow::Error::new(error).context(what));
     };
-    let error = cause.context(format!(
-        "Fatal error: Could not detect model from {endpoint}/v1/models"
-    ));
-    Failure::run(error).with_hint(
-        "check that the server runs and --api-endpoint names it, or pass its model with --model",
-    )
+    let hint = detection_hint(&source);
+    let failure = Failure::run(anyhow::Error::new(source).context(what));
+    match hint {
+        Some(hint) => failure.with_hint(hint),
+        None => failure,
+    }
+}
+
+/// What to do where no model was found; `None` where the cause says it all.
+fn detection_hint(error: &DetectError) -> Option<&'static str> {
+    match error {
+        DetectError::Failed(failure) => match failure.status {
+            // Without the right key no request will do better.
+            Some(401 | 403) => None,
+            // The server is there, and may only lack this list.
+            Some(_) => Some("--model NAME leaves the question out"),
+            None => Some("check that the server runs and that --api-endpoint names it"),
+        },
+        DetectError::Timeout { .. } => {
+            Some("check that the server runs and that --api-endpoint names it")
+        }
+        DetectError::NoList(_) => Some(
+            "check that --api-endpoint names an OpenAI API; --model NAME leaves the question out",
+        ),
+        _ => None,
+    }
 }
 
 fn client_config(plan: &Plan) -> Result<ClientConfig, Failure> {

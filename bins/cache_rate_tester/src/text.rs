@@ -13,8 +13,8 @@ pub use finish::{
     BriefInput, FailedTest, RunEnd, brief_report, end_of_run, interrupted, test_done, test_failed,
 };
 pub use level::{
-    LevelStatistics, Run, cooldown, level_result, level_start, note, retries_start, runs_table,
-    strict_comparison, verdict,
+    LevelStatistics, Run, cooldown, first_level_faulty, is_faulty, level_result, level_start, note,
+    retries_start, runs_table, strict_comparison, verdict,
 };
 pub use start::{
     ContextEstimate, ContextSize, KvEstimates, StartFacts, banner, context_skipped, context_start,

@@ -22,7 +22,9 @@ pub(crate) fn before_head(error: &hyper::Error) -> Failure {
         let message = "the server closed the connection before it answered: see its log";
         failure(FailureKind::Truncated, message)
     } else {
-        let message = format!("the connection broke before the server answered: {causes}");
+        let message = format!(
+            "the connection broke before the server answered: {causes}; see the server's log"
+        );
         failure(FailureKind::Truncated, message)
     }
 }

@@ -124,6 +124,8 @@ pub struct StudyEnd {
     pub stopped: Option<StopReason>,
     /// Why the rest was not tried.
     pub aborted: Option<String>,
+    /// The rest was not tried because files could not be written.
+    pub cannot_write: bool,
     /// Reasons to look twice at completed tests.
     pub doubts: Vec<Doubt>,
     /// Prompts per context size.
@@ -442,6 +444,7 @@ impl Study<'_, '_> {
             reason,
         });
         self.end.failed.push((test, reason.to_owned()));
+        self.end.cannot_write = true;
         self.end.aborted = Some(
             "results cannot be written any more, so the rest is not tried; once the output directory takes \
              files again, the same command goes on after the last complete test"

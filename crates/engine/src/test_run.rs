@@ -98,6 +98,7 @@ pub async fn run_test(
     let mut started = None;
     let mut warming = Duration::ZERO;
     let mut measured: Vec<Measured> = Vec::new();
+    let mut gave_up = None;
     let outcome = loop {
         let now = context.clock.now();
         let elapsed = now
@@ -129,17 +130,19 @@ pub async fn run_test(
         }
         judge_window(plan, controller, observer, &spec, &window);
         if let WindowEnd::Failing(line) = &window.end {
-            // A level that fails says where the limit is, as long as another one held. Nothing but errors, or
-            // errors where the load was already known to be bearable, is a server that has stopped serving.
-            if spec.purpose == Purpose::Retry || measured.iter().all(|m| m.records.is_empty()) {
+            // Errors where the load was already known to be bearable are a server that has stopped serving. In
+            // the search they may show where its limit is, and the controller knows what is left to try.
+            if spec.purpose == Purpose::Retry {
                 return Err(TestError::Failed(line.clone()));
             }
+            gave_up.get_or_insert_with(|| line.clone());
         }
         measured.push(keep(&spec, window));
     };
     let Some(peak) = outcome.peak else {
         return Err(TestError::Failed(why_nothing(
             &measured,
+            gave_up,
             &outcome.stop.to_string(),
         )));
     };
@@ -162,6 +165,7 @@ pub async fn run_test(
     if summary.total_requests == 0 {
         return Err(TestError::Failed(why_nothing(
             &measured,
+            gave_up,
             &outcome.stop.to_string(),
         )));
     }
@@ -252,19 +256,26 @@ fn keep(spec: &WindowSpec, window: WindowOutcome) -> Measured {
 }
 
 /// The most useful sentence when a test has no result: what went wrong first, not just that nothing came.
-fn why_nothing(measured: &[Measured], stop: &str) -> String {
+/// `gave_up` is the first line on failures in a row, `stop` why the search ended.
+fn why_nothing(measured: &[Measured], gave_up: Option<String>, stop: &str) -> String {
+    let has_success = measured.iter().any(|m| !m.records.is_empty());
     let first = measured
         .iter()
         .flat_map(|m| m.failed.iter())
         .find(|f| !f.is_cancelled());
-    match first {
-        Some(f) => format!(
-            "no level gave a usable result ({stop}); the first request failed with {}: {}",
+    match (first, gave_up) {
+        (_, Some(line)) if !has_success => line,
+        (Some(f), _) if has_success => format!(
+            "more than half of the requests failed, or too many in a row; the first with {}: {}",
             f.kind, f.message
         ),
-        None if measured.is_empty() => format!("no window was run ({stop})"),
-        None => format!(
-            "no request finished within its window or the drain after it ({stop}); allow a longer --ramp-duration"
+        (Some(f), _) => format!(
+            "no request succeeded; the first failed with {}: {}",
+            f.kind, f.message
         ),
+        (None, _) if measured.is_empty() => format!("no window was run ({stop})"),
+        (None, _) => "no request finished within its window or the drain after it; allow a longer \
+                      --ramp-duration"
+            .to_owned(),
     }
 }

@@ -5,9 +5,9 @@ use std::time::Duration;
 use cli::logging::{Line, log_lines};
 use cli::number::thousands;
 use cli::progress::ProgressHandle;
-use engine::event::{Observer, StudyEvent};
+use engine::event::{DoubtKind, Observer, StudyEvent};
 use engine::progress::Live;
-use ramp::{Purpose, Thresholds};
+use ramp::{Note, Purpose, StopReason, Thresholds};
 
 use super::pages::Pages;
 use crate::args::Mode;
@@ -52,6 +52,9 @@ pub(super) struct Teller {
     statistics: LevelStatistics,
     thresholds: Thresholds,
     strict: bool,
+    /// The level judged last failed because its requests did.
+    was_faulty: bool,
+    has_told_no_usage: bool,
     pages: Pages,
 }
 
@@ -66,6 +69,8 @@ impl Teller {
             },
             thresholds: plan.thresholds,
             strict: plan.strict_time_window,
+            was_faulty: false,
+            has_told_no_usage: false,
             pages,
         }
     }
@@ -152,8 +157,21 @@ impl Observer for Teller {
                     lines.extend(text::strict_comparison(level, self.strict));
                 }
                 log_lines(&lines);
+                self.was_faulty = verdict.is_some_and(text::is_faulty);
+            }
+            StudyEvent::Note(Note::SearchEnded(StopReason::FirstLevelFailed))
+                if self.was_faulty =>
+            {
+                // A server that fails is no reason to loosen a threshold.
+                log_lines(&[text::first_level_faulty()]);
             }
             StudyEvent::Note(note) => log_lines(&[text::note(note, self.increment)]),
+            // A server that sends no usage sends none to all tests; every one is marked in the files.
+            StudyEvent::Doubt(doubt) if doubt.kind == DoubtKind::NoUsage => {
+                if !std::mem::replace(&mut self.has_told_no_usage, true) {
+                    log_lines(&[Line::warning(doubt.text.clone())]);
+                }
+            }
             StudyEvent::Doubt(doubt) => log_lines(&[Line::warning(doubt.text.clone())]),
             StudyEvent::TestDone { summary, runs } => {
                 let runs: Vec<Run> = runs

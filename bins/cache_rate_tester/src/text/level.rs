@@ -113,6 +113,12 @@ pub fn verdict(verdict: &Verdict, thresholds: &Thresholds) -> Option<Line> {
             )
         });
     }
+    if is_faulty(verdict) {
+        // No threshold is at fault here.
+        return Some(Line::warning(
+            "  Level failed: no request succeeded, more than half failed, or too many in a row",
+        ));
+    }
     let broken: Vec<String> = verdict.broken.iter().map(broken).collect();
     Some(Line::warning(format!(
         "  Threshold broken: {}",
@@ -120,9 +126,21 @@ pub fn verdict(verdict: &Verdict, thresholds: &Thresholds) -> Option<Line> {
     )))
 }
 
+/// Whether a level failed because its requests did, and not by a threshold.
+#[must_use]
+pub fn is_faulty(verdict: &Verdict) -> bool {
+    verdict.broken.contains(&Broken::Invalid)
+}
+
+/// The search ended at its first level because that level's requests failed.
+#[must_use]
+pub fn first_level_faulty() -> Line {
+    Line::plain("Search complete: the requests of the first level already failed")
+}
+
 fn broken(broken: &Broken) -> String {
     match *broken {
-        Broken::Invalid => "no request succeeded, or more than half failed".to_owned(),
+        Broken::Invalid => "too many requests failed".to_owned(),
         Broken::Ttft {
             measured: Some(measured),
             max,

@@ -345,7 +345,7 @@ fn a_verdict_names_what_was_broken() {
             valid: false,
             ..good
         }),
-        "  Threshold broken: no request succeeded, or more than half failed"
+        "  Level failed: no request succeeded, more than half failed, or too many in a row"
     );
     let none = Thresholds::default();
     assert_eq!(verdict(&judge(&none, &good), &none), None);
