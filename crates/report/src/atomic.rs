@@ -35,6 +35,16 @@ impl FileError {
     }
 }
 
+/// The operating system's answer alone: `tempfile` adds the name of its temporary file, which nobody who
+/// reads the message has ever heard of, and gives no other access to what lies behind.
+pub(crate) fn without_path(error: io::Error) -> io::Error {
+    let text = error.to_string();
+    match text.split_once(" at path \"") {
+        Some((cause, _)) => io::Error::new(error.kind(), cause.to_owned()),
+        None => error,
+    }
+}
+
 /// How far a finished file must have got before [`AtomicFile::commit`] returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
@@ -77,7 +87,7 @@ impl AtomicFile {
         }
         let temp = builder
             .tempfile_in(directory_of(path))
-            .map_err(|e| FileError::new("create", path, e))?;
+            .map_err(|e| FileError::new("create", path, without_path(e)))?;
         Ok(Self {
             writer: BufWriter::with_capacity(64 * 1024, temp),
             path: path.to_owned(),

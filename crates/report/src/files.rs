@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use metrics::schema::SchemaError;
 
-use crate::atomic::FileError;
+use crate::atomic::{FileError, without_path};
 use crate::stamp::{RunStamp, StampedFile};
 
 pub use rows::RequestWriter;
@@ -88,7 +88,7 @@ impl ResultDir {
             .prefix(".probe.")
             .suffix(".tmp")
             .tempfile_in(path)
-            .map_err(|e| FileError::new("write to", path, e))?;
+            .map_err(|e| FileError::new("write to", path, without_path(e)))?;
         Ok(Self {
             path: path.to_owned(),
         })

@@ -11,8 +11,8 @@ use metrics::{PeriodRow, PhaseRow};
 use crate::stamp::StampedFile;
 use crate::test_name::TestName;
 
-/// Slack in seconds around a phase: a launch is stamped a moment before the phase is, and the
-/// originals stamped both on the wall clock.
+/// Slack in seconds around a phase where the row itself names its test: a launch is stamped a moment
+/// before the phase is, and the originals stamped both on the wall clock.
 const SLACK: f64 = 1.0;
 
 /// When the phases of every test were. Periods of sustained tests count as phases.
@@ -37,8 +37,8 @@ impl PhaseSpans {
         let mut push = |test, phase_id, start: f64, end: f64| {
             of_test.entry(test).or_default().push(Span {
                 phase_id,
-                start: start - SLACK,
-                end: end + SLACK,
+                start,
+                end,
             });
         };
         for row in phases {
@@ -58,12 +58,18 @@ impl PhaseSpans {
 
     /// Whether a row of `test` lies in one of its phases; true for tests whose phases are unknown.
     pub(crate) fn fits(&self, test: TestName, phase_id: &str, launch_time: f64) -> bool {
-        self.of_test
-            .get(&test)
-            .is_none_or(|spans| spans.iter().any(|span| span.holds(phase_id, launch_time)))
+        self.of_test.get(&test).is_none_or(|spans| {
+            spans
+                .iter()
+                .any(|span| span.holds(phase_id, launch_time, SLACK))
+        })
     }
 
     /// The test of this context in one of whose phases a request was launched.
+    ///
+    /// Exact to the stamp: the next test may begin within milliseconds with a phase of the same name, and
+    /// when it fails it leaves requests but no phase of its own. Only our own files need this, and they
+    /// stamp both on one clock.
     pub(crate) fn test_at(
         &self,
         context_size: u64,
@@ -73,14 +79,18 @@ impl PhaseSpans {
         self.of_test
             .iter()
             .filter(|(test, _)| test.context_size == context_size)
-            .find(|(_, spans)| spans.iter().any(|span| span.holds(phase_id, launch_time)))
+            .find(|(_, spans)| {
+                spans
+                    .iter()
+                    .any(|span| span.holds(phase_id, launch_time, 0.0))
+            })
             .map(|(test, _)| *test)
     }
 }
 
 impl Span {
-    fn holds(&self, phase_id: &str, at: f64) -> bool {
-        self.phase_id == phase_id && (self.start..=self.end).contains(&at)
+    fn holds(&self, phase_id: &str, at: f64, slack: f64) -> bool {
+        self.phase_id == phase_id && (self.start - slack..=self.end + slack).contains(&at)
     }
 }
 
