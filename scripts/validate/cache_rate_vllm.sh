@@ -18,9 +18,9 @@ rm -rf "$out" && mkdir -p "$out"
 cd "$out/.."
 "$root/target/release/cache_rate_tester" \
   --api-endpoint "http://127.0.0.1:$port" --tokenizer "$work/model" \
-  --context-sizes 1000 2000 4000 --working-set-size 24000 --chunk-size 128 --cache-hit-rates 0 50 100 \
-  --output-tokens 16 --max-ttft 12 --start-concurrency 1 --concurrency-increment 1 --max-concurrency 4 \
-  --ramp-duration 20 --test-duration 90 --num-retries 1 --init-concurrency 2 --output-dir "$out"
+  --context-sizes 2000 4000 8000 --working-set-size 32000 --chunk-size 128 --cache-hit-rates 0 50 100 \
+  --output-tokens 16 --max-ttft 30 --start-concurrency 1 --concurrency-increment 1 --max-concurrency 4 \
+  --ramp-duration 25 --test-duration 100 --num-retries 1 --init-concurrency 2 --output-dir "$out"
 
 mkdir -p "$kept"
 python3 "$root/scripts/validate/check_cache_rate.py" "$out" --block 128 --table "$kept/table.md"

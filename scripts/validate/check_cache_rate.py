@@ -2,17 +2,17 @@
 """check_cache_rate.py RESULT_DIR --block TOKENS [--table FILE]
 
 Checks a cache_rate_tester run against the server's own words (standard library only):
-  1. mean TTFT at the peak level of rate 0 is above that of the highest rate, in every context;
+  1. median TTFT falls from rate to rate at the lowest level that all rates measured, in every context;
   2. the server's cached tokens agree with the intended ones to within one cache block, in every request;
   3. the server's prompt tokens agree with body + question + chat template to within 1 %.
-The template is what the server adds to every prompt: one number per run, the median difference.
-The question's tokens are in no column; they are estimated from the rate-0 rows of the same run, where they repeat
-every 25 requests, so the difference per request number is what is compared across contexts and rates.
+The tokens of the questions stand in run_facts.json; at 100 % a nonce stands before the question. The template is what
+the server adds to every prompt: one number per run, the median difference at rates below 100.
 """
 import argparse
 import collections
 import csv
 import glob
+import json
 import os
 import statistics
 import sys
@@ -39,22 +39,27 @@ tests = collections.defaultdict(list)
 for row in detail:
     tests[int(row["context_size"]), int(row["cache_hit_rate"])].append(row)
 
-# What the server adds to every body: template + question. Questions rotate with the request number of a phase.
-extra = collections.defaultdict(list)
-for row in detail:
+with open(os.path.join(args.dir, "run_facts.json"), encoding="utf-8") as file:
+    questions = json.load(file)["sections"]["question_tokens"]
+
+
+def rest(row):
+    """Tokens the server counts beside body and question: the chat template, at 100 % with the nonce."""
+    k = int(row["request_id"].rsplit("_r", 1)[1])
     body = int(row["cached_tokens"]) + int(row["unique_tokens"])
-    extra[int(row["request_id"].rsplit("_r", 1)[1]) % 25].append(int(row["reported_prompt_tokens"]) - body)
-usual = {k: statistics.median(v) for k, v in extra.items()}
+    return int(row["reported_prompt_tokens"]) - body - questions[k % len(questions)]
+
+
+template = statistics.median(rest(r) for r in detail if int(r["cache_hit_rate"]) < 100)
+nonce = statistics.median([rest(r) - template for r in detail if int(r["cache_hit_rate"]) == 100] or [0])
 
 lines = ["| context | rate % | requests | intended cached | reported cached | worst miss | prompt tokens off, worst | peak | avg TTFT s | P95 TTFT s | input tok/s |",
          "|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|"]
 for (context, rate), found in sorted(tests.items()):
     cached = [(int(r["cached_tokens"]), int(r["reported_cached_tokens"])) for r in found]
     miss = max(abs(a - b) for a, b in cached)
-    off = max(
-        abs(int(r["reported_prompt_tokens"]) - int(r["cached_tokens"]) - int(r["unique_tokens"])
-            - usual[int(r["request_id"].rsplit("_r", 1)[1]) % 25]) / int(r["reported_prompt_tokens"])
-        for r in found)
+    extra = template + (nonce if rate == 100 else 0)
+    off = max(abs(rest(r) - extra) / int(r["reported_prompt_tokens"]) for r in found)
     if miss > args.block:
         failures.append(f"context {context}, rate {rate}: cached tokens miss by {miss}, more than a block of {args.block}")
     if off > 0.01:
@@ -67,17 +72,24 @@ for (context, rate), found in sorted(tests.items()):
 
 for context in sorted({c for c, _ in tests}):
     rates = sorted(r for c, r in tests if c == context)
-    # Level by level, since the peaks differ: the lowest level that both ends measured.
+    # Level by level, since the peaks differ: the lowest level that all rates measured.
     def at(level, rate):
         return [float(r["ttft"]) for r in tests[context, rate] if int(r["concurrency_level"]) == level]
-    level = min(int(r["concurrency_level"]) for r in tests[context, rates[0]])
-    means = [statistics.mean(at(level, rate)) for rate in rates]
+    levels = [{int(r["concurrency_level"]) for r in tests[context, rate]} for rate in rates]
+    shared = set.intersection(*levels)
+    if not shared:
+        failures.append(f"context {context}: no level was measured at every rate")
+        continue
+    level = min(shared)
+    means = [statistics.median(at(level, rate)) for rate in rates]
     lines.append("")
-    lines.append(f"Context {context}, concurrency {level}: mean TTFT " +
+    lines.append(f"Context {context}, concurrency {level}: median TTFT " +
                  ", ".join(f"{m:.3f} s at {r} %" for m, r in zip(means, rates)) + ".")
     if any(b >= a for a, b in zip(means, means[1:])):
         failures.append(f"context {context}: TTFT does not fall with the hit rate: {means}")
 
+lines.append("")
+lines.append(f"The server adds {template:.0f} tokens of chat template to every prompt; the nonce at 100 % has {nonce:.0f}.")
 text = "\n".join(lines) + "\n"
 print(text)
 if args.table:
