@@ -16,12 +16,12 @@ use tokio_util::sync::CancellationToken;
 use crate::answer::{Answer, failure, not_a_stream};
 use crate::body::RequestBody;
 use crate::clock::RunClock;
-use crate::conn::HeadError;
 use crate::detect::{self, DetectError};
 use crate::dial::Dialer;
-use crate::endpoint::{Endpoint, EndpointType, HttpVersion};
+use crate::endpoint::{Endpoint, EndpointType, HttpVersion, Origin};
 use crate::excerpt::{self, Redactor};
 use crate::fault;
+use crate::handover::{Stamps, hand_over};
 use crate::pool::{Link, Pool};
 use crate::route::{Call, Route, common_headers};
 use crate::tls;
@@ -105,12 +105,12 @@ pub enum ClientError {
 }
 
 /// Time and bytes given to a body that is read only for its message.
-const MESSAGE_LIMIT: Duration = Duration::from_secs(5);
-const MAX_MESSAGE_BYTES: usize = 64 << 10;
+pub(crate) const MESSAGE_LIMIT: Duration = Duration::from_secs(5);
+pub(crate) const MAX_MESSAGE_BYTES: usize = 64 << 10;
 
 /// Time given to the end of the body behind `[DONE]`, which is usually in the next packet. A server that
 /// takes longer keeps its request; the connection is then closed in place of being reused.
-const END_LIMIT: Duration = Duration::from_millis(250);
+pub(crate) const END_LIMIT: Duration = Duration::from_millis(250);
 
 /// Sends requests to one or more endpoints. Clones share the connections.
 #[derive(Clone)]
@@ -149,25 +149,11 @@ impl Client {
             return Err(ClientError::NoEndpoint);
         }
         let headers = common_headers(config.api_key.as_deref(), &config.headers)?;
-        let tls_config = if endpoints.iter().any(Endpoint::is_https) {
-            let made =
-                tls::client_config(config.http, config.insecure).map_err(ClientError::Tls)?;
-            Some(Arc::new(made))
-        } else {
-            None
-        };
+        let mut tls = TlsSetup::new(config.http, config.insecure);
         let mut routes = Vec::with_capacity(endpoints.len());
         for endpoint in &endpoints {
-            let tls = match &tls_config {
-                Some(tls_config) if endpoint.is_https() => {
-                    let host = endpoint.host().to_owned();
-                    let name = ServerName::try_from(host.clone())
-                        .map_err(|_| ClientError::ServerName { host })?;
-                    Some((Arc::clone(tls_config), name))
-                }
-                _ => None,
-            };
-            let dialer = Dialer::new(endpoint, config.http, tls, config.connect_timeout);
+            let origin = endpoint.origin();
+            let dialer = Dialer::new(origin, config.http, tls.of(origin)?, config.connect_timeout);
             let pool = Pool::new(dialer);
             routes.push(Route::new(
                 endpoint,
@@ -288,6 +274,46 @@ impl Client {
     }
 }
 
+/// TLS, set up when the first https server needs it and shared by all.
+#[derive(Debug)]
+pub(crate) struct TlsSetup {
+    http: HttpVersion,
+    insecure: bool,
+    config: Option<Arc<rustls::ClientConfig>>,
+}
+
+impl TlsSetup {
+    pub(crate) fn new(http: HttpVersion, insecure: bool) -> Self {
+        Self {
+            http,
+            insecure,
+            config: None,
+        }
+    }
+
+    /// What connections to this server need of TLS; nothing over plain http.
+    pub(crate) fn of(
+        &mut self,
+        origin: &Origin,
+    ) -> Result<Option<(Arc<rustls::ClientConfig>, ServerName<'static>)>, ClientError> {
+        if !origin.https {
+            return Ok(None);
+        }
+        let config = match &self.config {
+            Some(config) => Arc::clone(config),
+            None => {
+                let made =
+                    tls::client_config(self.http, self.insecure).map_err(ClientError::Tls)?;
+                Arc::clone(self.config.insert(Arc::new(made)))
+            }
+        };
+        let host = origin.host.clone();
+        let name =
+            ServerName::try_from(host.clone()).map_err(|_| ClientError::ServerName { host })?;
+        Ok(Some((config, name)))
+    }
+}
+
 enum Stop {
     Failed(Failure),
     Cancelled,
@@ -355,39 +381,16 @@ pub(crate) async fn start(
     inner: &Inner,
     route: &Route,
     call: Call,
-    mut body: RequestBody,
+    body: RequestBody,
     answer: &mut Answer,
 ) -> Result<(Link, Response<Incoming>), Failure> {
-    loop {
-        let asked = inner.clock.now();
-        answer.timeline.launched = asked;
-        answer.dialing_since = Some(asked);
-        let lease = route.pool.lease().await.map_err(|e| e.into_failure())?;
-        answer.dialing_since = None;
-        let mut link = lease.link;
-        let request = route.request(call, link.is_http2(), body);
-        answer.timeline.launched = inner.clock.now();
-        answer.timeline.dial = if lease.has_waited {
-            answer.timeline.launched.saturating_sub(asked)
-        } else {
-            Duration::ZERO
-        };
-        match link.head(request).await {
-            Ok(response) => {
-                answer.timeline.headers_at = Some(inner.clock.now());
-                answer.status = Some(response.status().as_u16());
-                return Ok((link, response));
-            }
-            Err(HeadError::Broken(error)) => return Err(fault::before_head(&error)),
-            // Nothing was written, so this is no second try of a request but the first on a
-            // connection that stands.
-            Err(HeadError::Unsent(request)) if !lease.is_fresh => body = request.into_body(),
-            Err(HeadError::Unsent(_)) => {
-                let message = "the server closed a new connection before a request could be sent";
-                return Err(failure(FailureKind::Connect, message));
-            }
-        }
-    }
+    let stamps = Stamps {
+        timeline: &mut answer.timeline,
+        dialing_since: &mut answer.dialing_since,
+        status: &mut answer.status,
+    };
+    let request = |is_http2, body| route.request(call, is_http2, body);
+    hand_over(inner.clock, &route.pool, body, request, stamps).await
 }
 
 /// Reads a body that is no stream. False when it was cut off, by an error or by the limit; what came
@@ -419,7 +422,7 @@ fn is_event_stream(headers: &HeaderMap) -> bool {
 }
 
 /// Media type without its parameters.
-fn content_type(headers: &HeaderMap) -> Option<String> {
+pub(crate) fn content_type(headers: &HeaderMap) -> Option<String> {
     let value = headers.get(header::CONTENT_TYPE)?;
     let text = String::from_utf8_lossy(value.as_bytes());
     let essence = text.split(';').next().unwrap_or_default().trim();
@@ -427,7 +430,7 @@ fn content_type(headers: &HeaderMap) -> Option<String> {
 }
 
 /// A compression nobody asked for.
-fn encoding(headers: &HeaderMap) -> Option<String> {
+pub(crate) fn encoding(headers: &HeaderMap) -> Option<String> {
     let value = headers.get(header::CONTENT_ENCODING)?;
     let text = String::from_utf8_lossy(value.as_bytes()).trim().to_owned();
     (!text.is_empty() && !text.eq_ignore_ascii_case("identity")).then_some(text)
@@ -452,6 +455,24 @@ pub(crate) fn status_failure(
     body: &[u8],
     redactor: &Redactor,
 ) -> Failure {
+    let mut message = status_message(status, headers, body, redactor);
+    if let Some(hint) = excerpt::status_hint(status) {
+        message.push_str(&format!(" ({hint})"));
+    }
+    Failure {
+        kind: FailureKind::Status,
+        status: Some(status.as_u16()),
+        message,
+    }
+}
+
+/// `HTTP 500 Internal Server Error: ` and the server's own words.
+pub(crate) fn status_message(
+    status: StatusCode,
+    headers: &HeaderMap,
+    body: &[u8],
+    redactor: &Redactor,
+) -> String {
     let mut message = format!("HTTP {}", status.as_u16());
     if let Some(reason) = status.canonical_reason() {
         message.push_str(&format!(" {reason}"));
@@ -469,12 +490,5 @@ pub(crate) fn status_failure(
     if !said.is_empty() {
         message.push_str(&format!(": {said}"));
     }
-    if let Some(hint) = excerpt::status_hint(status) {
-        message.push_str(&format!(" ({hint})"));
-    }
-    Failure {
-        kind: FailureKind::Status,
-        status: Some(status.as_u16()),
-        message,
-    }
+    message
 }

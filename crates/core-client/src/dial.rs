@@ -14,7 +14,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::answer::failure;
 use crate::conn::{H1, H2, Transport};
-use crate::endpoint::{Endpoint, HttpVersion};
+use crate::endpoint::{HttpVersion, Origin};
 use crate::socket::Socket;
 use crate::tls::ALPN_H2;
 
@@ -86,7 +86,7 @@ pub(crate) enum Dialled {
     H2(H2),
 }
 
-/// Opens connections to one endpoint.
+/// Opens connections to one server.
 #[derive(Debug)]
 pub(crate) struct Dialer {
     host: String,
@@ -98,17 +98,17 @@ pub(crate) struct Dialer {
 }
 
 impl Dialer {
-    /// `tls` is for https endpoints; `None` when the host of one is no possible name in a certificate.
+    /// `tls` is for https.
     pub(crate) fn new(
-        endpoint: &Endpoint,
+        origin: &Origin,
         http: HttpVersion,
         tls: Option<(Arc<TlsConfig>, ServerName<'static>)>,
         limit: Duration,
     ) -> Self {
         Self {
-            host: endpoint.host().to_owned(),
-            port: endpoint.port(),
-            authority: endpoint.authority().to_owned(),
+            host: origin.host.clone(),
+            port: origin.port,
+            authority: origin.authority.clone(),
             tls,
             http,
             limit,

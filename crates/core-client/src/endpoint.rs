@@ -97,11 +97,19 @@ pub enum EndpointError {
 pub struct Endpoint {
     given: String,
     base: String,
-    https: bool,
-    host: String,
-    port: u16,
-    authority: String,
+    origin: Origin,
     path: String,
+}
+
+/// The part of a URL that a connection needs.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Origin {
+    pub(crate) https: bool,
+    /// Host name or IP address, an IPv6 one without its brackets.
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    /// Host and port as they were written, for the Host header.
+    pub(crate) authority: String,
 }
 
 /// Paths that people copy along with the base URL.
@@ -113,70 +121,12 @@ impl Endpoint {
     /// # Errors
     /// When it is not a plain http or https URL; the message says what to write instead.
     pub fn parse(text: &str) -> Result<Self, EndpointError> {
-        let trimmed = text.trim();
-        if trimmed.is_empty() {
-            return Err(EndpointError::Empty);
-        }
-        // Before anything repeats the text in a message: it may hold a password. A `@` in a path is
-        // legal, so only the part between the scheme and the first slash counts.
-        let after_scheme = trimmed.split_once("://").map_or(trimmed, |(_, rest)| rest);
-        let authority_text = after_scheme
-            .split(['/', '?', '#'])
-            .next()
-            .unwrap_or_default();
-        if authority_text.contains('@') {
-            return Err(EndpointError::Credentials);
-        }
+        let trimmed = well_formed(text)?;
         let given = trimmed.trim_end_matches('/').to_owned();
-        if !trimmed.contains("://") {
-            return Err(EndpointError::NoScheme { given });
-        }
-        if authority_text.is_empty() {
-            return Err(EndpointError::Invalid {
-                given: trimmed.to_owned(),
-                reason: "the host is missing".to_owned(),
-            });
-        }
         if trimmed.contains(['?', '#']) {
             return Err(EndpointError::Query { given });
         }
-        let invalid = |reason: &str| EndpointError::Invalid {
-            given: given.clone(),
-            reason: reason.to_owned(),
-        };
-        let uri: Uri = given
-            .parse()
-            .map_err(|e: http::uri::InvalidUri| invalid(&e.to_string()))?;
-        let https = match uri.scheme_str() {
-            Some("http") => false,
-            Some("https") => true,
-            other => {
-                return Err(EndpointError::Scheme {
-                    scheme: other.unwrap_or_default().to_owned(),
-                    given,
-                });
-            }
-        };
-        let authority = uri
-            .authority()
-            .ok_or_else(|| invalid("the host is missing"))?;
-        let host = authority
-            .host()
-            .trim_start_matches('[')
-            .trim_end_matches(']')
-            .to_owned();
-        if host.is_empty() {
-            return Err(invalid("the host is missing"));
-        }
-        let port_text = authority.as_str()[authority.host().len()..].strip_prefix(':');
-        let port = match port_text {
-            None if https => 443,
-            None => 80,
-            Some(digits) => match digits.parse::<u16>() {
-                Ok(port) if port != 0 => port,
-                _ => return Err(EndpointError::Port { given }),
-            },
-        };
+        let (origin, uri) = Origin::parse(&given)?;
         let path = uri.path().trim_end_matches('/');
         if let Some(call) = CALLS.into_iter().find(|call| path.ends_with(call)) {
             return Err(EndpointError::Call { given, call });
@@ -186,16 +136,11 @@ impl Endpoint {
         } else {
             format!("{path}/v1")
         };
-        let scheme = if https { "https" } else { "http" };
-        let base = format!("{scheme}://{authority}{path}");
-        let authority = authority.as_str().to_owned();
+        let base = format!("{}{path}", origin.base());
         Ok(Self {
             given,
             base,
-            https,
-            host,
-            port,
-            authority,
+            origin,
             path,
         })
     }
@@ -218,27 +163,104 @@ impl Endpoint {
         format!("{}/models", self.base)
     }
 
-    pub(crate) fn is_https(&self) -> bool {
-        self.https
-    }
-
-    /// Host name or IP address, an IPv6 one without its brackets.
-    pub(crate) fn host(&self) -> &str {
-        &self.host
-    }
-
-    pub(crate) fn port(&self) -> u16 {
-        self.port
-    }
-
-    /// Host and port as they were written, for the Host header.
-    pub(crate) fn authority(&self) -> &str {
-        &self.authority
+    /// Where connections go.
+    pub(crate) fn origin(&self) -> &Origin {
+        &self.origin
     }
 
     /// Path of the base URL, `/v1` included.
     pub(crate) fn path(&self) -> &str {
         &self.path
+    }
+}
+
+/// The text without blanks around it, if it may be a URL at all. Nothing that holds a password gets
+/// further than this, so that no message repeats one.
+pub(crate) fn well_formed(text: &str) -> Result<&str, EndpointError> {
+    let trimmed = text.trim();
+    if trimmed.is_empty() {
+        return Err(EndpointError::Empty);
+    }
+    // A `@` in a path is legal, so only the part between the scheme and the first slash counts.
+    let after_scheme = trimmed.split_once("://").map_or(trimmed, |(_, rest)| rest);
+    let authority_text = after_scheme
+        .split(['/', '?', '#'])
+        .next()
+        .unwrap_or_default();
+    if authority_text.contains('@') {
+        return Err(EndpointError::Credentials);
+    }
+    if !trimmed.contains("://") {
+        let given = trimmed.trim_end_matches('/').to_owned();
+        return Err(EndpointError::NoScheme { given });
+    }
+    if authority_text.is_empty() {
+        return Err(EndpointError::Invalid {
+            given: trimmed.to_owned(),
+            reason: "the host is missing".to_owned(),
+        });
+    }
+    Ok(trimmed)
+}
+
+impl Origin {
+    /// The origin of a URL that [`well_formed`] let through, and the URL in parts.
+    pub(crate) fn parse(given: &str) -> Result<(Self, Uri), EndpointError> {
+        let invalid = |reason: &str| EndpointError::Invalid {
+            given: given.to_owned(),
+            reason: reason.to_owned(),
+        };
+        let uri: Uri = given
+            .parse()
+            .map_err(|e: http::uri::InvalidUri| invalid(&e.to_string()))?;
+        let https = match uri.scheme_str() {
+            Some("http") => false,
+            Some("https") => true,
+            other => {
+                return Err(EndpointError::Scheme {
+                    scheme: other.unwrap_or_default().to_owned(),
+                    given: given.to_owned(),
+                });
+            }
+        };
+        let authority = uri
+            .authority()
+            .ok_or_else(|| invalid("the host is missing"))?;
+        let host = authority
+            .host()
+            .trim_start_matches('[')
+            .trim_end_matches(']')
+            .to_owned();
+        if host.is_empty() {
+            return Err(invalid("the host is missing"));
+        }
+        let port_text = authority.as_str()[authority.host().len()..].strip_prefix(':');
+        let port = match port_text {
+            None if https => 443,
+            None => 80,
+            Some(digits) => match digits.parse::<u16>() {
+                Ok(port) if port != 0 => port,
+                _ => {
+                    return Err(EndpointError::Port {
+                        given: given.to_owned(),
+                    });
+                }
+            },
+        };
+        let authority = authority.as_str().to_owned();
+        let origin = Self {
+            https,
+            host,
+            port,
+            authority,
+        };
+        Ok((origin, uri))
+    }
+
+    /// `http://host:port`, as it was written.
+    pub(crate) fn base(&self) -> String {
+        let scheme = if self.https { "https" } else { "http" };
+        format!("{scheme}://{}", self.authority)
     }
 }
 
@@ -256,8 +278,8 @@ mod tests {
     fn check(text: &str, base: &str, host: &str, port: u16) {
         let endpoint = Endpoint::parse(text).unwrap();
         assert_eq!(endpoint.base_url(), base, "base of {text}");
-        assert_eq!(endpoint.host(), host, "host of {text}");
-        assert_eq!(endpoint.port(), port, "port of {text}");
+        assert_eq!(endpoint.origin().host, host, "host of {text}");
+        assert_eq!(endpoint.origin().port, port, "port of {text}");
     }
 
     #[test]
@@ -324,7 +346,10 @@ mod tests {
             443,
         );
         assert_eq!(
-            Endpoint::parse("http://[::1]:8000").unwrap().authority(),
+            Endpoint::parse("http://[::1]:8000")
+                .unwrap()
+                .origin()
+                .authority,
             "[::1]:8000"
         );
     }

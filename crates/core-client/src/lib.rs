@@ -1,11 +1,12 @@
 //! The client side of a measurement: one streamed request to an OpenAI-compatible server, stamped.
+//! ([`plain`] does the same for servers with an API of their own.)
 //!
 //! Promise: what is measured is the server. A request is handed to a connection that was opened before
 //! it was needed; every body frame is stamped on arrival and decoded after; whatever goes wrong ends as
 //! one typed [`Failure`](metrics::timeline::Failure) inside the [`Exchange`](metrics::timeline::Exchange).
 //!
-//! Refusals: a request that was handed over is never sent again, redirects are not followed, nothing is
-//! pooled across runs, no limit exists that is not an option, and the API key is shown nowhere.
+//! Refusals: a request that was handed over is never sent again, redirects are not followed (but see [`plain`]), nothing
+//! is pooled across runs, no limit exists that is not an option, and the API key is shown nowhere.
 //!
 //! Everything works on a current-thread runtime and under a paused tokio clock. Connections belong to
 //! the runtime they were opened on, so a [`Client`] must not outlive it.
@@ -22,6 +23,8 @@ mod endpoint;
 mod excerpt;
 mod fault;
 mod gate;
+mod handover;
+pub mod plain;
 mod pool;
 mod route;
 mod socket;

@@ -76,7 +76,7 @@ impl Route {
             models: target("/models")?,
             headers,
             // An authority has no character that a header could not carry.
-            host: HeaderValue::from_str(endpoint.authority())
+            host: HeaderValue::from_str(&endpoint.origin().authority)
                 .expect("a parsed authority is visible ASCII"),
         })
     }
@@ -121,7 +121,8 @@ impl Route {
     }
 }
 
-/// The headers of every request: ours, with those of the user in place of or beside them.
+/// The headers of every request to an OpenAI API: ours, with those of the user in place of or beside
+/// them.
 pub(crate) fn common_headers(
     api_key: Option<&str>,
     custom: &[(HeaderName, HeaderValue)],
@@ -132,6 +133,14 @@ pub(crate) fn common_headers(
         HeaderValue::try_from(format!("Bearer {key}")).map_err(|_| ClientError::ApiKey)?;
     bearer.set_sensitive(true);
     headers.insert(header::AUTHORIZATION, bearer);
+    with_custom(headers, custom)
+}
+
+/// Adds the headers that every request has, whatever is asked, and then those of the user.
+pub(crate) fn with_custom(
+    mut headers: HeaderMap,
+    custom: &[(HeaderName, HeaderValue)],
+) -> Result<HeaderMap, ClientError> {
     headers.insert(header::ACCEPT, HeaderValue::from_static("*/*"));
     headers.insert(
         header::USER_AGENT,

@@ -10,6 +10,7 @@ mod endings;
 mod faults;
 mod http2;
 mod links;
+mod plain;
 mod secure;
 mod server;
 mod stream;
