@@ -38,12 +38,22 @@ fn ramp_settings(max_ttft: f64) -> RampSettings {
         increment: 2,
         max: 40,
         test_duration: S(600),
-        ramp_duration: S(30),
+        ramp_duration: S(10),
         num_retries: 2,
         thresholds: Thresholds {
             max_ttft: Some(max_ttft),
             min_speed: None,
         },
+    }
+}
+
+/// A whole ramp with repeats over a few hundred requests.
+fn short_ramp() -> RampSettings {
+    RampSettings {
+        max: 12,
+        ramp_duration: S(1),
+        test_duration: S(20),
+        ..ramp_settings(0.11)
     }
 }
 
@@ -189,14 +199,7 @@ async fn achieved_hit_rates_are_the_intended_ones_at_every_rate() {
         let mut bench = Bench::simulator(linear(10, 2), 1000, rate);
         let working_set = bench.working_set();
         bench.warm(&working_set, 4).await.unwrap();
-        let mut controller = RampController::new(
-            RampSettings {
-                ramp_duration: S(5),
-                test_duration: S(60),
-                ..ramp_settings(0.5)
-            },
-            None,
-        );
+        let mut controller = RampController::new(short_ramp(), None);
         let outcome = bench.test(&mut controller, None).await.unwrap();
         assert!(outcome.phases.len() >= 4);
         for record in &outcome.records {
@@ -218,14 +221,7 @@ async fn achieved_hit_rates_are_the_intended_ones_at_every_rate() {
 async fn no_two_requests_of_a_test_send_the_same_prompt() {
     for rate in [0, 50] {
         let mut bench = Bench::simulator(linear(10, 2), 1000, rate);
-        let mut controller = RampController::new(
-            RampSettings {
-                ramp_duration: S(5),
-                test_duration: S(60),
-                ..ramp_settings(0.5)
-            },
-            None,
-        );
+        let mut controller = RampController::new(short_ramp(), None);
         bench.test(&mut controller, None).await.unwrap();
         let sent = bench.prompts_sent();
         let distinct: std::collections::HashSet<&String> = sent.iter().collect();
