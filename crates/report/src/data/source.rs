@@ -143,3 +143,39 @@ pub(crate) fn newest_per_test<'a, R>(
     }
     selected
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::measure;
+
+    fn phase(cache_hit_rate: u32, start_time: f64, end_time: f64) -> PhaseRow {
+        let mut phases = measure(TestName::new(1000, cache_hit_rate), 0).phases;
+        let mut phase = phases.swap_remove(0);
+        (phase.start_time, phase.end_time) = (start_time, end_time);
+        phase
+    }
+
+    /// A test that failed leaves requests but no phase. Its first ones come milliseconds behind the last
+    /// window of the test before it, often in a phase of the same name.
+    #[test]
+    fn a_failed_request_belongs_to_the_phase_it_was_launched_in_or_to_none() {
+        let first = phase(0, 100.0, 101.0);
+        let id = first.phase_id.clone();
+        let context = first.context_size;
+        let spans = PhaseSpans::of([&first, &phase(50, 101.01, 102.0)], []);
+        let rate_at = |at| {
+            spans
+                .test_at(context, &id, at)
+                .map(|test| test.cache_hit_rate)
+        };
+        assert_eq!(rate_at(100.0), Some(0));
+        assert_eq!(rate_at(101.0), Some(0));
+        assert_eq!(rate_at(101.005), None);
+        assert_eq!(rate_at(101.01), Some(50));
+        assert_eq!(rate_at(102.02), None);
+        // Detail rows name their test and may be a little off.
+        let test = TestName::new(context, 0);
+        assert!(spans.fits(test, &id, 101.5) && !spans.fits(test, &id, 103.0));
+    }
+}
