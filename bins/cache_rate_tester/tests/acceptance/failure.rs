@@ -10,8 +10,9 @@ use crate::support::server;
 
 /// An address where nobody listens.
 fn nobody() -> String {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    format!("http://{}", listener.local_addr().unwrap())
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port is free");
+    let address = listener.local_addr().expect("the listener has an address");
+    format!("http://{address}")
 }
 
 /// The lines of an error that ended the run, without log lines.
@@ -87,6 +88,20 @@ fn a_server_that_answers_nothing_but_errors_fails_every_test_early() {
     assert!(output.completed().is_empty());
     assert!(output.names_like("summary_", "").is_empty());
     output.assert_valid();
+
+    // For scripts: the report has its header, and nothing below it.
+    let brief = place
+        .quick(&server, "--brief --cache-hit-rates 0 50")
+        .run()
+        .exits(1)
+        .says("ERROR - ✗ Cache hit rate 50% failed");
+    let expected = format!(
+        "model: demo\nendpoint: {}\nworking_set: 8000\n\n\
+         context_size,cache_rate,requests,input_tokens,output_tokens,input_tps,output_tps,avg_ttft,p95_ttft,concurrency\n\
+         \ntotal_requests: 0\ntotal_input_tokens: 0\ntotal_output_tokens: 0\noutput: ./output\n",
+        server.url()
+    );
+    assert_eq!(brief.stdout, expected);
 }
 
 // Example 11, with a server that fails after the warm-up.

@@ -176,7 +176,7 @@ fn a_threshold_that_nothing_holds_gives_the_least_bad_level_and_a_doubt() {
         .exits(0)
         .says("WARNING");
     let output = place.output();
-    assert_eq!(output.summary().number("peak_concurrency"), 2.0);
+    assert_eq!(output.summary().texts("peak_concurrency"), ["2"]);
     assert!(
         output
             .doubts(1000, 0)
