@@ -70,7 +70,7 @@ pub fn run(plan: &Plan) -> Result<AppExit, Failure> {
         redactor: plan.redactor(),
         capacity: LogOptions::DEFAULT_CAPACITY,
     };
-    let _log = logging::init(options, Arc::clone(&console))
+    let log = logging::init(options, Arc::clone(&console))
         .context("setting up the log")
         .map_err(Failure::run)?;
     let display = Display::start(&console, !plan.brief && stderr_is_capable(), color);
@@ -93,7 +93,23 @@ pub fn run(plan: &Plan) -> Result<AppExit, Failure> {
         .build()
         .context("starting the runtime")
         .map_err(Failure::run)?;
-    runtime.block_on(measure(plan, &dir, &stamp, &script, &stop, &display))
+    let ended = runtime.block_on(measure(plan, &dir, &stamp, &script, &stop, &display))?;
+    // The report for scripts is the last output: whatever was logged is written before it.
+    drop(display);
+    drop(log);
+    if let Some(report) = ended.report {
+        cli::exit::write_stdout(&report)
+            .context("the report could not be written to stdout")
+            .map_err(Failure::run)?;
+    }
+    Ok(ended.exit)
+}
+
+/// How a run ended.
+struct Ended {
+    exit: AppExit,
+    /// The text of `--brief`.
+    report: Option<String>,
 }
 
 /// The part that talks to the server.
@@ -104,7 +120,7 @@ async fn measure(
     script: &Path,
     stop: &Stop,
     display: &Display,
-) -> Result<AppExit, Failure> {
+) -> Result<Ended, Failure> {
     let clock = RunClock::start();
     let client =
         Client::new(plan.endpoints.clone(), client_config(plan)?, clock).map_err(Failure::run)?;
@@ -244,10 +260,11 @@ async fn measure(
         Err(_) if end.cannot_write => {}
         saved => all_written &= written(saved),
     }
-    Ok(match tell_end(plan, &model, &tables, &end) {
-        AppExit::Done if !all_written => AppExit::Failed,
-        exit => exit,
-    })
+    let mut ended = tell_end(plan, &model, &tables, &end);
+    if !all_written && ended.exit == AppExit::Done {
+        ended.exit = AppExit::Failed;
+    }
+    Ok(ended)
 }
 
 /// Whether a file of the end of a run was written; if not, says why. What was measured is told all the same.
@@ -258,7 +275,7 @@ fn written<E: Into<anyhow::Error>>(result: Result<(), E>) -> bool {
 }
 
 /// The final lines, the report for scripts, and the exit code.
-fn tell_end(plan: &Plan, model: &str, tables: &TableWriter, end: &StudyEnd) -> AppExit {
+fn tell_end(plan: &Plan, model: &str, tables: &TableWriter, end: &StudyEnd) -> Ended {
     if let Some(reason) = &end.aborted {
         tracing::error!("{reason}");
     }
@@ -280,33 +297,31 @@ fn tell_end(plan: &Plan, model: &str, tables: &TableWriter, end: &StudyEnd) -> A
         is_complete: end.stopped.is_none() && end.aborted.is_none(),
         output_dir: &plan.output_dir,
     }));
-    if plan.brief {
-        let report = text::brief_report(BriefInput {
+    let report = plan.brief.then(|| {
+        text::brief_report(BriefInput {
             model,
             endpoint: plan.endpoints.first().map_or("", |e| e.given()),
             working_set_size: plan.working_set_size,
             results: tables.summary(),
             output_dir: &plan.output_dir,
-        });
-        if let Err(error) = cli::exit::write_stdout(&report) {
-            tracing::error!("the report could not be written to stdout: {error}");
-            return AppExit::Failed;
-        }
-    }
-    match end.stopped {
+        })
+    });
+    let exit = match end.stopped {
         Some(StopReason::Interrupt) => AppExit::Interrupted,
         Some(StopReason::Terminate) => AppExit::Terminated,
         None if end.failed.is_empty() && end.aborted.is_none() => AppExit::Done,
         None => AppExit::Failed,
-    }
+    };
+    Ended { exit, report }
 }
 
-fn interrupted(stop: &Stop) -> AppExit {
+fn interrupted(stop: &Stop) -> Ended {
     log_lines(&[text::interrupted()]);
-    match stop.requested() {
+    let exit = match stop.requested() {
         Some(StopReason::Terminate) => AppExit::Terminated,
         Some(StopReason::Interrupt) | None => AppExit::Interrupted,
-    }
+    };
+    Ended { exit, report: None }
 }
 
 fn cannot_detect(plan: &Plan, error: ClientError) -> Failure {

@@ -250,7 +250,8 @@ pub fn note(note: &Note, increment: u32) -> Line {
                 ))
             }
         }
-        Note::NoPeak => Line::warning("No level could be measured"),
+        // Why is in the line on the failed test, which follows.
+        Note::NoPeak => Line::plain("No level could be measured"),
         Note::RetriesStarted { concurrency, n } => retries_start(*concurrency, *n),
     }
 }

@@ -448,3 +448,32 @@ fn the_same_command_repeats_only_the_test_that_failed_once_the_server_is_well() 
     assert!(output.doubts(CONTEXT, 50).is_empty());
     output.assert_valid();
 }
+
+#[test]
+fn the_report_for_scripts_is_the_last_output_though_tests_failed() {
+    let relay = Relay::start(|arrived| match arrived.purpose {
+        Purpose::Warm => Act::answer("500 Internal Server Error", "text/plain", "no"),
+        _ => Act::Forward(healthy()),
+    });
+    let place = Place::new();
+    let args = format!("--api-endpoint {} {STUDY} --brief", relay.url());
+    // Both channels in one pipe, as on a terminal.
+    let end = place
+        .program("sh")
+        .args(["-c", "exec \"$@\" 2>&1", "sh"])
+        .args([env!("CARGO_BIN_EXE_cache_rate_tester")])
+        .args(args.split_whitespace())
+        .run()
+        .exits(1);
+    let report = end.stdout.find("model: ").expect("a report");
+    let (log, report) = end.stdout.split_at(report);
+    assert!(log.contains("512 tokens at 50%: "), "{}", end.stdout);
+    assert!(report.ends_with("output: ./output\n"), "{report}");
+    for level in ["INFO", "WARNING", "ERROR"] {
+        assert!(!report.contains(level), "{report}");
+        assert!(level != "INFO" || !log.contains(" INFO - "), "{log}");
+    }
+    // One row: the test that failed has none.
+    let rows = report.lines().filter(|line| line.starts_with("512,"));
+    assert_eq!(rows.count(), 1, "{report}");
+}
