@@ -102,7 +102,7 @@ pub(crate) fn prepare(
 }
 
 /// Records texts as if they were joined by newlines, without joining them.
-fn record_text<'a>(texts: impl Iterator<Item = &'a str>, limit: usize) -> TextRecord {
+pub(crate) fn record_text<'a>(texts: impl Iterator<Item = &'a str>, limit: usize) -> TextRecord {
     let mut digest = Sha256::new();
     let mut record = TextRecord {
         prefix: String::new(),

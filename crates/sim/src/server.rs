@@ -11,6 +11,7 @@ mod body;
 mod chunk;
 mod connection;
 mod metrics;
+mod response;
 mod route;
 
 use std::future::Future;
@@ -165,7 +166,9 @@ impl Background {
     #[must_use]
     pub fn generations(&self) -> Vec<ReceivedRequest> {
         let mut requests = self.requests();
-        requests.retain(|request| request.path.ends_with("/completions"));
+        requests.retain(|request| {
+            request.path.ends_with("/completions") || request.path == "/generate"
+        });
         requests
     }
 

@@ -493,3 +493,94 @@ fn an_output_ends_by_itself_unless_that_is_to_be_ignored() {
     assert_eq!(run(json!({"ignore_eos": true})), (64, json!("length")));
     assert!(run(json!({"min_tokens": 40})).0 >= 40);
 }
+
+fn plain(prompt: &str, max_tokens: u32) -> Value {
+    json!({"prompt": prompt, "max_tokens": max_tokens, "temperature": 0.0})
+}
+
+#[test]
+fn generate_answers_in_the_simple_form_and_a_repeat_from_its_response_cache() {
+    let server = start();
+    let first = post(server.address(), "/generate", &plain("How?", 5)).json();
+    let keys: Vec<&String> = first.as_object().unwrap().keys().collect();
+    assert_eq!(keys, ["text", "cached", "output_tokens"]);
+    assert_eq!(first["cached"], json!(false));
+    assert_eq!(first["output_tokens"], json!(5));
+    assert_eq!(
+        first["text"].as_str().unwrap().split_whitespace().count(),
+        5
+    );
+    let again = post(server.address(), "/generate", &plain("How?", 5)).json();
+    assert_eq!(again["cached"], json!(true));
+    assert_eq!(again["text"], first["text"]);
+    let longer = post(server.address(), "/generate", &plain("How?", 6)).json();
+    assert_eq!(longer["cached"], json!(false));
+    let records = server.generations();
+    assert_eq!(records.len(), 3);
+    assert!(records.iter().all(|r| r.state == RequestState::Done));
+    assert_eq!(
+        records
+            .iter()
+            .map(|r| r.completion_tokens)
+            .collect::<Vec<_>>(),
+        [Some(5), Some(0), Some(6)]
+    );
+    assert_eq!(records[1].text_prefix.as_deref(), Some("How?"));
+    post(server.address(), "/reset_prefix_cache", &json!({}));
+    let forgotten = post(server.address(), "/generate", &plain("How?", 5)).json();
+    assert_eq!(forgotten["cached"], json!(false));
+}
+
+#[test]
+fn generate_streams_events_or_lines_one_token_each() {
+    let server = start();
+    let mut body = plain("Why?", 3);
+    body["stream"] = json!(true);
+    let reply = post(server.address(), "/generate", &body);
+    assert_eq!(
+        reply.header("content-type"),
+        Some("text/event-stream; charset=utf-8")
+    );
+    assert_eq!(reply.events().last().map(String::as_str), Some("[DONE]"));
+    let records = reply.chunks();
+    assert_eq!(records.len(), 4, "three tokens and the end");
+    assert_eq!(
+        records[3],
+        json!({"text": "", "cached": false, "output_tokens": 3})
+    );
+    let text: String = records.iter().filter_map(|r| r["text"].as_str()).collect();
+    let lines = post(
+        server.address(),
+        "/generate?stream=ndjson",
+        &plain("Who?", 3),
+    );
+    assert_eq!(lines.header("content-type"), Some("application/x-ndjson"));
+    assert_eq!(lines.body().lines().count(), 4);
+    // A kept answer comes in one piece, in whatever form it is asked for.
+    let kept = post(
+        server.address(),
+        "/generate?stream=ndjson",
+        &plain("Why?", 3),
+    );
+    let record: Value = serde_json::from_str(kept.body().trim_end()).unwrap();
+    assert_eq!(
+        record,
+        json!({"text": text, "cached": true, "output_tokens": 3})
+    );
+}
+
+#[test]
+fn generate_refuses_what_is_no_text_and_meets_faults_like_every_generation() {
+    let server = start();
+    assert_eq!(
+        post(server.address(), "/generate", &json!({"prompt": 7})).status,
+        400
+    );
+    let mut config = fast();
+    config.faults.rules = vec!["503".parse().unwrap()];
+    let server = Background::start(config).unwrap();
+    assert_eq!(
+        post(server.address(), "/generate", &plain("x", 1)).status,
+        503
+    );
+}

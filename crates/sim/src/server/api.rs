@@ -112,6 +112,13 @@ pub(super) fn parse_generation(shape: Shape, bytes: &[u8]) -> Result<Generation,
     let prompt = match shape {
         Shape::Chat => SimPrompt::Chat(messages(body.messages)?),
         Shape::Completions => completion_prompt(body.prompt)?,
+        Shape::GenerateEvents | Shape::GenerateLines => match body.prompt {
+            Some(Value::String(text)) => SimPrompt::Text(text),
+            _ => {
+                let message = "prompt must be a text";
+                return Err(ApiError::bad_request(Some("prompt"), message));
+            }
+        },
     };
     let asked = body.max_completion_tokens.or(body.max_tokens);
     let max_tokens = asked
@@ -292,6 +299,7 @@ mod tests {
             (Shape::Completions, r#"{"prompt":["a","b"]}"#, "prompt"),
             (Shape::Completions, r#"{"prompt":[1,-2]}"#, "prompt"),
             (Shape::Completions, r#"{"prompt":"a","n":2}"#, "n=1"),
+            (Shape::GenerateEvents, r#"{"prompt":["a"]}"#, "a text"),
             (
                 Shape::Completions,
                 r#"{"prompt":"a","max_tokens":0}"#,

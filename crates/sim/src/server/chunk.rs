@@ -12,6 +12,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use serde_json::{Value, json};
 
 use super::body::Step;
+use super::response::Keeper;
 use crate::config::UsageForm;
 use crate::fault::FaultKind;
 use crate::model::Usage;
@@ -29,14 +30,66 @@ const MULTI_BYTE: &str = "é東😀";
 pub(super) enum Shape {
     Chat,
     Completions,
+    /// `/generate`: `text`, `cached` and `output_tokens`; a stream of it as server-sent events.
+    GenerateEvents,
+    /// The same, a stream of it as one JSON object a line.
+    GenerateLines,
 }
 
 impl Shape {
+    /// Whether this is `/generate`, the one that is no OpenAI API.
+    pub(super) const fn is_generate(self) -> bool {
+        matches!(self, Self::GenerateEvents | Self::GenerateLines)
+    }
+
+    /// Content type of a stream.
+    pub(super) const fn stream_type(self) -> &'static str {
+        match self {
+            Self::GenerateLines => "application/x-ndjson",
+            // As vLLM sends it.
+            _ => "text/event-stream; charset=utf-8",
+        }
+    }
+
+    /// What begins a record of a stream.
+    const fn record_start(self) -> &'static str {
+        match self {
+            Self::GenerateLines => "",
+            _ => "data: ",
+        }
+    }
+
+    /// What ends a record of a stream.
+    const fn record_end(self) -> &'static str {
+        match self {
+            Self::GenerateLines => "\n",
+            _ => "\n\n",
+        }
+    }
+
+    /// What ends a stream.
+    pub(super) const fn stream_end(self) -> &'static str {
+        match self {
+            Self::GenerateLines => "",
+            _ => "data: [DONE]\n\n",
+        }
+    }
+
+    /// A whole record of a stream.
+    pub(super) fn record(self, value: &Value) -> Bytes {
+        Bytes::from(format!(
+            "{}{value}{}",
+            self.record_start(),
+            self.record_end()
+        ))
+    }
+
     /// What stands before the token's text, behind the chunk's common head.
     const fn before_text(self) -> &'static str {
         match self {
             Self::Chat => r#""choices":[{"index":0,"delta":{"content":"#,
             Self::Completions => r#""choices":[{"index":0,"text":"#,
+            Self::GenerateEvents | Self::GenerateLines => r#""text":"#,
         }
     }
 
@@ -45,6 +98,7 @@ impl Shape {
         match self {
             Self::Chat => r#"},"logprobs":null,"finish_reason":"#,
             Self::Completions => r#","logprobs":null,"finish_reason":"#,
+            Self::GenerateEvents | Self::GenerateLines => "",
         }
     }
 
@@ -52,20 +106,21 @@ impl Shape {
         match self {
             Self::Chat => "chatcmpl",
             Self::Completions => "cmpl",
+            Self::GenerateEvents | Self::GenerateLines => "gen",
         }
     }
 
     const fn chunk_object(self) -> &'static str {
         match self {
             Self::Chat => "chat.completion.chunk",
-            Self::Completions => "text_completion",
+            Self::Completions | Self::GenerateEvents | Self::GenerateLines => "text_completion",
         }
     }
 
     const fn object(self) -> &'static str {
         match self {
             Self::Chat => "chat.completion",
-            Self::Completions => "text_completion",
+            Self::Completions | Self::GenerateEvents | Self::GenerateLines => "text_completion",
         }
     }
 }
@@ -82,6 +137,9 @@ pub(super) struct Head {
 
 impl Head {
     fn object(&self, object: &str) -> serde_json::Map<String, Value> {
+        if self.shape.is_generate() {
+            return serde_json::Map::new();
+        }
         let value =
             json!({"id": self.id, "object": object, "created": self.created, "model": self.model});
         match value {
@@ -92,6 +150,13 @@ impl Head {
 
     /// A whole, unstreamed response.
     pub(super) fn whole(&self, text: &str, finish: FinishReason, usage: Option<Value>) -> Value {
+        if self.shape.is_generate() {
+            return generate_json(
+                text,
+                false,
+                usage.and_then(|u| u["completion_tokens"].as_u64()),
+            );
+        }
         let mut map = self.object(self.shape.object());
         let choice = match self.shape {
             Shape::Chat => json!({
@@ -108,6 +173,7 @@ impl Head {
                 "finish_reason": finish.as_str(),
                 "stop_reason": null,
             }),
+            Shape::GenerateEvents | Shape::GenerateLines => Value::Null,
         };
         map.insert("choices".to_owned(), json!([choice]));
         map.insert("system_fingerprint".to_owned(), json!(FINGERPRINT));
@@ -116,6 +182,15 @@ impl Head {
         }
         Value::Object(map)
     }
+}
+
+/// An answer of `/generate`, or a record of its stream; the count is left out where usage is not reported.
+pub(super) fn generate_json(text: &str, cached: bool, output_tokens: Option<u64>) -> Value {
+    let mut value = json!({"text": text, "cached": cached});
+    if let Some(tokens) = output_tokens {
+        value["output_tokens"] = json!(tokens);
+    }
+    value
 }
 
 /// What stands for the server's version in responses.
@@ -159,6 +234,8 @@ pub(super) struct ChunkWriter {
     held: Option<Bytes>,
     /// The stream has ended early on purpose.
     over: bool,
+    /// Keeps the answer for the next request of its kind.
+    keeper: Option<Keeper>,
 }
 
 impl ChunkWriter {
@@ -172,8 +249,10 @@ impl ChunkWriter {
     ) -> Self {
         let map = Value::Object(head.object(head.shape.chunk_object())).to_string();
         let open = map.strip_suffix('}').unwrap_or(&map);
+        let comma = if head.shape.is_generate() { "" } else { "," };
+        let start = head.shape.record_start();
         Self {
-            head_bytes: Bytes::from(format!("data: {open},")),
+            head_bytes: Bytes::from(format!("{start}{open}{comma}")),
             head,
             include_usage: include_usage && fault != Some(FaultKind::NoUsage),
             usage,
@@ -183,7 +262,14 @@ impl ChunkWriter {
             last: None,
             held: None,
             over: false,
+            keeper: None,
         }
+    }
+
+    /// Keeps the answer when it is complete.
+    pub(super) fn keeping(mut self, keeper: Option<Keeper>) -> Self {
+        self.keeper = keeper;
+        self
     }
 
     /// Appends what `event` sends.
@@ -198,6 +284,9 @@ impl ChunkWriter {
     }
 
     fn token(&mut self, text: Arc<str>, position: u32, steps: &mut VecDeque<Step>) {
+        if let Some(keeper) = &mut self.keeper {
+            keeper.push(&text);
+        }
         if position == 0 {
             if self.head.shape == Shape::Chat {
                 let choice = json!([{
@@ -214,7 +303,8 @@ impl ChunkWriter {
             return;
         }
         let is_last = position + 1 == self.output_tokens;
-        if is_last && self.include_usage && self.usage == UsageForm::FinalOnly {
+        let rides = !self.head.shape.is_generate() && self.include_usage;
+        if is_last && rides && self.usage == UsageForm::FinalOnly {
             self.last = Some(text);
             return;
         }
@@ -223,11 +313,17 @@ impl ChunkWriter {
     }
 
     fn done(&mut self, usage: &Usage, steps: &mut VecDeque<Step>) {
+        if let Some(keeper) = self.keeper.take() {
+            keeper.keep();
+        }
+        if self.head.shape.is_generate() {
+            return self.generate_done(usage, steps);
+        }
         let report = usage_json(self.usage, usage).filter(|_| self.include_usage);
         if self.fault == Some(FaultKind::Empty) {
             let choice = match self.head.shape {
                 Shape::Chat => json!([{"index": 0, "delta": {}, "finish_reason": "stop"}]),
-                Shape::Completions => json!([{"index": 0, "text": "", "finish_reason": "stop"}]),
+                _ => json!([{"index": 0, "text": "", "finish_reason": "stop"}]),
             };
             self.event(&format!("\"choices\":{choice}"), steps);
         }
@@ -251,6 +347,20 @@ impl ChunkWriter {
         }
     }
 
+    /// The end of a stream of `/generate`: a record without text that says what is known now.
+    fn generate_done(&mut self, usage: &Usage, steps: &mut VecDeque<Step>) {
+        let shape = self.head.shape;
+        let report = usage_json(self.usage, usage).filter(|_| self.include_usage);
+        let tokens = report.map(|_| usage.completion_tokens);
+        self.frame(shape.record(&generate_json("", false, tokens)), None, steps);
+        if self.fault != Some(FaultKind::NoDone) && !shape.stream_end().is_empty() {
+            self.frame(Bytes::from(shape.stream_end()), None, steps);
+        }
+        if let Some(held) = self.held.take() {
+            steps.push_back(Step::Data(held));
+        }
+    }
+
     /// A chunk with text: built by hand, because it is the one that is sent thousands of times a second.
     fn text(&mut self, text: &str, is_last: bool, extra: &str, steps: &mut VecDeque<Step>) {
         let shape = self.head.shape;
@@ -262,17 +372,20 @@ impl ChunkWriter {
         bytes.put_slice(shape.before_text().as_bytes());
         put_json_string(&mut bytes, text);
         bytes.put_slice(shape.after_text().as_bytes());
-        if is_last {
-            put_json_string(&mut bytes, self.finish.as_str());
-        } else {
-            bytes.put_slice(b"null");
+        if !shape.is_generate() {
+            if is_last {
+                put_json_string(&mut bytes, self.finish.as_str());
+            } else {
+                bytes.put_slice(b"null");
+            }
+            if is_last || shape == Shape::Completions {
+                bytes.put_slice(br#","stop_reason":null"#);
+            }
+            bytes.put_slice(br#","token_ids":null}]"#);
         }
-        if is_last || shape == Shape::Completions {
-            bytes.put_slice(br#","stop_reason":null"#);
-        }
-        bytes.put_slice(br#","token_ids":null}]"#);
         bytes.put_slice(extra.as_bytes());
-        bytes.put_slice(b"}\n\n");
+        bytes.put_slice(b"}");
+        bytes.put_slice(shape.record_end().as_bytes());
         let bytes = bytes.freeze();
         // The first multi-byte character's second byte.
         let inside = marked
@@ -330,8 +443,11 @@ impl ChunkWriter {
                     None,
                     "the engine failed (on purpose)",
                 );
-                steps.push_back(Step::Data(Bytes::from(format!("data: {error}\n\n"))));
-                steps.push_back(Step::Data(Bytes::from_static(b"data: [DONE]\n\n")));
+                let shape = self.head.shape;
+                steps.push_back(Step::Data(shape.record(&error)));
+                if !shape.stream_end().is_empty() {
+                    steps.push_back(Step::Data(Bytes::from(shape.stream_end())));
+                }
                 self.over = true;
             }
             _ => {}

@@ -3,6 +3,8 @@
 //! Promises: whatever arrives gets an answer in the form that real servers give, an error object included;
 //! requests under `/sim/`, `/health` and `/metrics` are neither recorded nor hit by faults (but for `on=all`).
 
+mod kept;
+
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,6 +24,7 @@ use super::body::{SimBody, Step};
 use super::chunk::{APART, ChunkWriter, Head, Shape, usage_json};
 use super::connection::Ending;
 use super::metrics;
+use super::response::{Keeper, ResponseCache};
 use crate::config::SimConfig;
 use crate::fault::{FaultKind, FaultScope, FaultState};
 use crate::model::output;
@@ -35,14 +38,12 @@ const BODY_LIMIT: usize = 256 << 20;
 /// Bodies up to this size are parsed in place; larger ones on the blocking pool, so that no stream waits for it.
 const PARSE_IN_PLACE: usize = 32 << 10;
 
-/// Content type of event streams, as vLLM sends it.
-const EVENT_STREAM: &str = "text/event-stream; charset=utf-8";
-
 /// What all connections share.
 #[derive(Debug)]
 pub(super) struct ServerState {
     service: SimService,
     faults: Mutex<FaultState>,
+    responses: ResponseCache,
 }
 
 type Answer = Response<SimBody>;
@@ -50,7 +51,11 @@ type Answer = Response<SimBody>;
 impl ServerState {
     pub(super) fn new(service: SimService) -> Self {
         let faults = Mutex::new(FaultState::new(service.config().faults.clone()));
-        Self { service, faults }
+        Self {
+            service,
+            faults,
+            responses: ResponseCache::default(),
+        }
     }
 
     fn config(&self) -> &SimConfig {
@@ -78,6 +83,11 @@ pub(super) async fn handle(
     let generation = match path.as_str() {
         "/v1/chat/completions" => Some(Shape::Chat),
         "/v1/completions" => Some(Shape::Completions),
+        "/generate" => Some(if query_option(&request, "stream") == Some("ndjson") {
+            Shape::GenerateLines
+        } else {
+            Shape::GenerateEvents
+        }),
         _ => None,
     };
     let is_models = path == "/v1/models" || path.starts_with("/v1/models/");
@@ -92,6 +102,10 @@ pub(super) async fn handle(
             .service
             .record(arrived(&state, &path, request.headers(), fault))
     });
+    let mut awaited = Awaited {
+        service: &state.service,
+        record,
+    };
     let request_id = request.headers().get("x-request-id").cloned();
     let mut answer = match before_answer(&ending, fault).await {
         Some(answer) => answer,
@@ -105,6 +119,7 @@ pub(super) async fn handle(
             },
         },
     };
+    awaited.record = None;
     if let Some(id) = request_id {
         answer.headers_mut().insert("x-request-id", id);
     }
@@ -120,6 +135,23 @@ pub(super) async fn handle(
         });
     }
     Ok(answer)
+}
+
+/// A recorded request without an answer yet. Dropped with its handler when the client goes away first:
+/// before there is a stream, nobody else would notice.
+struct Awaited<'a> {
+    service: &'a SimService,
+    /// Its number, until there is an answer.
+    record: Option<u64>,
+}
+
+impl Drop for Awaited<'_> {
+    fn drop(&mut self) {
+        if let Some(record) = self.record {
+            self.service
+                .update_record(record, |record| record.state = RequestState::Cancelled);
+        }
+    }
 }
 
 fn arrived(
@@ -223,7 +255,10 @@ async fn other_endpoint(
         (&Method::POST, "/tokenize") => result_answer(tokenize(state, request).await),
         (&Method::POST, "/detokenize") => result_answer(detokenize(state, request).await),
         (&Method::POST, "/reset_prefix_cache") => match state.service.clear_cache().await {
-            Ok(()) => answer(StatusCode::OK, "text/plain", ""),
+            Ok(()) => {
+                state.responses.clear();
+                answer(StatusCode::OK, "text/plain", "")
+            }
             Err(error) => error_answer(&submit_error(&error)),
         },
         _ => error_answer(&ApiError::not_found(format!(
@@ -286,13 +321,7 @@ async fn simulator_endpoint(
             "use GET",
         ));
     }
-    let query = request.uri().query().unwrap_or_default();
-    let option = |name: &str| {
-        query
-            .split('&')
-            .filter_map(|pair| pair.split_once('='))
-            .find_map(|(key, value)| (key == name).then_some(value))
-    };
+    let option = |name: &str| query_option(request, name);
     match path {
         "/sim/requests" => {
             let after: Option<u64> = option("after").and_then(|after| after.parse().ok());
@@ -310,6 +339,15 @@ async fn simulator_endpoint(
         },
         _ => error_answer(&ApiError::not_found(format!("no such endpoint: {path}"))),
     }
+}
+
+/// A value of the URL's query.
+fn query_option<'r>(request: &'r Request<Incoming>, name: &str) -> Option<&'r str> {
+    let query = request.uri().query().unwrap_or_default();
+    query
+        .split('&')
+        .filter_map(|pair| pair.split_once('='))
+        .find_map(|(key, value)| (key == name).then_some(value))
 }
 
 fn truth(
@@ -382,10 +420,15 @@ async fn generate(
         .get("x-request-id")
         .and_then(|id| id.to_str().ok())
         .map(str::to_owned);
-    let generation = match understand(shape, request).await {
+    let is_stream_url = query_option(&request, "stream").is_some();
+    let mut generation = match understand(shape, request).await {
         Ok(generation) => generation,
         Err(error) => return error_answer(&error),
     };
+    if shape.is_generate() {
+        generation.stream |= is_stream_url;
+        generation.include_usage = true;
+    }
     state.service.update_record(record, |record| {
         record.model.clone_from(&generation.model);
         record.stream = generation.stream;
@@ -401,6 +444,14 @@ async fn generate(
         );
         return error_answer(&ApiError::not_found(message));
     }
+    let key = kept::key(shape, &generation.request);
+    // A fault is acted out on an answer that is generated.
+    if let Some(key) = key.as_ref().filter(|_| fault.is_none())
+        && let Some(kept) = state.responses.get(key)
+    {
+        return kept::answer(state, shape, generation.stream, record, key, &kept);
+    }
+    let keeper = key.map(|key| Keeper::new(state.responses.clone(), key));
     let stream = match state
         .service
         .submit_recorded(generation.request, record)
@@ -418,9 +469,9 @@ async fn generate(
         model: state.config().model.clone(),
     };
     let mut answer = if generation.stream && fault != Some(FaultKind::NoStream) {
-        streamed(state, stream, head, generation.include_usage, fault)
+        streamed(state, stream, head, generation.include_usage, fault, keeper)
     } else {
-        whole(state, stream, &head, fault).await
+        whole(state, stream, &head, fault, keeper).await
     };
     if fault == Some(FaultKind::WrongLength) {
         answer
@@ -455,7 +506,9 @@ fn streamed(
     head: Head,
     include_usage: bool,
     fault: Option<FaultKind>,
+    keeper: Option<Keeper>,
 ) -> Answer {
+    let shape = head.shape;
     let writer = ChunkWriter::new(
         head,
         include_usage,
@@ -463,11 +516,12 @@ fn streamed(
         fault,
         stream.finish_reason(),
         stream.output_tokens(),
-    );
+    )
+    .keeping(keeper);
     let mut answer = Response::new(SimBody::stream(stream, writer));
     answer
         .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static(EVENT_STREAM));
+        .insert(CONTENT_TYPE, HeaderValue::from_static(shape.stream_type()));
     answer
 }
 
@@ -477,14 +531,25 @@ async fn whole(
     mut stream: SimStream,
     head: &Head,
     fault: Option<FaultKind>,
+    mut keeper: Option<Keeper>,
 ) -> Answer {
     let finish = stream.finish_reason();
     let mut text = String::new();
     let mut report = None;
     while let Some(event) = stream.next().await {
         match event {
-            SimEvent::Token { text: word, .. } => text.push_str(&word),
-            SimEvent::Done { usage, .. } => report = usage_json(state.config().usage, &usage),
+            SimEvent::Token { text: word, .. } => {
+                text.push_str(&word);
+                if let Some(keeper) = &mut keeper {
+                    keeper.push(&word);
+                }
+            }
+            SimEvent::Done { usage, .. } => {
+                report = usage_json(state.config().usage, &usage);
+                if let Some(keeper) = keeper.take() {
+                    keeper.keep();
+                }
+            }
         }
     }
     match fault {
