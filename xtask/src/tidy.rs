@@ -38,6 +38,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("kv_cache_sim", &["cli", "kvcalc", "sim"]),
+    ("kv_cache_size", &["cli", "hub", "kvcalc"]),
+    ("llm_benchmark", &["cli", "core-client", "metrics"]),
     ("xtask", &[]),
 ];
 

@@ -1,0 +1,134 @@
+//! One run from plan to exit code.
+//!
+//! Promise: a place that cannot be written ends it before the first request; results are on the console
+//! before they are written, so that a full disk loses none; a signal loses no finished request.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use cli::exit::write_stdout;
+use cli::{AppExit, Failure};
+use core_client::RunClock;
+use core_client::plain::{PlainClient, PlainConfig};
+
+use crate::load::{Samples, send_all};
+use crate::output::ResultFile;
+use crate::plan::Plan;
+use crate::stop::Stop;
+use crate::summary::{Remarks, Summary, errors};
+use crate::text;
+
+/// Longest wait for a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Carries the plan out.
+///
+/// # Errors
+/// When the run could not start or its results could not be written. A run that started reports failed
+/// requests through the exit code.
+pub fn run(plan: &Plan) -> Result<AppExit, Failure> {
+    let config = PlainConfig {
+        http: plan.http,
+        headers: plan.headers.clone(),
+        insecure: plan.insecure,
+        request_timeout: plan.timeout,
+        connect_timeout: CONNECT_TIMEOUT.min(plan.timeout),
+    };
+    let client = PlainClient::new(plan.endpoint.clone(), config, RunClock::start())
+        .map_err(Failure::usage)?;
+    let file = match &plan.output {
+        Some(path) => Some(ResultFile::open(path).map_err(|error| {
+            Failure::run(error).with_hint("choose another --output; nothing was sent")
+        })?),
+        None => None,
+    };
+    // Connections are files. Where this fails the requests say so.
+    let _ = rlimit::increase_nofile_limit(u64::MAX);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("starting the runtime")?;
+    runtime.block_on(benchmark(plan, &client, file))
+}
+
+async fn benchmark(
+    plan: &Plan,
+    client: &PlainClient,
+    file: Option<ResultFile>,
+) -> Result<AppExit, Failure> {
+    let stop = Stop::listen().context("listening for signals")?;
+    write_stdout(&text::configuration(plan))?;
+    if !plan.quiet {
+        tell([text::possible_hit_rate(plan)]);
+    }
+    if plan.n_warmup > 0 {
+        write_stdout(&text::warmup(plan.n_warmup))?;
+        let n_slots = plan.warmup_concurrency();
+        let warmed = send_all(client, plan, 0..plan.n_warmup, n_slots, &stop.token).await?;
+        let failed = errors(&warmed.samples);
+        let n_failed = failed.iter().map(|kind| kind.n).sum();
+        if n_failed > 0 && !plan.quiet {
+            tell([text::warmup_failures(n_failed, plan.n_warmup, &failed)]);
+        }
+    }
+    let mut measured = Samples::default();
+    if stop.requested().is_none() {
+        write_stdout(&text::benchmark(plan.n_requests))?;
+        let range = plan.n_warmup..plan.prompts.n_total();
+        measured = send_all(client, plan, range, plan.concurrency, &stop.token).await?;
+    }
+    // A signal that comes after the last request interrupted nothing.
+    let n_finished = measured.samples.len();
+    let stopped = stop.requested().filter(|_| n_finished < plan.n_requests);
+    report(plan, &measured, file, stopped.is_some())?;
+    let has_success = measured.samples.iter().any(|sample| sample.outcome.is_ok());
+    Ok(match stopped {
+        Some(exit) => exit,
+        None if has_success => AppExit::Done,
+        None => AppExit::Failed,
+    })
+}
+
+fn report(
+    plan: &Plan,
+    measured: &Samples,
+    file: Option<ResultFile>,
+    is_interrupted: bool,
+) -> Result<(), Failure> {
+    let samples = &measured.samples;
+    let (remarks, failed) = (Remarks::of(samples), errors(samples));
+    let summary = Summary::of(measured);
+    if !samples.is_empty() {
+        write_stdout(&text::results(&summary))?;
+    }
+    tell(text::error_table(&failed, samples.len()));
+    if is_interrupted {
+        tell([text::interrupted(samples.len(), plan.n_requests)]);
+    }
+    if !plan.quiet {
+        tell(text::notes(&remarks));
+    }
+    let Some(file) = file.filter(|_| !samples.is_empty()) else {
+        return Ok(());
+    };
+    let mut results = text::json_results(&summary);
+    if plan.details {
+        results.extend(text::json_details(plan, &remarks, &failed, is_interrupted));
+    }
+    let path = file.path().display().to_string();
+    let results = serde_json::to_string_pretty(&results).context("writing JSON")?;
+    file.write(&results).map_err(|error| {
+        Failure::run(error).with_hint("the results are on the console and nowhere else")
+    })?;
+    write_stdout(&text::saved(&path))?;
+    Ok(())
+}
+
+/// Lines for people. A stderr that is closed is nobody's problem.
+fn tell(lines: impl IntoIterator<Item = String>) {
+    let mut stderr = io::stderr().lock();
+    for line in lines {
+        let _ = writeln!(stderr, "{line}");
+    }
+}
