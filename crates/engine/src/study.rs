@@ -381,6 +381,11 @@ impl Study<'_, '_> {
             return self.abort(test, &one_line(&error));
         }
         self.end.completed.push(test);
+        // Not before: a result that cannot be stored is none.
+        self.parts.observer.observe(&StudyEvent::TestDone {
+            summary: &outcome.summary,
+            runs: &outcome.runs,
+        });
         self.parts.observer.observe(&StudyEvent::TestStored {
             test,
             outcome: &outcome,

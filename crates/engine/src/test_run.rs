@@ -51,6 +51,8 @@ pub struct WarmEach<'a> {
 pub struct TestOutcome {
     /// Its row.
     pub summary: SummaryRow,
+    /// The windows at its peak, for the table that people see.
+    pub runs: Vec<RunLine>,
     /// All its windows, in order.
     pub phases: Vec<PhaseRow>,
     /// All its completed requests, window by window.
@@ -184,10 +186,6 @@ pub async fn run_test(
     for doubt in &doubts {
         observer.observe(&StudyEvent::Doubt(doubt));
     }
-    observer.observe(&StudyEvent::TestDone {
-        summary: &summary,
-        runs: &runs,
-    });
     let (mut phases, mut records) = (Vec::with_capacity(measured.len()), Vec::new());
     for window in measured {
         phases.push(window.phase);
@@ -195,6 +193,7 @@ pub async fn run_test(
     }
     Ok(TestOutcome {
         summary,
+        runs,
         phases,
         records,
         doubts,

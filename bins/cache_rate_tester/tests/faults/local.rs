@@ -241,6 +241,13 @@ fn a_directory_removed_after_a_test_was_complete_ends_the_run_at_the_next_test()
         ))
         .exits(1);
     ended_for_want_of_a_disk(&end, &["output", "No such file or directory"]);
+    // A result that could not be stored is not called complete.
+    assert_eq!(end.lines("✓ Cache hit rate 0% complete").len(), 1);
+    assert!(
+        end.lines("✓ Cache hit rate 50% complete").is_empty(),
+        "{}",
+        end.stderr
+    );
     // The first rate's result is not forgotten though its file is gone.
     assert!(end.lines("512      0%").len() == 1, "{}", end.stderr);
 }

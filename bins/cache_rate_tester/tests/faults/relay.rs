@@ -10,7 +10,7 @@ use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 
@@ -278,10 +278,16 @@ fn answer(
     let Some(((last, _), stream)) = parts.split_last() else {
         return Ok(Ending::Next);
     };
-    let written = stream.iter().try_for_each(|(part, pause)| {
-        let written = client.write_all(part);
-        thread::sleep(*pause);
-        written
+    let written: io::Result<()> = stream.iter().try_for_each(|(part, pause)| {
+        client.write_all(part)?;
+        let end = Instant::now() + *pause;
+        while Instant::now() < end {
+            if is_gone(client)? {
+                return Err(ErrorKind::BrokenPipe.into());
+            }
+            thread::sleep(LOOK);
+        }
+        Ok(())
     });
     if !stream.is_empty() {
         // Before the client can know that it is complete and send another one.
@@ -311,10 +317,7 @@ fn forward(client: &mut TcpStream, server: SocketAddr, request: &[u8]) -> io::Re
     server.write_all(request)?;
     let mut buffer = [0; 16 << 10];
     loop {
-        client.set_nonblocking(true)?;
-        let looked = client.peek(&mut [0]);
-        client.set_nonblocking(false)?;
-        match looked {
+        match look(client)? {
             Ok(0) => return Ok(Ending::Closed),
             Ok(_) => return Ok(Ending::Next),
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
@@ -327,6 +330,23 @@ fn forward(client: &mut TcpStream, server: SocketAddr, request: &[u8]) -> io::Re
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
             Err(error) => return Err(error),
         }
+    }
+}
+
+/// What the client has sent meanwhile: nothing, something, or the end.
+fn look(client: &TcpStream) -> io::Result<io::Result<usize>> {
+    client.set_nonblocking(true)?;
+    let looked = client.peek(&mut [0]);
+    client.set_nonblocking(false)?;
+    Ok(looked)
+}
+
+/// Whether the client has hung up.
+fn is_gone(client: &TcpStream) -> io::Result<bool> {
+    match look(client)? {
+        Ok(n) => Ok(n == 0),
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
