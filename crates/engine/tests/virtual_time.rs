@@ -1,6 +1,12 @@
 //! Windows, warm-ups and tests against the simulator in process, under tokio's paused clock: minutes of
 //! measured time pass in milliseconds, and every figure has a known answer.
 
+#![expect(
+    clippy::unwrap_used,
+    unreachable_pub,
+    reason = "a bench of tests: what goes wrong shall stop the test there and then"
+)]
+
 #[path = "virtual_time/bench.rs"]
 mod bench;
 

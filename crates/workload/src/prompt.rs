@@ -244,10 +244,14 @@ impl PromptPlan {
         let counts = [self.split.cached, self.fresh_tokens(), question];
         let skipped = usize::from(!self.needs_working_set());
         let mut tokens = 0;
-        prompt.parts.iter().zip(&counts[skipped..]).fold(Claim::new(), |claim, (part, n)| {
-            tokens += n;
-            claim.part(part, tokens)
-        })
+        prompt
+            .parts
+            .iter()
+            .zip(&counts[skipped..])
+            .fold(Claim::new(), |claim, (part, n)| {
+                tokens += n;
+                claim.part(part, tokens)
+            })
     }
 }
 
