@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::LocalBoxFuture;
 use metrics::record::{FailedRequest, RequestIntent, RequestRecord, WallAnchor};
@@ -273,29 +273,112 @@ fn write_rows(interpreter: &Interpreter, mut files: impl RowFiles, inbox: &Recei
             }
             (*records_on_disk, *failed_on_disk) = (window.records.len(), window.failed.len());
         };
+    // When the oldest row came that is not on disk. Rows that keep coming must not put the flush off.
+    let mut waiting_since: Option<Instant> = None;
     loop {
-        match inbox.recv_timeout(FLUSH_EVERY) {
+        let wait = waiting_since.map_or(FLUSH_EVERY, |since| {
+            FLUSH_EVERY.saturating_sub(since.elapsed())
+        });
+        match inbox.recv_timeout(wait) {
             Ok(Message::Ended(ended)) => {
                 interpreter.interpret(*ended, &mut window);
-                if window.records.len() + window.failed.len() - records_on_disk - failed_on_disk
-                    >= FLUSH_ROWS
-                {
+                let n_waiting =
+                    window.records.len() + window.failed.len() - records_on_disk - failed_on_disk;
+                let since = *waiting_since.get_or_insert_with(Instant::now);
+                if n_waiting >= FLUSH_ROWS || since.elapsed() >= FLUSH_EVERY {
                     flush(&mut window, &mut records_on_disk, &mut failed_on_disk);
+                    waiting_since = None;
                 }
             }
             Ok(Message::Collect(reply)) => {
+                waiting_since = None;
                 flush(&mut window, &mut records_on_disk, &mut failed_on_disk);
                 (records_on_disk, failed_on_disk) = (0, 0);
                 // The asker may be gone when the run was aborted; its rows are on disk.
                 drop(reply.send(std::mem::take(&mut window)));
             }
             Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {
-                flush(&mut window, &mut records_on_disk, &mut failed_on_disk)
+                waiting_since = None;
+                flush(&mut window, &mut records_on_disk, &mut failed_on_disk);
             }
             Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => {
                 flush(&mut window, &mut records_on_disk, &mut failed_on_disk);
                 return;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use metrics::timeline::{ChunkStamp, Timeline, Usage};
+
+    use super::*;
+
+    struct Counted(Arc<AtomicUsize>);
+
+    impl RowFiles for Counted {
+        fn append(
+            &mut self,
+            records: &[RequestRecord],
+            failed: &[FailedRequest],
+        ) -> Result<(), String> {
+            self.0
+                .fetch_add(records.len() + failed.len(), Ordering::SeqCst);
+            Ok(())
+        }
+    }
+
+    fn ended(k: usize) -> Ended {
+        Ended {
+            intent: RequestIntent {
+                request_id: format!("RAMP_c1_r{k}"),
+                phase_id: "RAMP_c1".to_owned(),
+                cache_hit_rate: 0,
+                context_size: 100,
+                cached_tokens: 0,
+                unique_tokens: 100,
+                question_tokens: 0,
+                concurrency_level: 1,
+                endpoint: String::new(),
+                working_set_size: None,
+            },
+            exchange: Exchange {
+                timeline: Timeline {
+                    chunks: vec![ChunkStamp {
+                        at: Duration::from_millis(1),
+                        text_bytes: 1,
+                    }],
+                    ..Timeline::default()
+                },
+                usage: Usage {
+                    completion_tokens: Some(1),
+                    ..Usage::default()
+                },
+                text: String::new(),
+                failure: None,
+            },
+        }
+    }
+
+    /// The threads and the channel are real here, so the time is too: rows come faster than once per
+    /// flush interval, and far fewer than a full batch of them.
+    #[test]
+    fn rows_that_keep_coming_are_on_disk_before_the_window_ends() {
+        let on_disk = Arc::new(AtomicUsize::new(0));
+        let interpreter = Interpreter {
+            anchor: WallAnchor { unix_at_epoch: 0.0 },
+            tokenizer: TextTokenizer::from_bytes(hub::builtin_tokenizer()).unwrap(),
+        };
+        let mut sink = ThreadSink::start(interpreter, Counted(Arc::clone(&on_disk))).unwrap();
+        let flushed = (0..FLUSH_ROWS / 2).any(|k| {
+            sink.push(ended(k));
+            thread::sleep(FLUSH_EVERY / 20);
+            on_disk.load(Ordering::SeqCst) > 0
+        });
+        assert!(flushed);
     }
 }
