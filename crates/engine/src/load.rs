@@ -190,7 +190,7 @@ impl<'c, 'a> Load<'c, 'a> {
         let Pacing::Hold { level } = pacing;
         let n_endpoints = context.rotation.n_endpoints();
         let per_endpoint = vec![(level as usize).div_ceil(n_endpoints); n_endpoints];
-        context.transport.prepare(&per_endpoint).await;
+        prepare(context, &per_endpoint).await;
         context
             .feed
             .begin_phase(phase.prompts.clone(), level as usize);
@@ -419,6 +419,15 @@ impl<'c, 'a> Load<'c, 'a> {
                 self.failures_in_a_row
             )
         })
+    }
+}
+
+/// Opens connections ahead. A stop is heard meanwhile: a server that does not answer takes its time.
+pub(crate) async fn prepare(context: &LoadContext<'_>, per_endpoint: &[usize]) {
+    tokio::select! {
+        biased;
+        () = context.stop.wait() => {}
+        () = context.transport.prepare(per_endpoint) => {}
     }
 }
 

@@ -9,7 +9,7 @@ use metrics::timeline::Failure;
 use tokio_util::sync::CancellationToken;
 use workload::{WorkingSet, warmup_prompt};
 
-use crate::load::{EndpointSelection, LoadContext};
+use crate::load::{EndpointSelection, LoadContext, prepare};
 use crate::transport::{Kind, Outgoing};
 
 /// A share of failed prompts above which the warm-up is worth a warning.
@@ -77,10 +77,7 @@ pub async fn warm_up(
     let start = context.clock.now();
     let level = (concurrency as usize).min(todo.len()).max(1);
     context.live.phase("warm-up", level as u32);
-    context
-        .transport
-        .prepare(&vec![level.div_ceil(n_endpoints); n_endpoints])
-        .await;
+    prepare(context, &vec![level.div_ceil(n_endpoints); n_endpoints]).await;
     let mut round = Round::run(context, working_set, &mut todo, level, requests).await?;
     if !round.failed.is_empty() && round.succeeded > 0 {
         tracing::info!(
