@@ -42,14 +42,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     )
     .quiet()
     .run()?;
-    let output = args
-        .output_dir
-        .clone()
-        .unwrap_or_else(|| root.join("target/demo"));
-    if output.join("progress.json").exists() {
-        std::fs::remove_dir_all(&output)
-            .with_context(|| format!("emptying {}", output.display()))?;
-    }
+    let output = output_dir(args, &root)?;
     let start = Instant::now();
     let bin = root.join("target/release");
     let mut server = Simulator::start(&bin.join("kv_cache_sim"))?;
@@ -66,6 +59,26 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         output.join("index.html").display()
     )?;
     judge(&rates)
+}
+
+/// Where the study goes: an absolute path, since the tester runs in the directory above it. Only the demo's
+/// own place is emptied; somebody else's results are not the demo's to delete.
+fn output_dir(args: &Args, root: &Path) -> Result<PathBuf> {
+    let output = match &args.output_dir {
+        Some(given) => std::path::absolute(given)?,
+        None => root.join("target/demo"),
+    };
+    if output.join("progress.json").exists() {
+        ensure!(
+            args.output_dir.is_none(),
+            "{} holds a study already: name another directory",
+            output.display()
+        );
+        std::fs::remove_dir_all(&output)
+            .with_context(|| format!("emptying {}", output.display()))?;
+    }
+    std::fs::create_dir_all(&output).with_context(|| format!("creating {}", output.display()))?;
+    Ok(output)
 }
 
 /// The running simulator; ends with the demo, also when the demo fails.
@@ -318,4 +331,22 @@ fn newest(dir: &Path, prefix: &str) -> Result<PathBuf> {
     found
         .pop()
         .with_context(|| format!("no {prefix}*.csv in {}", dir.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_in_a_directory_that_was_named_are_never_deleted() {
+        let root = Shell::new().unwrap().create_temp_dir().unwrap();
+        let named = root.path().join("mine");
+        let args = Args {
+            output_dir: Some(named.clone()),
+        };
+        assert_eq!(output_dir(&args, root.path()).unwrap(), named);
+        std::fs::write(named.join("progress.json"), "{}").unwrap();
+        assert!(output_dir(&args, root.path()).is_err());
+        assert!(named.join("progress.json").exists());
+    }
 }
