@@ -37,25 +37,22 @@ import tempfile
 import venv
 
 HERE = pathlib.Path(__file__).resolve().parent
-# What the recorded run used; other releases may rename config keys.
-TORCH = "torch==2.9.1"
-TRANSFORMERS = "transformers>=5.0,<6"
+# Configs are written and read by one release, so any of these will do; the recorded run names its own.
+PACKAGES = ["torch>=2.6,<3", "transformers>=5,<6"]
+CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 
 
 def in_own_environment(folder: pathlib.Path) -> None:
     """Makes the virtual environment and starts this script again in it."""
     python = folder / "bin" / "python"
     if not python.exists():
-        print(f"making {folder} (torch for the CPU and transformers, a few minutes)", flush=True)
+        print(f"making {folder} (torch and transformers, a few minutes)", flush=True)
         venv.create(folder, with_pip=True)
-        pip = [str(python), "-m", "pip", "install", "--quiet"]
-        if "PIP_INDEX_URL" in os.environ:
-            # An index of one's own has to hold torch itself.
-            subprocess.run([*pip, TORCH, TRANSFORMERS], check=True)
-        else:
-            # The CPU build is a tenth of the size; PyPI's own is the fallback.
-            cpu = subprocess.run([*pip, TORCH, "--index-url", "https://download.pytorch.org/whl/cpu"])
-            subprocess.run([*pip, TRANSFORMERS] if cpu.returncode == 0 else [*pip, TORCH, TRANSFORMERS], check=True)
+        pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        # The build for the CPU is a tenth of the size; where its index cannot be reached, PyPI's build serves as well.
+        quick = ["--retries", "0", "--timeout", "15", "--index-url", CPU_INDEX]
+        subprocess.run([*pip, *quick, PACKAGES[0]], check=False)
+        subprocess.run([*pip, *PACKAGES], check=True)
     os.execv(python, [str(python), *sys.argv, "--in-environment"])
 
 
@@ -112,6 +109,18 @@ CASES = [
      tiny(num_key_value_heads=2, head_dim=16, mamba_d_ssm=128, mamba_n_heads=8, mamba_d_head=16, mamba_n_groups=1,
           mamba_d_state=16, mamba_d_conv=4), 43, "dynamic"),
     ("short convolutions", "lfm2", tiny(num_key_value_heads=2, full_attn_idxs=[1, 3], conv_L_cache=3), 43, "dynamic"),
+    ("MLA and delta attention", "kimi_linear",
+     tiny(num_key_value_heads=4, kv_lora_rank=32, qk_rope_head_dim=8, qk_nope_head_dim=16, v_head_dim=16,
+          linear_attn_config={"full_attn_layers": [2, 4], "kda_layers": [1, 3], "num_heads": 4, "head_dim": 16,
+                              "short_conv_kernel_size": 4},
+          num_experts=4, num_experts_per_token=2, moe_intermediate_size=32, num_shared_experts=1), 43, "dynamic"),
+    ("lightning attention", "minimax", tiny(num_key_value_heads=2, head_dim=16, num_local_experts=2, block_size=16),
+     43, "own"),
+    ("gated delta net with defaults", "olmo_hybrid", tiny(num_key_value_heads=4), 43, "dynamic"),
+    ("shared block beside Mamba-2", "zamba2",
+     tiny(num_hidden_layers=4, layers_block_type=["linear_attention", "linear_attention", "hybrid", "linear_attention"],
+          num_key_value_heads=4, mamba_d_state=8, mamba_expand=2, n_mamba_heads=8, mamba_ngroups=2, num_mem_blocks=1),
+     43, "dynamic"),
     ("text model of a multimodal config", "gemma3", None, 50, "static"),
     ("encoder–decoder", "t5", {"vocab_size": 64, "d_model": 64, "d_kv": 16, "num_heads": 4, "num_layers": 2,
                                "num_decoder_layers": 3, "d_ff": 96, "decoder_start_token_id": 0, "pad_token_id": 0},
@@ -165,16 +174,22 @@ def held(model_type: str, config, tokens: int, kind: str) -> dict:
         else:
             text = config.get_text_config(decoder=True)
             model = AutoModelForCausalLM.from_config(text, dtype=torch.bfloat16).eval()
-            cache = StaticCache(config=text, max_cache_len=tokens) if kind == "static" else DynamicCache(config=text)
-            model(input_ids=prompt, past_key_values=cache, use_cache=True)
+            if kind == "static":
+                cache = StaticCache(config=text, max_cache_len=tokens)
+            else:
+                # MiniMax insists on making its own.
+                cache = DynamicCache(config=text) if kind == "dynamic" else None
+            cache = model(input_ids=prompt, past_key_values=cache, use_cache=True).past_key_values
             parts = [tensors_of(layer) for layer in cache.layers]
+            linear = [x for x in getattr(cache, "linear_cache", []) if isinstance(x, torch.Tensor)]
+            parts += [(0, x.numel() * x.element_size()) for x in linear]
             per_encoder_token = None
     state_types = {
         tensor.element_size()
         for layer in getattr(cache, "layers", [])
         for tensor in (getattr(layer, "recurrent_states", None) or {}).values()
         if tensor is not None
-    }
+    } | {x.element_size() for x in getattr(cache, "linear_cache", []) if isinstance(x, torch.Tensor)}
     return {
         "attention": sum(part[0] for part in parts),
         "state": sum(part[1] for part in parts),

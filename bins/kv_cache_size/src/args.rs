@@ -50,7 +50,11 @@ arguments, 130 Ctrl-C.";
 pub struct Args {
     /// Hugging Face model id, directory with a config.json, or a config file
     #[arg(value_name = "MODEL_ID", help_heading = "Model")]
-    pub model_id: Vec<String>,
+    pub model_id: Option<String>,
+
+    /// Words that belong to nothing
+    #[arg(value_name = "WORDS", hide = true, help_heading = "Model")]
+    pub more: Vec<String>,
 
     /// Stored size of one element: fp8, fp16, bf16, fp32, int8 or fp4
     #[arg(

@@ -119,11 +119,9 @@ impl TryFrom<Args> for Plan {
     type Error = PlanError;
 
     fn try_from(args: Args) -> Result<Self, PlanError> {
-        let mut words = args.model_id.into_iter();
-        let model_id = words.next().ok_or(PlanError::NoModel)?;
-        let more: Vec<String> = words.collect();
-        if !more.is_empty() {
-            return Err(PlanError::Unrecognized(more));
+        let model_id = args.model_id.ok_or(PlanError::NoModel)?;
+        if !args.more.is_empty() {
+            return Err(PlanError::Unrecognized(args.more));
         }
         let precision = choice("--precision", &args.precision, &Precision::ALL, |p| {
             p.word()

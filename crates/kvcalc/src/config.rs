@@ -6,6 +6,7 @@
 
 mod defaults;
 mod heads;
+mod overrides;
 mod pattern;
 mod reader;
 mod state;
@@ -15,6 +16,7 @@ use thiserror::Error;
 
 use crate::geometry::{CrossAttention, Layer, ModelGeometry, Reach, Shape, Store};
 use heads::Heads;
+use overrides::Overrides;
 use pattern::Kind;
 use reader::Reader;
 
@@ -206,7 +208,10 @@ fn read(config: &Value, extracted: &mut Extracted) -> Result<ModelGeometry, Conf
         });
     };
 
+    let overrides = Overrides::read(&reader, n_layers as usize)?;
+    let heads = heads.with_overrides(overrides);
     let kinds = pattern::kinds(&reader, n_layers)?;
+    let kinds = heads.overrides().apply(kinds);
     if kinds.iter().all(|kind| *kind == Kind::Full) {
         reader.refuse_unread()?;
     }

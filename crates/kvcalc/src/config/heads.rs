@@ -4,6 +4,7 @@
 
 use serde_json::Value;
 
+use super::overrides::Overrides;
 use super::reader::Reader;
 use super::{ConfigProblem, Extracted, HIDDEN};
 use crate::geometry::Shape;
@@ -59,6 +60,7 @@ pub(super) struct Heads {
     /// What the report shows for models with latents.
     qk_dim: Option<u64>,
     hidden: Option<u64>,
+    overrides: Overrides,
 }
 
 impl Heads {
@@ -98,7 +100,23 @@ impl Heads {
             dims,
             qk_dim: nope.zip(rope).map(|(nope, rope)| nope + rope),
             hidden,
+            overrides: Overrides::default(),
         })
+    }
+
+    /// The same with single layers overridden, which replaces the family's own rule for layers of two shapes
+    /// (`Gemma4TextConfig` in transformers).
+    pub(super) fn with_overrides(mut self, overrides: Overrides) -> Self {
+        if !overrides.is_empty() {
+            self.variant = None;
+        }
+        self.overrides = overrides;
+        self
+    }
+
+    /// What single layers have instead.
+    pub(super) fn overrides(&self) -> &Overrides {
+        &self.overrides
     }
 
     /// Names what attention with heads needs and the config lacks.
@@ -136,6 +154,12 @@ impl Heads {
             kv_heads = variant.kv_heads.unwrap_or(kv_heads);
             dims = variant.dims;
         }
+        let own = self.overrides.of(i);
+        if let Some(k) = own.head_dim {
+            dims = Dims { k, v: k };
+        }
+        dims.v = own.v_head_dim.unwrap_or(dims.v);
+        kv_heads = own.kv_heads.unwrap_or(kv_heads);
         (kv_heads > 0).then_some(Shape::Heads {
             kv_heads,
             k_dim: dims.k,
@@ -263,9 +287,12 @@ fn head_dim(
     attention: Option<u64>,
     hidden: Option<u64>,
 ) -> Result<Option<u64>, ConfigProblem> {
-    // In Mamba-2's own config the key is the state's.
-    let keys = if reader.is(&["mamba2"]) {
+    let keys: &[&str] = if reader.is(&["mamba2"]) {
+        // Here the first key is the state's.
         &HEAD_DIM[1..]
+    } else if reader.is(&["zamba", "zamba2"]) {
+        // Zamba2 also writes a `kv_channels` that its attention does not use.
+        &["attention_head_dim", "head_dim"]
     } else {
         HEAD_DIM
     };

@@ -233,12 +233,15 @@ fn hybrid(
     if reader.is(&["falcon_h1"]) {
         return Ok(Some(vec![Kind::FullAndState; n]));
     }
-    // MiniMax-01: 1 softmax, 0 lightning; transformers' port alternates, beginning with lightning at 1 (`MiniMaxConfig`).
+    // MiniMax-01: 1 softmax, 0 lightning; transformers' port alternates, beginning with softmax (`MiniMaxConfig`).
     if let Some(types) = reader.counts(&["attn_type_list"])? {
         if types.len() < n {
             return Err(reader.missing(&["attn_type_list with one entry per layer"]));
         }
         return Ok(by(&|i| types[i] == 1));
+    }
+    if reader.is(&["minimax_text_01", "minimax_m1"]) {
+        return Err(reader.missing(&["attn_type_list"]));
     }
     if reader.is(&["minimax"]) {
         return Ok(by(&|i| i.is_multiple_of(2)));

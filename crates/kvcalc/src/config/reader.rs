@@ -182,6 +182,11 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// An object in the config itself.
+    pub(super) fn object(&self, key: &str) -> Option<&'a Map<String, Value>> {
+        self.own(key)?.as_object()
+    }
+
     pub(super) fn flag(&self, keys: &[&str]) -> Option<bool> {
         self.value(keys)?.1.as_bool()
     }
@@ -269,7 +274,8 @@ impl<'a> Reader<'a> {
     }
 }
 
-fn number(key: &str, value: &Value, most: u64) -> Result<u64, ConfigProblem> {
+/// A whole number up to `most`.
+pub(super) fn number(key: &str, value: &Value, most: u64) -> Result<u64, ConfigProblem> {
     let bad = |wanted| ConfigProblem::BadValue {
         key: key.to_owned(),
         value: value.to_string().chars().take(40).collect(),

@@ -113,14 +113,15 @@ fn mamba(
     hidden: &dyn Fn() -> Result<u64, ConfigProblem>,
 ) -> Result<State, ConfigProblem> {
     // Nemotron-H (`NemotronHConfig`).
-    if reader.count(&["ssm_state_size"])?.is_some() {
+    let state_size = ["ssm_state_size", "mamba_state_dim"];
+    if reader.count(&state_size)?.is_some() {
         let heads = need(&["mamba_num_heads"])?;
         let head_dim = need(&["mamba_head_dim"])?;
         return Ok(State::Mamba2 {
             heads,
             head_dim,
-            state: need(&["ssm_state_size"])?,
-            groups: need(&["n_groups"])?,
+            state: need(&state_size)?,
+            groups: need(&["n_groups", "mamba_num_groups"])?,
             inner: heads * head_dim,
             kernel: need(&["conv_kernel"])?,
         });

@@ -5,21 +5,16 @@ use serde_json::json;
 use super::*;
 use crate::{CacheFormat, Precision, State, TokenCount};
 
+mod refusal;
+
+use refusal::refused;
+
 fn geometry(config: Value) -> ModelGeometry {
     ModelGeometry::from_config(&config).unwrap_or_else(|error| panic!("{config}: {error}"))
 }
 
 fn fp16_bytes(geometry: &ModelGeometry, tokens: u64) -> u128 {
     geometry.bytes(TokenCount(tokens), &CacheFormat::new(Precision::Fp16))
-}
-
-#[track_caller]
-fn refused(config: Value, words: &[&str]) {
-    let error = ModelGeometry::from_config(&config).unwrap_err();
-    let text = error.to_string();
-    for word in words {
-        assert!(text.contains(word), "{text:?} lacks {word:?}");
-    }
 }
 
 /// A letter per layer, as `data/class_defaults.json` writes them.
@@ -120,23 +115,6 @@ fn bare_configs_have_the_layers_that_transformers_gives_them() {
         n_same += 1;
     }
     assert!(n_same >= 28, "{n_same}");
-}
-
-#[test]
-fn families_without_listed_layers_are_refused_where_their_habit_is_not_known() {
-    for family in [
-        "qwen4_exp_text",
-        "glm5_next_text",
-        "deepseek_v4",
-        "inkling_text",
-        "zaya",
-        "nemotron_h",
-    ] {
-        assert!(
-            ModelGeometry::from_config(&json!({ "model_type": family })).is_err(),
-            "{family}"
-        );
-    }
 }
 
 #[test]
@@ -338,6 +316,15 @@ fn kv_heads_and_head_sizes_follow_their_family() {
                       "hybrid_layer_pattern": [0, 1], "sliding_window": 128});
     assert_eq!(shape(mimo.clone(), 0), heads(4, 192, 128));
     assert_eq!(shape(mimo, 1), heads(8, 192, 128));
+    // Zamba2 writes a `kv_channels` that is not its attention's.
+    assert_eq!(
+        shape(
+            json!({"model_type": "zamba2", "num_hidden_layers": 1, "layers_block_type": ["hybrid"], "hidden_size": 64,
+                     "num_attention_heads": 4, "kv_channels": 16, "attention_head_dim": 32}),
+            0
+        ),
+        heads(4, 32, 32)
+    );
     // Gemma 4: two shapes; the number of global heads counts only where keys are values.
     let gemma4 = |k_eq_v: bool| {
         json!({"model_type": "gemma4_text", "num_hidden_layers": 6, "num_key_value_heads": 4,
@@ -346,6 +333,54 @@ fn kv_heads_and_head_sizes_follow_their_family() {
     assert_eq!(shape(gemma4(true), 0), heads(4, 256, 256));
     assert_eq!(shape(gemma4(true), 5), heads(2, 512, 512));
     assert_eq!(shape(gemma4(false), 5), heads(4, 512, 512));
+}
+
+#[test]
+fn single_layers_may_have_values_of_their_own() {
+    // As transformers 5 writes a Gemma 4 config.
+    let config = |per_layer: Value| {
+        json!({"model_type": "gemma4_text", "num_hidden_layers": 3, "num_key_value_heads": 4, "head_dim": 16,
+               "sliding_window": 8, "per_layer_config": per_layer})
+    };
+    let overridden = geometry(config(
+        json!({"2": {"head_dim": 32, "num_key_value_heads": 1}, "0": {"sliding_window": 5}}),
+    ));
+    let store = |i: usize| *overridden.layers[i].store().unwrap();
+    assert_eq!(store(0).reach, Reach::Window(5));
+    assert_eq!(store(1).reach, Reach::Window(8));
+    assert_eq!(
+        store(1).shape,
+        Shape::Heads {
+            kv_heads: 4,
+            k_dim: 16,
+            v_dim: 16
+        }
+    );
+    assert_eq!(
+        store(2).shape,
+        Shape::Heads {
+            kv_heads: 1,
+            k_dim: 32,
+            v_dim: 32
+        }
+    );
+    let llama = |per_layer: Value| json!({"model_type": "llama", "num_hidden_layers": 3, "per_layer_config": per_layer});
+    assert_eq!(
+        letters(&geometry(llama(
+            json!({"1": {"skip": ["attention"]}, "2": {"skip": ["mlp"]}})
+        ))),
+        "F-F"
+    );
+    assert_eq!(
+        letters(&geometry(llama(json!({"1": {"sliding_window": 4}})))),
+        "FSF"
+    );
+    assert_eq!(letters(&geometry(llama(json!({})))), "FFF");
+    refused(
+        llama(json!({"7": {"head_dim": 4}})),
+        &["per_layer_config", "index of a layer"],
+    );
+    refused(llama(json!({"1": {"kv_lora_rank": 4}})), &["kv_lora_rank"]);
 }
 
 #[test]
@@ -488,138 +523,4 @@ fn states_have_the_shapes_of_their_families() {
         geometry(json!({"model_type": "qwen3_5_text", "mamba_ssm_dtype": "float32"})).state_bytes,
         Some(4)
     );
-}
-
-#[test]
-fn missing_keys_are_named() {
-    refused(json!([]), &["not a JSON object"]);
-    refused(
-        json!({}),
-        &[
-            "missing",
-            "num_hidden_layers",
-            "num_key_value_heads",
-            "head_dim",
-        ],
-    );
-    refused(
-        json!({"model_type": "mystery", "num_hidden_layers": 4, "hidden_size": 64}),
-        &[
-            "missing num_key_value_heads",
-            "num_attention_heads",
-            "model type \"mystery\"",
-        ],
-    );
-    refused(
-        json!({"model_type": "mystery", "num_hidden_layers": 4, "num_attention_heads": 4, "num_key_value_heads": 0,
-               "hidden_size": null}),
-        &["missing head_dim", "hidden_size"],
-    );
-    refused(
-        json!({"kv_lora_rank": 512, "num_hidden_layers": 2, "num_attention_heads": 4}),
-        &["qk_rope_head_dim"],
-    );
-    refused(
-        json!({"num_hidden_layers": 2, "num_attention_heads": 4, "hidden_size": 64, "sliding_window": 128}),
-        &["layer_types", "which layers have the window"],
-    );
-    refused(
-        json!({"num_hidden_layers": 2, "num_attention_heads": 4, "hidden_size": 64,
-               "layer_types": ["sliding_attention", "full_attention"]}),
-        &["missing sliding_window"],
-    );
-    refused(
-        json!({"num_hidden_layers": 2, "num_attention_heads": 4, "hidden_size": 64, "layer_types": ["mamba", "attention"]}),
-        &["keys of the state"],
-    );
-    let error =
-        ModelGeometry::from_config(&json!({"num_hidden_layers": 4, "num_attention_heads": 8}))
-            .unwrap_err();
-    assert_eq!(
-        *error.extracted,
-        Extracted {
-            layers: Some(4),
-            attention_heads: Some(8),
-            kv_heads: Some(8),
-            ..Extracted::default()
-        }
-    );
-}
-
-#[test]
-fn what_is_not_understood_is_an_error_and_never_a_guess() {
-    let plain = json!({"model_type": "mystery", "num_hidden_layers": 2, "num_attention_heads": 4, "hidden_size": 64});
-    let with = |key: &str, value: Value| {
-        let mut config = plain.clone();
-        config[key] = value;
-        config
-    };
-    assert_eq!(fp16_bytes(&geometry(plain.clone()), 1), 2 * 2 * 4 * 16 * 2);
-    refused(
-        with("layer_types", json!(["full_attention", "telepathy"])),
-        &["telepathy"],
-    );
-    refused(
-        with("layer_types", json!(["full_attention"])),
-        &["1 entries long"],
-    );
-    refused(
-        with("mamba_d_state", json!(16)),
-        &["mystery", "mamba_d_state"],
-    );
-    refused(with("kv_share_layers", json!([1])), &["kv_share_layers"]);
-    refused(with("index_head_dim", json!(128)), &["index_head_dim"]);
-    refused(
-        with("num_key_value_heads", json!("four")),
-        &["num_key_value_heads", "four"],
-    );
-    refused(
-        with("num_key_value_heads", json!(-1)),
-        &["num_key_value_heads", "whole number"],
-    );
-    refused(with("head_dim", json!(1e12)), &["head_dim", "believable"]);
-    refused(
-        with("num_hidden_layers", json!(20_000)),
-        &["at most 10,000"],
-    );
-    refused(
-        with("num_key_value_heads", json!([2])),
-        &["one entry per layer"],
-    );
-    // Switched off or empty is not a hint, and 64.0 is 64.
-    assert_eq!(
-        fp16_bytes(&geometry(with("use_mamba", json!(false))), 1),
-        512
-    );
-    assert_eq!(
-        fp16_bytes(&geometry(with("hidden_size", json!(64.0))), 1),
-        512
-    );
-}
-
-#[test]
-fn defaults_that_were_used_are_on_record() {
-    let geometry =
-        geometry(json!({"model_type": "llama", "num_hidden_layers": 2, "num_attention_heads": 4}));
-    assert!(geometry.defaulted.contains(&"hidden_size".to_owned()));
-    assert!(!geometry.defaulted.contains(&"num_hidden_layers".to_owned()));
-}
-
-proptest::proptest! {
-    /// No JSON object, however odd its numbers, makes the reader panic.
-    #[test]
-    fn odd_numbers_never_panic(
-        layers in 0_u64..30_000, heads in 0_u64..3_000_000, kv in 0_u64..3_000_000, dim in 0_u64..3_000_000,
-        window in proptest::option::of(proptest::prelude::any::<u64>()),
-        family in proptest::sample::select(vec!["llama", "jamba", "qwen3_next", "deepseek_v3", "gemma4_text", "zamba", "falcon", "lfm2"]),
-    ) {
-        let config = json!({"model_type": family, "num_hidden_layers": layers, "num_attention_heads": heads,
-                            "num_key_value_heads": kv, "hidden_size": dim, "sliding_window": window,
-                            "mamba_n_heads": heads, "attn_layer_period": kv});
-        if let Ok(geometry) = ModelGeometry::from_config(&config) {
-            let format = CacheFormat::new(Precision::Fp32).with_state_bytes(4);
-            let total = geometry.bytes(TokenCount(u64::MAX), &format);
-            proptest::prop_assert!(total >= u128::from(geometry.growth_per_token(&format)));
-        }
-    }
 }
