@@ -142,11 +142,10 @@ async fn measure(
     TestMetadata::new(&model, urls, &plan.mode.to_string())
         .save(dir.path())
         .map_err(Failure::run)?;
-    let loaded = tokenizer::load(
-        plan.tokenizer.as_deref(),
-        plan.tokenizer_or_default(),
-        &model,
-    )?;
+    let loaded = tokio::select! {
+        loaded = load_tokenizer(plan, &model) => loaded?,
+        () = stop.wait() => return Ok(interrupted(stop)),
+    };
     log_lines(&text::start_facts(&StartFacts {
         run_script: script,
         model: &model,
@@ -265,6 +264,25 @@ async fn measure(
         ended.exit = AppExit::Failed;
     }
     Ok(ended)
+}
+
+/// The tokenizer, looked for on a thread of its own: a download can take minutes, and a stop is heard meanwhile.
+async fn load_tokenizer(plan: &Plan, model: &str) -> Result<LoadedTokenizer, Failure> {
+    let (reply, loaded) = tokio::sync::oneshot::channel();
+    let given = plan.tokenizer.clone();
+    let (default, model) = (plan.tokenizer_or_default().to_owned(), model.to_owned());
+    std::thread::Builder::new()
+        .name("tokenizer".to_owned())
+        .spawn(move || {
+            // Nobody waits any more when the run was stopped.
+            drop(reply.send(tokenizer::load(given.as_deref(), &default, &model)));
+        })
+        .context("starting a thread")
+        .map_err(Failure::run)?;
+    loaded
+        .await
+        .context("the thread that loads the tokenizer has stopped")
+        .map_err(Failure::run)?
 }
 
 /// Whether a file of the end of a run was written; if not, says why. What was measured is told all the same.
