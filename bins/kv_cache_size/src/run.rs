@@ -16,8 +16,11 @@ use crate::source::{self, Found, Origin, SourceError};
 /// does not have, with exit code 2.
 pub fn run(plan: &Plan) -> Result<AppExit, Failure> {
     // Only the download takes long enough to be interrupted; nothing has to be saved.
-    let _ = ctrlc::set_handler(|| {
-        let _ = write_stdout("\n\nInterrupted by user\n");
+    let is_text = !plan.json;
+    let _ = ctrlc::set_handler(move || {
+        if is_text {
+            let _ = write_stdout("\n\nInterrupted by user\n");
+        }
         std::process::exit(i32::from(AppExit::Interrupted.code()));
     });
     if !plan.json {
