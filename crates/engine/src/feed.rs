@@ -14,6 +14,10 @@ use workload::{
 /// One fresh prompt in so many is re-encoded whole before it is used.
 pub const VERIFY_EVERY: u64 = 50;
 
+/// Prompts that stand ready at least, also at low levels: while a builder re-encodes one whole, which takes as
+/// long as a fast server's answer to several, launches live on these.
+const LEAST_DEPTH: usize = 32;
+
 /// What the prompts of a phase are made from.
 #[derive(Debug, Clone)]
 pub struct PhasePrompts {
@@ -219,7 +223,7 @@ impl PromptFeed for ThreadFeed {
         self.next = 0;
         self.queues.clear();
         for (i, builder) in self.builders.iter().enumerate() {
-            let (out, queue) = mpsc::channel(depth.div_ceil(n).max(1));
+            let (out, queue) = mpsc::channel(depth.max(LEAST_DEPTH).div_ceil(n));
             let job = Job {
                 prompts: prompts.clone(),
                 first: i as u64,
