@@ -10,11 +10,12 @@ mod start;
 mod warm_up;
 
 pub use finish::{
-    BriefInput, FailedTest, RunEnd, brief_report, end_of_run, interrupted, test_done, test_failed,
+    BriefInput, FailedTest, RunEnd, TestShape, brief_report, end_of_run, interrupted, test_done,
+    test_failed,
 };
 pub use level::{
-    LevelStatistics, Run, cooldown, first_level_faulty, is_faulty, level_result, level_start, note,
-    retries_start, runs_table, strict_comparison, verdict,
+    LevelStatistics, Run, cooldown, first_level_faulty, is_faulty, level_result, level_start,
+    level_summary, note, retries_start, runs_table, strict_comparison, verdict,
 };
 pub use start::{
     ContextEstimate, ContextSize, KvEstimates, StartFacts, banner, context_skipped, context_start,

@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use metrics::summary::SummaryRow;
 use metrics::window::LevelMetrics;
 use ramp::{Note, Verdict, WindowSpec};
 use report::test_name::TestName;
 
+use crate::study::Mode;
 use crate::test_run::TestOutcome;
 
 /// Something that happened.
@@ -48,8 +48,8 @@ pub enum StudyEvent<'a> {
         cache_hit_rate: u32,
         /// Tokens taken from the working set per request.
         cached_tokens: u64,
-        /// Limit of the search for the peak.
-        time_limit: Duration,
+        /// How its levels are found.
+        mode: &'a Mode,
     },
     /// A test was completed by an earlier run.
     TestSkipped {
@@ -78,9 +78,9 @@ pub enum StudyEvent<'a> {
     Note(&'a Note),
     /// A test has its result.
     TestDone {
-        /// Its row.
-        summary: &'a SummaryRow,
-        /// The windows behind it.
+        /// Its row and everything measured.
+        outcome: &'a TestOutcome,
+        /// The windows behind the row.
         runs: &'a [RunLine],
     },
     /// A test yielded nothing.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use metrics::summary::TestKey;
-use ramp::{RampController, RampSettings};
+use ramp::{FixedController, FixedSettings, RampController, RampSettings};
 use report::files::{RequestWriter, ResultDir, TableWriter};
 use report::progress::Progress;
 use report::test_name::TestName;
@@ -41,6 +41,30 @@ pub enum Reinit {
     PerTest,
 }
 
+/// How the levels of a test are found.
+#[derive(Debug, Clone)]
+pub enum Mode {
+    /// Climb until a threshold breaks, search, repeat.
+    Ramp(RampSettings),
+    /// Measure given levels.
+    Fixed(FixedSettings),
+}
+
+impl Mode {
+    /// How long a test may take, warm-ups and drains left out: all that is known before one was timed.
+    fn longest_test(&self) -> Duration {
+        match self {
+            Self::Ramp(ramp) => ramp.test_duration + ramp.ramp_duration * ramp.num_retries,
+            Self::Fixed(fixed) => {
+                let n_levels = u32::try_from(fixed.levels.len()).unwrap_or(u32::MAX);
+                fixed
+                    .ramp_duration
+                    .saturating_mul(n_levels.saturating_mul(fixed.num_retries.saturating_add(1)))
+            }
+        }
+    }
+}
+
 /// What is to be measured.
 #[derive(Debug, Clone)]
 pub struct StudyPlan {
@@ -58,8 +82,8 @@ pub struct StudyPlan {
     pub init_concurrency: u32,
     /// Order in which working-set prompts are taken.
     pub order: SelectionOrder,
-    /// How levels are chosen.
-    pub ramp: RampSettings,
+    /// How levels are found.
+    pub mode: Mode,
     /// How windows are measured.
     pub window: WindowSettings,
     /// Model, as it stands in the rows.
@@ -349,7 +373,6 @@ impl Study<'_, '_> {
             window: self.plan.window,
             chunk_size: self.plan.chunk_size,
         };
-        let mut controller = RampController::new(self.plan.ramp, previous_peak);
         let parts = &mut self.parts;
         let mut context = LoadContext {
             transport: parts.transport,
@@ -361,13 +384,23 @@ impl Study<'_, '_> {
             stop: parts.stop,
             live: parts.live,
         };
-        let outcome =
-            match run_test(&mut context, &plan, &mut controller, &mut *parts.observer).await {
-                Ok(outcome) => outcome,
-                Err(TestError::Stopped) => return Err(()),
-                Err(TestError::Write(line)) => return self.abort(test, &line),
-                Err(error) => return self.fail_test(test, &error.to_string(), previous_peak),
-            };
+        let observer = &mut *parts.observer;
+        let ended = match &self.plan.mode {
+            Mode::Ramp(settings) => {
+                let mut controller = RampController::new(*settings, previous_peak);
+                run_test(&mut context, &plan, &mut controller, observer).await
+            }
+            Mode::Fixed(settings) => {
+                let mut controller = FixedController::new(settings.clone());
+                run_test(&mut context, &plan, &mut controller, observer).await
+            }
+        };
+        let outcome = match ended {
+            Ok(outcome) => outcome,
+            Err(TestError::Stopped) => return Err(()),
+            Err(TestError::Write(line)) => return self.abort(test, &line),
+            Err(error) => return self.fail_test(test, &error.to_string(), previous_peak),
+        };
         self.failed_in_a_row = 0;
         let tables = &mut *self.store.tables;
         let stored = tables
@@ -399,10 +432,8 @@ impl Study<'_, '_> {
 
     fn announce(&mut self, test: TestName, context_plan: ContextPlan) {
         self.started_tests += 1;
-        let per_test = self.plan.ramp.test_duration
-            + self.plan.ramp.ramp_duration * self.plan.ramp.num_retries;
+        let per_test = self.plan.mode.longest_test();
         let elapsed = self.parts.clock.now();
-        // Until a test has been timed, the longest that the search may take is all that is known.
         let done = self.end.completed.len() as u32;
         let mean = if done == 0 { per_test } else { elapsed / done };
         let expected = elapsed + mean * (self.n_tests + 1 - self.started_tests.min(self.n_tests));
@@ -415,7 +446,7 @@ impl Study<'_, '_> {
             context_size: test.context_size,
             cache_hit_rate: test.cache_hit_rate,
             cached_tokens: context_plan.split(test.cache_hit_rate).cached,
-            time_limit: self.plan.ramp.test_duration,
+            mode: &self.plan.mode,
         });
     }
 

@@ -191,13 +191,18 @@ pub async fn run_test(
         phases.push(window.phase);
         records.extend(window.records);
     }
-    Ok(TestOutcome {
+    let outcome = TestOutcome {
         summary,
         runs,
         phases,
         records,
         doubts,
-    })
+    };
+    observer.observe(&StudyEvent::TestDone {
+        outcome: &outcome,
+        runs: &runs,
+    });
+    Ok(outcome)
 }
 
 fn phase_of(plan: &TestPlan<'_>, spec: &WindowSpec) -> Phase {

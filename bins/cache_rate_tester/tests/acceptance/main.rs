@@ -14,6 +14,7 @@ mod console;
 mod endpoint;
 mod failure;
 mod figure;
+mod fixed;
 mod interruption;
 mod prompt;
 mod ramp;
