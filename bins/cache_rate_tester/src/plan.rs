@@ -284,17 +284,6 @@ impl Plan {
         Ok(())
     }
 
-    /// Whether this build can carry the plan out.
-    ///
-    /// # Errors
-    /// For the modes that are planned but not built yet.
-    pub fn ensure_available(&self) -> Result<(), PlanError> {
-        match self.mode {
-            Mode::Ramp | Mode::Fixed => Ok(()),
-            Mode::Sustained => Err(PlanError::NotYetAvailable { mode: self.mode }),
-        }
-    }
-
     /// Most requests in flight that any test may come to.
     #[must_use]
     pub fn highest_level(&self) -> u32 {

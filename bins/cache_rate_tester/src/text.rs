@@ -6,6 +6,7 @@
 
 mod finish;
 mod level;
+mod period;
 mod start;
 mod warm_up;
 
@@ -17,6 +18,7 @@ pub use level::{
     LevelStatistics, Run, cooldown, first_level_faulty, is_faulty, level_result, level_start,
     level_summary, note, retries_start, runs_table, strict_comparison, verdict,
 };
+pub use period::{period_result, period_start, periods_end};
 pub use start::{
     ContextEstimate, ContextSize, KvEstimates, StartFacts, banner, context_skipped, context_start,
     start_facts, test_skipped, test_start,

@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use metrics::window::LevelMetrics;
-use ramp::{Note, Verdict, WindowSpec};
+use metrics::{PeriodFigures, PeriodRow};
+use ramp::{Decided, Note, PeriodSpec, SustainedStop, Verdict, WindowSpec};
 use report::test_name::TestName;
 
 use crate::study::Mode;
@@ -74,14 +75,35 @@ pub enum StudyEvent<'a> {
         /// The judgement; `None` for a repeat, which is not judged.
         verdict: Option<&'a Verdict>,
     },
+    /// A period of a sustained test begins.
+    PeriodStarted {
+        /// What is run.
+        spec: &'a PeriodSpec,
+    },
+    /// A period has been measured.
+    PeriodDone {
+        /// What was run.
+        spec: &'a PeriodSpec,
+        /// Its row, as far as it is known at its end.
+        row: &'a PeriodRow,
+        /// What arrived in it.
+        figures: &'a PeriodFigures,
+        /// What follows.
+        decided: &'a Decided,
+    },
+    /// The periods of a test are over and all requests have ended.
+    PeriodsEnded {
+        /// Why.
+        stop: &'a SustainedStop,
+        /// All rows, settled.
+        periods: &'a [PeriodRow],
+    },
     /// The controller has something to say.
     Note(&'a Note),
     /// A test has its result.
     TestDone {
         /// Its row and everything measured.
         outcome: &'a TestOutcome,
-        /// The windows behind the row.
-        runs: &'a [RunLine],
     },
     /// A test yielded nothing.
     TestFailed {

@@ -7,8 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use metrics::summary::TestKey;
-use ramp::{FixedController, FixedSettings, RampController, RampSettings};
-use report::files::{RequestWriter, ResultDir, TableWriter};
+use ramp::{
+    FixedController, FixedSettings, RampController, RampSettings, SustainedController,
+    SustainedSettings,
+};
+use report::files::{ResultDir, TableWriter};
 use report::progress::Progress;
 use report::test_name::TestName;
 use tokio::sync::oneshot;
@@ -18,10 +21,12 @@ use workload::{
 
 use crate::event::{Doubt, Observer, StudyEvent};
 use crate::feed::{PhasePrompts, PromptFeed, VerificationCounters};
+use crate::files::one_line;
 use crate::load::{LoadContext, Rotation, phase_id};
 use crate::progress::Live;
-use crate::recorder::{RecordSink, RowFiles};
+use crate::recorder::RecordSink;
 use crate::stop::{Stop, StopReason};
+use crate::sustained::run_sustained;
 use crate::test_run::{TestError, TestOutcome, TestPlan, WarmEach, run_test};
 use crate::transport::Transport;
 use crate::warm_up::{WarmUpError, warm_up};
@@ -48,6 +53,8 @@ pub enum Mode {
     Ramp(RampSettings),
     /// Measure given levels.
     Fixed(FixedSettings),
+    /// Never stop sending; decide anew after every period.
+    Sustained(SustainedSettings),
 }
 
 impl Mode {
@@ -61,6 +68,7 @@ impl Mode {
                     .ramp_duration
                     .saturating_mul(n_levels.saturating_mul(fixed.num_retries.saturating_add(1)))
             }
+            Self::Sustained(sustained) => sustained.test_duration,
         }
     }
 }
@@ -90,6 +98,18 @@ pub struct StudyPlan {
     pub model: String,
     /// Threads that build and verify a working set.
     pub n_build_threads: usize,
+}
+
+impl StudyPlan {
+    /// Whether the working set is sent before every test. A sustained test has no windows between which
+    /// it could be sent, so there once per window means once per test.
+    fn warms_before_each_test(&self) -> bool {
+        match self.reinit {
+            Reinit::Once => false,
+            Reinit::PerCacheRate => true,
+            Reinit::PerTest => matches!(self.mode, Mode::Sustained(_)),
+        }
+    }
 }
 
 /// Where results go.
@@ -154,39 +174,6 @@ pub struct StudyEnd {
     pub doubts: Vec<Doubt>,
     /// Prompts per context size.
     pub working_set_prompts: BTreeMap<u64, u64>,
-}
-
-/// Row files of a run, shared with the writer thread.
-impl RowFiles for RequestWriter {
-    fn append(
-        &mut self,
-        records: &[metrics::RequestRecord],
-        failed: &[metrics::FailedRequest],
-    ) -> Result<(), String> {
-        // Files are by context. A window has only one, so these are whole slices as a rule.
-        let mut written = Ok(());
-        for rows in records.chunk_by(|a, b| a.intent.context_size == b.intent.context_size) {
-            written = written.and(self.append_detail(rows[0].intent.context_size, rows));
-        }
-        for rows in failed.chunk_by(|a, b| a.intent.context_size == b.intent.context_size) {
-            written = written.and(self.append_failed(rows[0].intent.context_size, rows));
-        }
-        for warning in self.take_warnings() {
-            tracing::warn!("{warning}");
-        }
-        written.map_err(|error| one_line(&error))
-    }
-}
-
-/// An error with its causes, on one line.
-fn one_line(error: &dyn std::error::Error) -> String {
-    let mut line = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        line = format!("{line}: {error}");
-        cause = error.source();
-    }
-    line
 }
 
 enum ContextEnd {
@@ -338,7 +325,7 @@ impl Study<'_, '_> {
         }
         let rate = test.cache_hit_rate;
         self.announce(test, context_plan);
-        if self.plan.reinit == Reinit::PerCacheRate {
+        if self.plan.warms_before_each_test() {
             match self.warm(selector, working_set).await {
                 Ok(()) => {}
                 Err(WarmUpError::Stopped) => return Err(()),
@@ -394,6 +381,10 @@ impl Study<'_, '_> {
                 let mut controller = FixedController::new(settings.clone());
                 run_test(&mut context, &plan, &mut controller, observer).await
             }
+            Mode::Sustained(settings) => {
+                let controller = SustainedController::new(*settings);
+                run_sustained(&mut context, &plan, controller, observer).await
+            }
         };
         let outcome = match ended {
             Ok(outcome) => outcome,
@@ -403,9 +394,14 @@ impl Study<'_, '_> {
         };
         self.failed_in_a_row = 0;
         let tables = &mut *self.store.tables;
-        let stored = tables
-            .put_phases(&outcome.phases)
-            .and_then(|()| tables.put_summary(std::slice::from_ref(&outcome.summary)));
+        // A sustained test has no windows, and its directory no file of them.
+        let phases = if outcome.periods.is_empty() {
+            tables.put_phases(&outcome.phases)
+        } else {
+            Ok(())
+        };
+        let stored =
+            phases.and_then(|()| tables.put_summary(std::slice::from_ref(&outcome.summary)));
         if let Err(error) = stored {
             return self.abort(test, &one_line(&error));
         }
@@ -416,8 +412,7 @@ impl Study<'_, '_> {
         self.end.completed.push(test);
         // Not before: a result that cannot be stored is none.
         self.parts.observer.observe(&StudyEvent::TestDone {
-            summary: &outcome.summary,
-            runs: &outcome.runs,
+            outcome: &outcome,
         });
         self.parts.observer.observe(&StudyEvent::TestStored {
             test,

@@ -4,7 +4,7 @@ use core_client::RunClock;
 use engine::study::{Mode, Reinit, StudyPlan};
 use engine::window::WindowSettings;
 use metrics::window::{SpeedMetric, TtftMetric};
-use ramp::{FixedSettings, RampSettings};
+use ramp::{FixedSettings, RampSettings, SustainedRules, SustainedSettings};
 use workload::SelectionOrder;
 
 use crate::args::{Mode as ModeOption, ReinitStrategy, SpeedMetric as SpeedOption};
@@ -13,7 +13,7 @@ use crate::plan::Plan;
 /// How the levels of a test are found.
 fn mode(plan: &Plan) -> Mode {
     match plan.mode {
-        ModeOption::Ramp | ModeOption::Sustained => Mode::Ramp(RampSettings {
+        ModeOption::Ramp => Mode::Ramp(RampSettings {
             start: plan.start_concurrency,
             increment: plan.concurrency_increment,
             max: plan.max_concurrency,
@@ -27,6 +27,15 @@ fn mode(plan: &Plan) -> Mode {
             ramp_duration: plan.ramp_duration,
             num_retries: plan.num_retries,
             thresholds: plan.thresholds,
+        }),
+        ModeOption::Sustained => Mode::Sustained(SustainedSettings {
+            start: plan.start_concurrency,
+            increment: plan.concurrency_increment,
+            max: plan.max_concurrency,
+            test_duration: plan.test_duration,
+            period: plan.assessment_period,
+            thresholds: plan.thresholds,
+            rules: SustainedRules::CACHE_RATE,
         }),
     }
 }

@@ -158,7 +158,7 @@ impl Observer for Teller {
             } => {
                 let search_limit = match mode {
                     Mode::Ramp(ramp) => Some(ramp.test_duration),
-                    Mode::Fixed(_) => None,
+                    Mode::Fixed(_) | Mode::Sustained(_) => None,
                 };
                 self.runs.clear();
                 log_lines(&text::test_start(
@@ -199,6 +199,21 @@ impl Observer for Teller {
                     n_requests: level.completed,
                 });
             }
+            StudyEvent::PeriodStarted { spec } => log_lines(&[text::period_start(spec)]),
+            StudyEvent::PeriodDone {
+                row,
+                figures,
+                decided,
+                ..
+            } => log_lines(&text::period_result(
+                row,
+                figures,
+                decided,
+                &self.thresholds,
+            )),
+            StudyEvent::PeriodsEnded { stop, periods } => {
+                log_lines(&text::periods_end(stop, periods));
+            }
             StudyEvent::Note(Note::LevelDone { concurrency }) => {
                 let runs = std::mem::take(&mut self.runs);
                 if runs.len() > 1 {
@@ -220,16 +235,26 @@ impl Observer for Teller {
                 }
             }
             StudyEvent::Doubt(doubt) => log_lines(&[Line::warning(doubt.text.clone())]),
-            StudyEvent::TestDone { outcome, runs } => {
+            StudyEvent::TestDone { outcome } => {
                 let shape = match self.mode {
-                    ModeOption::Ramp | ModeOption::Sustained => {
-                        let runs: Vec<Run> = runs.iter().map(run_of).collect();
+                    ModeOption::Ramp => {
+                        let runs: Vec<Run> = outcome.runs.iter().map(run_of).collect();
                         log_lines(&text::runs_table(&runs));
                         TestShape::Ramp
                     }
                     ModeOption::Fixed => TestShape::Fixed {
                         levels: levels_of(&outcome.phases),
                     },
+                    ModeOption::Sustained => {
+                        let levels = || outcome.periods.iter().map(|p| p.concurrency_level);
+                        TestShape::Sustained {
+                            n_periods: outcome.periods.len(),
+                            levels: (
+                                levels().min().unwrap_or_default(),
+                                levels().max().unwrap_or_default(),
+                            ),
+                        }
+                    }
                 };
                 log_lines(&text::test_done(&shape, &outcome.summary));
             }

@@ -46,6 +46,13 @@ pub enum TestShape {
         /// Levels that were measured, ascending.
         levels: Vec<u32>,
     },
+    /// Periods without a gap.
+    Sustained {
+        /// Periods that were measured.
+        n_periods: usize,
+        /// Lowest and highest level.
+        levels: (u32, u32),
+    },
 }
 
 impl TestShape {
@@ -53,6 +60,7 @@ impl TestShape {
         match self {
             Self::Ramp => "",
             Self::Fixed { .. } => " (fixed mode)",
+            Self::Sustained { .. } => " (continuous mode)",
         }
     }
 
@@ -63,6 +71,13 @@ impl TestShape {
                 "  Concurrency levels: {}",
                 bracketed(levels)
             ))],
+            Self::Sustained {
+                n_periods,
+                levels: (lowest, highest),
+            } => vec![
+                Line::plain(format!("  Periods: {n_periods}")),
+                Line::plain(format!("  Concurrency range: {lowest} to {highest}")),
+            ],
         }
     }
 }

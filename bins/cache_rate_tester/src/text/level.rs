@@ -138,7 +138,8 @@ pub fn first_level_faulty() -> Line {
     Line::plain("Search complete: the requests of the first level already failed")
 }
 
-fn broken(broken: &Broken) -> String {
+/// One broken threshold in words.
+pub(super) fn broken(broken: &Broken) -> String {
     match *broken {
         Broken::Invalid => "too many requests failed".to_owned(),
         Broken::Ttft {

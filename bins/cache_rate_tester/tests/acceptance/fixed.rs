@@ -9,14 +9,18 @@ const EXAMPLE: &str = "--tokenizer builtin --output-tokens 16 --context-sizes 10
 
 /// The values of a series of a page, x and y, as the page holds them for its read-out.
 fn points(page: &str, series: &str) -> Vec<(f64, f64)> {
-    let start = page.find("{\"layouts\"").expect("the page holds its values");
+    let start = page
+        .find("{\"layouts\"")
+        .expect("the page holds its values");
     let value: serde_json::Value = serde_json::Deserializer::from_str(&page[start..])
         .into_iter()
         .next()
         .expect("a value")
         .expect("JSON");
     let panels = value["panels"].as_array().expect("panels");
-    let all = panels.iter().flat_map(|p| p["series"].as_array().expect("series"));
+    let all = panels
+        .iter()
+        .flat_map(|p| p["series"].as_array().expect("series"));
     let found = all
         .filter(|s| s["name"] == series)
         .flat_map(|s| s["points"].as_array().expect("points"));
@@ -58,8 +62,17 @@ fn levels_are_measured_in_order_until_one_fails_and_the_highest_that_passed_is_r
         "{}",
         run.stderr
     );
-    assert_eq!(output.phases().distinct("phase_type"), ["RETRY".to_owned()].into());
-    assert!(output.phases().numbers("duration").iter().all(|d| *d < 10.0));
+    assert_eq!(
+        output.phases().distinct("phase_type"),
+        ["RETRY".to_owned()].into()
+    );
+    assert!(
+        output
+            .phases()
+            .numbers("duration")
+            .iter()
+            .all(|d| *d < 10.0)
+    );
     let summary = output.summary();
     assert_eq!(summary.texts("peak_concurrency"), ["4"]);
     assert!((summary.number("measured_duration") - 6.0).abs() < 1e-9);
@@ -68,7 +81,10 @@ fn levels_are_measured_in_order_until_one_fails_and_the_highest_that_passed_is_r
     let drawn = points(&page, "Input tokens/s");
     let levels: Vec<f64> = drawn.iter().map(|p| p.0).collect();
     assert_eq!(levels, [2.0, 4.0, 6.0]);
-    assert!((drawn[1].1 / stored - 1.0).abs() < 0.1, "{drawn:?}, {stored}");
+    assert!(
+        (drawn[1].1 / stored - 1.0).abs() < 0.1,
+        "{drawn:?}, {stored}"
+    );
     output.assert_valid();
 }
 
@@ -87,7 +103,10 @@ fn the_published_rate_of_a_server_of_known_speed_is_true() {
     let truth = 8.0 * 1000.0 / 0.5;
     for column in ["input_tokens_per_sec", "window_input_tokens_per_sec"] {
         let rate = summary.number(column);
-        assert!((rate / truth - 1.0).abs() < 0.05, "{column}: {rate}, true are {truth}");
+        assert!(
+            (rate / truth - 1.0).abs() < 0.05,
+            "{column}: {rate}, true are {truth}"
+        );
     }
 }
 
@@ -96,12 +115,18 @@ fn without_thresholds_all_levels_are_measured_and_the_highest_is_reported() {
     let server = server::swift();
     let place = Place::new();
     place
-        .quick(&server, "--mode fixed --fixed-concurrency-levels 3 1 3 --num-retries 0")
+        .quick(
+            &server,
+            "--mode fixed --fixed-concurrency-levels 3 1 3 --num-retries 0",
+        )
         .run()
         .exits(0)
         .never_says("Summary:\n    Run");
     let output = place.output();
-    assert_eq!(output.phase_ids(1000, 0), ["FIXED_c1_run0", "FIXED_c3_run0"]);
+    assert_eq!(
+        output.phase_ids(1000, 0),
+        ["FIXED_c1_run0", "FIXED_c3_run0"]
+    );
     assert_eq!(output.summary().texts("peak_concurrency"), ["3"]);
     output.assert_valid();
 }

@@ -47,7 +47,13 @@ fn a_finished_test_is_summed_up() {
             .ends_with(" (fixed mode)")
     );
     assert!(
-        test_done(Mode::Sustained, &result(1, 0))[0]
+        test_done(
+            &TestShape::Sustained {
+                n_periods: 3,
+                levels: (2, 22)
+            },
+            &result(1, 0)
+        )[0]
             .text
             .ends_with(" (continuous mode)")
     );
