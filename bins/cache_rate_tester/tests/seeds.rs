@@ -65,11 +65,7 @@ fn plans(page: &str) -> Vec<Plan> {
 fn the_examples_of_the_tools_page_run() {
     let plans = plans(TOOL_PAGE);
     assert_eq!(plans.len(), 4);
-    assert!(
-        plans
-            .iter()
-            .all(|plan| plan.mode == Mode::Ramp)
-    );
+    assert!(plans.iter().all(|plan| plan.mode == Mode::Ramp));
     let sizes: Vec<_> = plans
         .iter()
         .map(|plan| plan.context_sizes.clone())

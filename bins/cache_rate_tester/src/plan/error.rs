@@ -5,7 +5,6 @@
 use core_client::EndpointError;
 use thiserror::Error;
 
-
 /// Why arguments make no plan.
 #[derive(Debug, Clone, PartialEq, Error)]
 pub enum PlanError {

@@ -61,7 +61,10 @@ pub fn period_result(
         )));
     }
     if figures.failed > 0 {
-        lines.push(Line::warning(format!("  {} requests failed", figures.failed)));
+        lines.push(Line::warning(format!(
+            "  {} requests failed",
+            figures.failed
+        )));
     }
     lines.push(decision(decided, thresholds));
     lines

@@ -54,8 +54,8 @@ fn a_finished_test_is_summed_up() {
             },
             &result(1, 0)
         )[0]
-            .text
-            .ends_with(" (continuous mode)")
+        .text
+        .ends_with(" (continuous mode)")
     );
     assert_eq!(
         test_failed(25, "status 500").text,
