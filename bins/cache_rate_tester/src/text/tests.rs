@@ -1,6 +1,7 @@
 //! The lines as a reader sees them.
 
 mod finish;
+mod period;
 
 use std::path::Path;
 use std::time::Duration;

@@ -9,14 +9,12 @@ const EXAMPLE: &str = "--tokenizer builtin --output-tokens 16 --context-sizes 10
 
 /// The values of a series of a page, x and y, as the page holds them for its read-out.
 fn points(page: &str, series: &str) -> Vec<(f64, f64)> {
-    let start = page
-        .find("{\"layouts\"")
+    let data = page
+        .find("type=\"application/json\"")
         .expect("the page holds its values");
-    let value: serde_json::Value = serde_json::Deserializer::from_str(&page[start..])
-        .into_iter()
-        .next()
-        .expect("a value")
-        .expect("JSON");
+    let start = data + page[data..].find('{').expect("an object");
+    let mut values = serde_json::Deserializer::from_str(&page[start..]).into_iter();
+    let value: serde_json::Value = values.next().expect("a value").expect("JSON");
     let panels = value["panels"].as_array().expect("panels");
     let all = panels
         .iter()
