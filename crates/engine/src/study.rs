@@ -411,9 +411,9 @@ impl Study<'_, '_> {
         }
         self.end.completed.push(test);
         // Not before: a result that cannot be stored is none.
-        self.parts.observer.observe(&StudyEvent::TestDone {
-            outcome: &outcome,
-        });
+        self.parts
+            .observer
+            .observe(&StudyEvent::TestDone { outcome: &outcome });
         self.parts.observer.observe(&StudyEvent::TestStored {
             test,
             outcome: &outcome,

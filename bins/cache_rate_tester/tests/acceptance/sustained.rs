@@ -25,6 +25,15 @@ fn sum(table: &Table, column: &str) -> f64 {
     table.numbers(column).iter().sum()
 }
 
+/// Requires that two whole numbers are the same.
+#[track_caller]
+fn assert_same(found: f64, expected: f64) {
+    assert!(
+        (found - expected).abs() < 0.5,
+        "{found}, expected {expected}"
+    );
+}
+
 /// Periods follow each other without a gap, and requests and summary agree with them.
 #[track_caller]
 fn assert_whole(output: &Output, context_size: u64, cache_hit_rate: u64) {
@@ -50,14 +59,14 @@ fn assert_whole(output: &Output, context_size: u64, cache_hit_rate: u64) {
         );
     }
     assert!((summary.number("test_duration") - duration).abs() < 1e-9);
-    assert_eq!(
+    assert_same(
         summary.number("total_requests"),
-        sum(&table, "num_requests_completed")
+        sum(&table, "num_requests_completed"),
     );
     let levels = table.numbers("concurrency_level");
-    assert_eq!(
+    assert_same(
         summary.number("peak_concurrency"),
-        levels.iter().copied().fold(0.0, f64::max)
+        levels.iter().copied().fold(0.0, f64::max),
     );
     // Every token of every request once: in a period, or behind the last one.
     let detail = output.detail(context_size).matching(&test[1..]);
@@ -73,7 +82,7 @@ fn assert_whole(output: &Output, context_size: u64, cache_hit_rate: u64) {
         let counted = stamps.iter().zip(&tokens).filter(|(at, _)| *at <= last);
         until_last += counted.map(|(_, n)| n).sum::<f64>();
     }
-    assert_eq!(sum(&table, "total_output_tokens"), until_last);
+    assert_same(sum(&table, "total_output_tokens"), until_last);
 }
 
 // Example 8, its periods of 5 s shortened to 3 s; the limit is 0.1 s away from level 2's headroom of 0.84 and
