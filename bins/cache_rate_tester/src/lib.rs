@@ -18,6 +18,5 @@ use cli::{AppExit, Failure};
 /// code 1.
 pub fn run(args: args::Args) -> Result<AppExit, Failure> {
     let plan = plan::Plan::try_from(args).map_err(Failure::usage)?;
-    plan.ensure_available().map_err(Failure::usage)?;
     run::run(&plan)
 }

@@ -18,7 +18,7 @@ use cli::options::{
 };
 use cli::secret::{Redactor, Secret};
 use core_client::Endpoint;
-use ramp::{RampSettings, Thresholds};
+use ramp::Thresholds;
 use serde_json::{Map, Value};
 
 pub use error::PlanError;
@@ -284,28 +284,12 @@ impl Plan {
         Ok(())
     }
 
-    /// Whether this build can carry the plan out.
-    ///
-    /// # Errors
-    /// For the modes that are planned but not built yet.
-    pub fn ensure_available(&self) -> Result<(), PlanError> {
-        match self.mode {
-            Mode::Ramp => Ok(()),
-            Mode::Sustained | Mode::Fixed => Err(PlanError::NotYetAvailable { mode: self.mode }),
-        }
-    }
-
-    /// Settings of the ramp controller.
+    /// Most requests in flight that any test may come to.
     #[must_use]
-    pub fn ramp_settings(&self) -> RampSettings {
-        RampSettings {
-            start: self.start_concurrency,
-            increment: self.concurrency_increment,
-            max: self.max_concurrency,
-            test_duration: self.test_duration,
-            ramp_duration: self.ramp_duration,
-            num_retries: self.num_retries,
-            thresholds: self.thresholds,
+    pub fn highest_level(&self) -> u32 {
+        match self.mode {
+            Mode::Ramp | Mode::Sustained => self.max_concurrency,
+            Mode::Fixed => self.fixed_levels.last().copied().unwrap_or_default(),
         }
     }
 

@@ -5,6 +5,7 @@
 
 mod estimate;
 mod pages;
+mod study;
 mod tell;
 mod tokenizer;
 
@@ -24,10 +25,8 @@ use engine::feed::{ThreadFeed, VerificationCounters};
 use engine::load::{EndpointSelection, Rotation};
 use engine::recorder::{Interpreter, ThreadSink};
 use engine::stop::{Stop, StopReason};
-use engine::study::{Reinit, StudyEnd, StudyParts, StudyPlan, StudyStore, run_study};
+use engine::study::{StudyEnd, StudyParts, StudyStore, run_study};
 use engine::transport::HttpTransport;
-use engine::window::WindowSettings;
-use metrics::window::{SpeedMetric, TtftMetric};
 use report::files::{ResultDir, RunWriter, TableWriter, WriterOptions};
 use report::metadata::{PromptFacts, RunFacts, SeedFacts, TestMetadata, TokenizerFacts};
 use report::progress::{ParameterMatch, Progress};
@@ -35,9 +34,8 @@ use report::resume::ResumeState;
 use report::stamp::RunStamp;
 use report::test_name::TestName;
 use serde_json::{Value, json};
-use workload::{PieceTable, Seed, SelectionOrder};
+use workload::{PieceTable, Seed};
 
-use crate::args::{ReinitStrategy, SpeedMetric as SpeedOption};
 use crate::plan::{Plan, RunFacts as PlanFacts};
 use crate::text::{self, BriefInput, FailedTest, RunEnd, StartFacts};
 use tokenizer::LoadedTokenizer;
@@ -211,7 +209,7 @@ async fn measure(
     let live = tell::LiveDisplay(display.handle());
 
     let end = run_study(
-        &study_plan(plan, &model, clock),
+        &study::plan(plan, &model, clock),
         StudyParts {
             transport: &transport,
             clock,
@@ -241,9 +239,13 @@ async fn measure(
         tracing::debug!("no test has a result; no summary is written");
     } else if end.completed.is_empty() {
         // Kept rows belong into this run's files too, so that the newest file is complete.
-        let put = tables
-            .put_phases(&[])
-            .and_then(|()| tables.put_summary(&[]));
+        // Sustained tests have no windows, and their directory no table of them.
+        let phases = if tables.phases().is_empty() {
+            Ok(())
+        } else {
+            tables.put_phases(&[])
+        };
+        let put = phases.and_then(|()| tables.put_summary(&[]));
         all_written &= written(put);
     }
     let total = counters.total();
@@ -573,53 +575,15 @@ fn store_doubts(facts: &mut RunFacts, mut doubts: Vec<Value>, end: &StudyEnd, n_
     }
 }
 
-fn study_plan(plan: &Plan, model: &str, clock: RunClock) -> StudyPlan {
-    StudyPlan {
-        context_sizes: plan.context_sizes.clone(),
-        cache_hit_rates: plan.cache_hit_rates.clone(),
-        working_set_size: plan.working_set_size,
-        chunk_size: plan.chunk_size,
-        reinit: match plan.reinit_strategy {
-            ReinitStrategy::Once => Reinit::Once,
-            ReinitStrategy::PerCacheRate => Reinit::PerCacheRate,
-            ReinitStrategy::PerTest => Reinit::PerTest,
-        },
-        init_concurrency: plan.init_concurrency,
-        order: if plan.random_selection {
-            SelectionOrder::Random
-        } else {
-            SelectionOrder::RoundRobin
-        },
-        ramp: plan.ramp_settings(),
-        window: WindowSettings {
-            ttft_metric: match plan.ttft_metric {
-                cli::options::TtftMetric::Max => TtftMetric::Max,
-                cli::options::TtftMetric::Avg => TtftMetric::Avg,
-                cli::options::TtftMetric::P95 => TtftMetric::P95,
-            },
-            speed_metric: match plan.speed_metric {
-                SpeedOption::Avg => SpeedMetric::Avg,
-                SpeedOption::P5 => SpeedMetric::P5,
-                SpeedOption::P10 => SpeedMetric::P10,
-            },
-            strict: plan.strict_time_window,
-            output_tokens: plan.output_tokens,
-            cooldown: plan.cooldown,
-            anchor: clock.anchor(),
-        },
-        model: model.to_owned(),
-        n_build_threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
-    }
-}
-
 /// Raises the limit on open files, and says when the planned concurrency does not fit.
 fn raise_descriptor_limit(plan: &Plan) {
-    let needed = u64::from(plan.max_concurrency.max(plan.init_concurrency)) + SPARE_DESCRIPTORS;
+    let highest = plan.highest_level();
+    let needed = u64::from(highest.max(plan.init_concurrency)) + SPARE_DESCRIPTORS;
     match rlimit::increase_nofile_limit(u64::MAX) {
         Ok(limit) if limit < needed => tracing::warn!(
             "Up to {} requests in flight are planned, but this process may open only {limit} files; raise the limit (ulimit -n) \
-             or lower --max-concurrency",
-            plan.max_concurrency
+             or plan fewer",
+            highest
         ),
         Ok(_) => {}
         Err(error) => tracing::warn!("The limit on open files could not be raised: {error}"),

@@ -6,16 +6,19 @@
 
 mod finish;
 mod level;
+mod period;
 mod start;
 mod warm_up;
 
 pub use finish::{
-    BriefInput, FailedTest, RunEnd, brief_report, end_of_run, interrupted, test_done, test_failed,
+    BriefInput, FailedTest, RunEnd, TestShape, brief_report, end_of_run, interrupted, test_done,
+    test_failed,
 };
 pub use level::{
-    LevelStatistics, Run, cooldown, first_level_faulty, is_faulty, level_result, level_start, note,
-    retries_start, runs_table, strict_comparison, verdict,
+    LevelStatistics, Run, cooldown, first_level_faulty, is_faulty, level_result, level_start,
+    level_summary, note, retries_start, runs_table, strict_comparison, verdict,
 };
+pub use period::{period_result, period_start, periods_end};
 pub use start::{
     ContextEstimate, ContextSize, KvEstimates, StartFacts, banner, context_skipped, context_start,
     start_facts, test_skipped, test_start,

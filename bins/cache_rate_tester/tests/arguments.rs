@@ -109,24 +109,12 @@ fn semantic_errors_print_one_line() {
     assert!(!dir.path().join("results").exists());
     refused_beyond_required(&["--mode", "fixed"], "needs --fixed-concurrency-levels");
     refused_beyond_required(
-        &["--start-concurrency", "5", "--max-concurrency", "4"],
-        "is above --max-concurrency 4",
-    );
-}
-
-#[test]
-fn modes_to_come_say_so() {
-    refused_beyond_required(
-        &["--mode", "sustained"],
-        "error: --mode sustained is not yet available",
-    );
-    refused_beyond_required(
-        &["--mode", "fixed", "--fixed-concurrency-levels", "2"],
-        "error: --mode fixed is not yet available",
-    );
-    refused_beyond_required(
         &["--mode", "fixed", "--fixed-concurrency-levels", "0"],
         "out of range",
+    );
+    refused_beyond_required(
+        &["--start-concurrency", "5", "--max-concurrency", "4"],
+        "is above --max-concurrency 4",
     );
 }
 

@@ -104,6 +104,11 @@ impl Answer {
         self.reading.chunks.len()
     }
 
+    /// Output chunks behind the first `n_known`.
+    pub(crate) fn chunks_behind(&self, n_known: usize) -> &[ChunkStamp] {
+        &self.reading.chunks[n_known..]
+    }
+
     /// The body came to its end, or broke off with `broken`. Decides whether the answer is complete.
     pub(crate) fn end(&mut self, at: Duration, broken: Option<Failure>, redactor: &Redactor) {
         self.ended_at = Some(at);

@@ -25,6 +25,7 @@ use crate::handover::{Stamps, hand_over};
 use crate::pool::{Link, Pool};
 use crate::route::{Call, Route, common_headers};
 use crate::tls;
+use crate::witness::Witness;
 
 /// How a run talks to its servers.
 #[derive(Clone)]
@@ -239,6 +240,22 @@ impl Client {
         intended: Duration,
         cancel: &CancellationToken,
     ) -> Exchange {
+        self.send_watched(endpoint, body, intended, cancel, &mut ())
+            .await
+    }
+
+    /// [`Client::send`], with somebody who is told of output as it arrives.
+    ///
+    /// # Panics
+    /// When there is no endpoint of that number.
+    pub async fn send_watched(
+        &self,
+        endpoint: usize,
+        body: RequestBody,
+        intended: Duration,
+        cancel: &CancellationToken,
+        witness: &mut impl Witness,
+    ) -> Exchange {
         let inner = &*self.inner;
         let route = &inner.routes[endpoint];
         let mut answer = Answer::new(intended, body.expected_chunks());
@@ -249,7 +266,7 @@ impl Client {
         } else {
             tokio::select! {
                 biased;
-                result = exchange(inner, route, body, &mut answer) => result.err().map(Stop::Failed),
+                result = exchange(inner, route, body, &mut answer, witness) => result.err().map(Stop::Failed),
                 () = cancel.cancelled() => Some(Stop::Cancelled),
                 () = sleep(limit) => Some(Stop::TimedOut),
             }
@@ -326,6 +343,7 @@ async fn exchange(
     route: &Route,
     body: RequestBody,
     answer: &mut Answer,
+    witness: &mut impl Witness,
 ) -> Result<(), Failure> {
     let (mut link, response) = start(inner, route, Call::Complete, body, answer).await?;
     let (head, mut body) = response.into_parts();
@@ -348,9 +366,16 @@ async fn exchange(
         let at = inner.clock.now();
         match frame {
             Some(Ok(frame)) => {
-                if let Some(bytes) = frame.data_ref()
-                    && answer.frame(at, bytes, redactor).is_break()
-                {
+                let Some(bytes) = frame.data_ref() else {
+                    continue;
+                };
+                let n_known = answer.n_chunks();
+                let flow = answer.frame(at, bytes, redactor);
+                let new = answer.chunks_behind(n_known);
+                if !new.is_empty() {
+                    witness.arrived(answer.timeline.launched, new);
+                }
+                if flow.is_break() {
                     break;
                 }
             }

@@ -31,6 +31,7 @@ mod socket;
 pub mod sse;
 mod template;
 mod tls;
+mod witness;
 
 pub use body::RequestBody;
 pub use client::{Client, ClientConfig, ClientError};
@@ -38,3 +39,4 @@ pub use clock::RunClock;
 pub use detect::DetectError;
 pub use endpoint::{Endpoint, EndpointError, EndpointType, HttpVersion};
 pub use template::{RequestSettings, RequestTemplate, TemplateError};
+pub use witness::Witness;

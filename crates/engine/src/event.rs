@@ -3,11 +3,12 @@
 
 use std::time::Duration;
 
-use metrics::summary::SummaryRow;
 use metrics::window::LevelMetrics;
-use ramp::{Note, Verdict, WindowSpec};
+use metrics::{PeriodFigures, PeriodRow};
+use ramp::{Decided, Note, PeriodSpec, SustainedStop, Verdict, WindowSpec};
 use report::test_name::TestName;
 
+use crate::study::Mode;
 use crate::test_run::TestOutcome;
 
 /// Something that happened.
@@ -48,8 +49,8 @@ pub enum StudyEvent<'a> {
         cache_hit_rate: u32,
         /// Tokens taken from the working set per request.
         cached_tokens: u64,
-        /// Limit of the search for the peak.
-        time_limit: Duration,
+        /// How its levels are found.
+        mode: &'a Mode,
     },
     /// A test was completed by an earlier run.
     TestSkipped {
@@ -74,14 +75,35 @@ pub enum StudyEvent<'a> {
         /// The judgement; `None` for a repeat, which is not judged.
         verdict: Option<&'a Verdict>,
     },
+    /// A period of a sustained test begins.
+    PeriodStarted {
+        /// What is run.
+        spec: &'a PeriodSpec,
+    },
+    /// A period has been measured.
+    PeriodDone {
+        /// What was run.
+        spec: &'a PeriodSpec,
+        /// Its row, as far as it is known at its end.
+        row: &'a PeriodRow,
+        /// What arrived in it.
+        figures: &'a PeriodFigures,
+        /// What follows.
+        decided: &'a Decided,
+    },
+    /// The periods of a test are over and all requests have ended.
+    PeriodsEnded {
+        /// Why.
+        stop: &'a SustainedStop,
+        /// All rows, settled.
+        periods: &'a [PeriodRow],
+    },
     /// The controller has something to say.
     Note(&'a Note),
     /// A test has its result.
     TestDone {
-        /// Its row.
-        summary: &'a SummaryRow,
-        /// The windows behind it.
-        runs: &'a [RunLine],
+        /// Its row and everything measured.
+        outcome: &'a TestOutcome,
     },
     /// A test yielded nothing.
     TestFailed {

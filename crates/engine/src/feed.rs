@@ -117,6 +117,10 @@ pub trait PromptFeed {
     /// Starts a phase; prompts of the previous one are dropped. `depth` prompts stand ready.
     fn begin_phase(&mut self, prompts: PhasePrompts, depth: usize);
 
+    /// Lets the prompts of the phase to come be built while the present one goes on, so that some stand
+    /// ready when it begins without a gap.
+    fn stage(&mut self, next: PhasePrompts, depth: usize);
+
     /// The next fresh text, when it is ready.
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<FreshText>;
 }
@@ -152,6 +156,10 @@ impl PromptFeed for InlineFeed {
         self.next = 0;
     }
 
+    fn stage(&mut self, _next: PhasePrompts, _depth: usize) {
+        // Whatever is asked for is built in no time.
+    }
+
     fn poll_next(&mut self, _cx: &mut Context<'_>) -> Poll<FreshText> {
         let phase = self
             .phase
@@ -172,34 +180,69 @@ struct Job {
 
 /// Builder threads that work ahead. Thread `i` of `n` makes requests `i`, `i + n`, …, so that reading the
 /// threads' queues in turn gives the requests in order without a lock.
+///
+/// There are two banks of threads: one builds the present phase, the other waits or builds the next one.
 #[derive(Debug)]
 pub struct ThreadFeed {
-    builders: Vec<std::sync::mpsc::Sender<Job>>,
+    banks: [Vec<std::sync::mpsc::Sender<Job>>; 2],
+    /// The bank that builds the present phase.
+    at: usize,
     queues: Vec<mpsc::Receiver<FreshText>>,
     next: usize,
+    /// What the other bank builds, by the id of its phase.
+    staged: Option<(Arc<str>, Vec<mpsc::Receiver<FreshText>>)>,
 }
 
 impl ThreadFeed {
-    /// Starts `n_threads` builder threads.
+    /// Starts `n_threads` builder threads, and as many for phases to come.
     ///
     /// # Errors
     /// When the system cannot start a thread.
     pub fn start(n_threads: usize, counters: &Arc<VerificationCounters>) -> std::io::Result<Self> {
-        let builders = (0..n_threads.max(1))
-            .map(|i| {
-                let (jobs, inbox) = std::sync::mpsc::channel::<Job>();
-                let counters = Arc::clone(counters);
-                thread::Builder::new()
-                    .name(format!("prompts-{i}"))
-                    .spawn(move || build(&inbox, &counters))?;
-                Ok(jobs)
-            })
-            .collect::<std::io::Result<Vec<_>>>()?;
+        let bank = |name: &str| {
+            (0..n_threads.max(1))
+                .map(|i| {
+                    let (jobs, inbox) = std::sync::mpsc::channel::<Job>();
+                    let counters = Arc::clone(counters);
+                    thread::Builder::new()
+                        .name(format!("{name}-{i}"))
+                        .spawn(move || build(&inbox, &counters))?;
+                    Ok(jobs)
+                })
+                .collect::<std::io::Result<Vec<_>>>()
+        };
         Ok(Self {
-            builders,
+            banks: [bank("prompts-a")?, bank("prompts-b")?],
+            at: 0,
             queues: Vec::new(),
             next: 0,
+            staged: None,
         })
+    }
+
+    /// Sets a bank to work.
+    fn build_with(
+        &self,
+        bank: usize,
+        prompts: &PhasePrompts,
+        depth: usize,
+    ) -> Vec<mpsc::Receiver<FreshText>> {
+        let builders = &self.banks[bank];
+        let n = builders.len();
+        let start = |(i, builder): (usize, &std::sync::mpsc::Sender<Job>)| {
+            let (out, queue) = mpsc::channel(depth.max(LEAST_DEPTH).div_ceil(n));
+            let job = Job {
+                prompts: prompts.clone(),
+                first: i as u64,
+                stride: n as u64,
+                out,
+            };
+            builder
+                .send(job)
+                .expect("a builder thread lives as long as its feed");
+            queue
+        };
+        builders.iter().enumerate().map(start).collect()
     }
 }
 
@@ -219,22 +262,22 @@ fn build(inbox: &std::sync::mpsc::Receiver<Job>, counters: &VerificationCounters
 
 impl PromptFeed for ThreadFeed {
     fn begin_phase(&mut self, prompts: PhasePrompts, depth: usize) {
-        let n = self.builders.len();
         self.next = 0;
+        // Closing a queue lets its thread go on to the next job.
         self.queues.clear();
-        for (i, builder) in self.builders.iter().enumerate() {
-            let (out, queue) = mpsc::channel(depth.max(LEAST_DEPTH).div_ceil(n));
-            let job = Job {
-                prompts: prompts.clone(),
-                first: i as u64,
-                stride: n as u64,
-                out,
-            };
-            builder
-                .send(job)
-                .expect("a builder thread lives as long as its feed");
-            self.queues.push(queue);
+        match self.staged.take() {
+            Some((phase_id, queues)) if phase_id == prompts.phase_id => {
+                self.at = 1 - self.at;
+                self.queues = queues;
+            }
+            _ => self.queues = self.build_with(self.at, &prompts, depth),
         }
+    }
+
+    fn stage(&mut self, next: PhasePrompts, depth: usize) {
+        self.staged = None;
+        let queues = self.build_with(1 - self.at, &next, depth);
+        self.staged = Some((next.phase_id, queues));
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<FreshText> {

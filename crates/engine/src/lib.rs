@@ -7,12 +7,15 @@
 pub mod doubt;
 pub mod event;
 pub mod feed;
+mod files;
 pub mod load;
 pub mod pacer;
 pub mod progress;
 pub mod recorder;
+pub mod rotation;
 pub mod stop;
 pub mod study;
+pub mod sustained;
 pub mod test_run;
 pub mod transport;
 pub mod warm_up;

@@ -3,6 +3,7 @@
 //! One [`Load`] lives as long as requests must flow without a gap: a window in `ramp`, a whole test where
 //! periods follow each other. Its caller decides by the clock, or by anything else, how far it runs.
 
+use std::collections::{BTreeMap, HashMap};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +12,8 @@ use core_client::RunClock;
 use futures_util::StreamExt;
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::FuturesUnordered;
-use metrics::record::RequestIntent;
+use metrics::attribution::{Ending, PeriodFigures, Settled, TokenAttribution};
+use metrics::record::{RequestIntent, RequestRecord};
 use metrics::timeline::{Exchange, FailureKind};
 use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
@@ -21,8 +23,9 @@ use crate::feed::{PhasePrompts, PromptFeed, next_fresh};
 use crate::pacer::{Pacer, Pacing};
 use crate::progress::Live;
 use crate::recorder::{Ended, RecordSink};
+pub use crate::rotation::{EndpointSelection, Rotation};
 use crate::stop::Stop;
-use crate::transport::{Kind, Outgoing, Transport};
+use crate::transport::{Arrivals, Kind, Outgoing, Transport, Watch};
 
 /// Failures of a phase that are logged one by one; the rest is counted.
 const FAILURES_LOGGED: u64 = 5;
@@ -54,59 +57,6 @@ impl std::fmt::Debug for LoadContext<'_> {
     }
 }
 
-/// How endpoints are chosen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EndpointSelection {
-    /// One after the other, over all requests.
-    RoundRobin,
-    /// Prompt `i` always goes to endpoint `i` mod n.
-    Pinned,
-}
-
-/// Chooses the endpoint of a request.
-#[derive(Debug)]
-pub struct Rotation {
-    selection: EndpointSelection,
-    n_endpoints: usize,
-    next: usize,
-    active: Vec<u32>,
-}
-
-impl Rotation {
-    /// A rotation that starts at the first endpoint.
-    #[must_use]
-    pub fn new(selection: EndpointSelection, n_endpoints: usize) -> Self {
-        Self {
-            selection,
-            n_endpoints: n_endpoints.max(1),
-            next: 0,
-            active: vec![0; n_endpoints.max(1)],
-        }
-    }
-
-    /// How endpoints are chosen.
-    #[must_use]
-    pub fn selection(&self) -> EndpointSelection {
-        self.selection
-    }
-
-    /// Number of endpoints.
-    #[must_use]
-    pub fn n_endpoints(&self) -> usize {
-        self.n_endpoints
-    }
-
-    /// The endpoint for a request built on working-set prompt `index`.
-    pub fn choose(&mut self, index: Option<usize>) -> usize {
-        if let (EndpointSelection::Pinned, Some(index)) = (self.selection, index) {
-            return index % self.n_endpoints;
-        }
-        let chosen = self.next;
-        self.next = (self.next + 1) % self.n_endpoints;
-        chosen
-    }
-}
-
 /// What is the same for all requests of a phase.
 #[derive(Debug, Clone)]
 pub struct Phase {
@@ -118,6 +68,8 @@ pub struct Phase {
     pub context_size: u64,
     /// For testers that vary it.
     pub working_set_size: Option<u64>,
+    /// What the ids of its requests begin with, where that is not the phase id.
+    pub request_prefix: Option<String>,
 }
 
 /// Why [`Load::run_until`] came back.
@@ -152,6 +104,17 @@ pub struct PhaseCounts {
 struct InFlight {
     ended: Ended,
     endpoint: usize,
+    /// Number of the request within the load.
+    number: u64,
+}
+
+/// Requests that are looked at while they run.
+#[derive(Default)]
+struct Watched {
+    attribution: TokenAttribution,
+    open: BTreeMap<u64, Watch>,
+    /// Ids of completed requests whose output the server did not count.
+    uncounted: BTreeMap<u64, String>,
 }
 
 /// Requests in flight.
@@ -163,8 +126,13 @@ pub struct Load<'c, 'a> {
     cancel: CancellationToken,
     prepared: Option<FreshText>,
     next_request: u64,
+    /// Requests launched by the load, over all its phases.
+    n_launched: u64,
+    watched: Option<Watched>,
     counts: PhaseCounts,
     failures_in_a_row: u64,
+    /// When the first of them was noticed.
+    failing_since: Duration,
     first_failure: Option<String>,
     started: Duration,
     first_launch: Option<Duration>,
@@ -205,8 +173,11 @@ impl<'c, 'a> Load<'c, 'a> {
             cancel: CancellationToken::new(),
             prepared,
             next_request: 0,
+            n_launched: 0,
+            watched: None,
             counts: PhaseCounts::default(),
             failures_in_a_row: 0,
+            failing_since: started,
             first_failure: None,
             first_launch: None,
         }
@@ -228,6 +199,94 @@ impl<'c, 'a> Load<'c, 'a> {
     #[must_use]
     pub fn counts(&self) -> PhaseCounts {
         self.counts
+    }
+
+    /// What the load runs on.
+    pub fn context(&mut self) -> &mut LoadContext<'a> {
+        self.context
+    }
+
+    /// From the next launch on, output is attributed to the period in which it arrives.
+    pub fn watch(&mut self) {
+        self.watched = Some(Watched::default());
+    }
+
+    /// Lets prompts of the phase to come be built ahead.
+    pub fn stage(&mut self, next: &PhasePrompts) {
+        let depth = self.pacer.level() as usize;
+        self.context.feed.stage(next.clone(), depth);
+    }
+
+    /// Goes over to another phase at `now`, without a gap: requests in flight stay with the phase that
+    /// launched them, also where the new level is lower.
+    pub fn next_phase(&mut self, phase: Phase, level: u32, now: Duration) {
+        self.warn_of_failures();
+        self.context
+            .feed
+            .begin_phase(phase.prompts.clone(), level as usize);
+        self.phase = phase;
+        self.pacer.set_level(level, now);
+        self.next_request = 0;
+        self.counts = PhaseCounts::default();
+        // A prompt of the phase before belongs to none of this one's requests.
+        self.prepared = None;
+        self.take_prepared();
+    }
+
+    /// Forgets the failures in a row: the level that caused them is left.
+    pub fn forgive(&mut self) {
+        self.failures_in_a_row = 0;
+    }
+
+    /// Whether the failures in a row are all there is: nothing has arrived since the first of them, and
+    /// nothing that went out before still runs.
+    #[must_use]
+    pub fn is_dead(&mut self) -> bool {
+        let since = self.failing_since;
+        self.look_in();
+        self.failures_in_a_row > 0
+            && self.watched.as_ref().is_none_or(|watched| {
+                watched.attribution.last_arrival() < Some(since)
+                    && !watched.attribution.has_open_since_before(since)
+            })
+    }
+
+    /// Ends the period at `end` and says what arrived in it; see [`TokenAttribution::close`].
+    pub fn close_period(&mut self, end: Duration, patience: Option<Duration>) -> PeriodFigures {
+        self.look_in();
+        self.watched
+            .as_mut()
+            .map(|watched| watched.attribution.close(end, patience))
+            .unwrap_or_default()
+    }
+
+    /// The output tokens of all periods when everything has ended. `records` are all rows of the load: what
+    /// the server did not count was counted there.
+    #[must_use]
+    pub fn settle(&mut self, records: &[RequestRecord]) -> Settled {
+        let Some(watched) = self.watched.take() else {
+            return Settled::default();
+        };
+        let counts: HashMap<&str, u64> = records
+            .iter()
+            .filter(|r| r.counted_locally)
+            .map(|r| (r.intent.request_id.as_str(), r.output_tokens))
+            .collect();
+        watched.attribution.finish(|number| {
+            let id = watched.uncounted.get(&number)?;
+            counts.get(id.as_str()).copied()
+        })
+    }
+
+    /// Tells the attribution what arrived for requests that still run.
+    fn look_in(&mut self) {
+        let Some(watched) = &mut self.watched else {
+            return;
+        };
+        for (number, watch) in &watched.open {
+            let Arrivals { launched, chunks } = watch.take();
+            watched.attribution.observe(*number, launched, chunks);
+        }
     }
 
     /// Keeps the load up until `end`. At `end` sharp nothing more is launched, whatever is in flight.
@@ -282,13 +341,7 @@ impl<'c, 'a> Load<'c, 'a> {
                 () = timer.as_mut(), if waiting => self.cancel.cancel(),
             }
         }
-        if self.counts.failed > FAILURES_LOGGED {
-            tracing::warn!(
-                "{} requests of phase {} failed in all",
-                self.counts.failed,
-                self.phase.prompts.phase_id
-            );
-        }
+        self.warn_of_failures();
         Drained {
             cancelled,
             took: self.context.clock.now().saturating_sub(start),
@@ -304,11 +357,26 @@ impl<'c, 'a> Load<'c, 'a> {
                 return;
             };
             self.launch(fresh, intended);
-            // Take what is ready without waiting, so that several due slots go out together.
-            let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
-            if let std::task::Poll::Ready(fresh) = self.context.feed.poll_next(&mut cx) {
-                self.prepared = Some(fresh);
-            }
+            // Several due slots go out together.
+            self.take_prepared();
+        }
+    }
+
+    /// Takes the next prompt if it is ready, without waiting.
+    fn take_prepared(&mut self) {
+        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+        if let std::task::Poll::Ready(fresh) = self.context.feed.poll_next(&mut cx) {
+            self.prepared = Some(fresh);
+        }
+    }
+
+    fn warn_of_failures(&self) {
+        if self.counts.failed > FAILURES_LOGGED {
+            tracing::warn!(
+                "{} requests of phase {} failed in all",
+                self.counts.failed,
+                self.phase.prompts.phase_id
+            );
         }
     }
 
@@ -326,7 +394,10 @@ impl<'c, 'a> Load<'c, 'a> {
             .map(|_| self.context.selector.choose(&self.context.rotation.active));
         let prompt = plan.assemble(working_set.as_deref(), index, fresh, k);
         let endpoint = self.context.rotation.choose(index);
-        let request_id = format!("{phase_id}_r{k}");
+        let prefix = self.phase.request_prefix.as_deref().unwrap_or(phase_id);
+        let request_id = format!("{prefix}_r{k}");
+        let number = self.n_launched;
+        self.n_launched += 1;
         let intent = RequestIntent {
             request_id: request_id.clone(),
             phase_id: phase_id.to_string(),
@@ -339,6 +410,14 @@ impl<'c, 'a> Load<'c, 'a> {
             endpoint: self.context.transport.endpoints()[endpoint].clone(),
             working_set_size: self.phase.working_set_size,
         };
+        let watch = self.watched.as_mut().map(|watched| {
+            let input_tokens = intent.cached_tokens + intent.unique_tokens;
+            let now = self.context.clock.now();
+            watched.attribution.launch(number, input_tokens, now);
+            let watch = Watch::default();
+            watched.open.insert(number, watch.clone());
+            watch
+        });
         let sent = self.context.transport.send(Outgoing {
             endpoint,
             kind: Kind::Measured,
@@ -346,6 +425,7 @@ impl<'c, 'a> Load<'c, 'a> {
             request_id,
             intended,
             cancel: self.cancel.clone(),
+            watch,
         });
         self.first_launch
             .get_or_insert_with(|| self.context.clock.now());
@@ -359,12 +439,20 @@ impl<'c, 'a> Load<'c, 'a> {
                     exchange: sent.await,
                 },
                 endpoint,
+                number,
             }
         }));
     }
 
     fn gather(&mut self, done: InFlight) {
-        let InFlight { ended, endpoint } = done;
+        let InFlight {
+            ended,
+            endpoint,
+            number,
+        } = done;
+        if let Some(watched) = &mut self.watched {
+            watched.end(number, &ended);
+        }
         let active = &mut self.context.rotation.active[endpoint];
         *active = active.saturating_sub(1);
         let failed = ended.exchange.failure.is_some();
@@ -391,6 +479,9 @@ impl<'c, 'a> Load<'c, 'a> {
             }
             Some(failure) if failure.kind == FailureKind::Cancelled => {}
             Some(failure) => {
+                if self.failures_in_a_row == 0 {
+                    self.failing_since = self.context.clock.now();
+                }
                 self.failures_in_a_row += 1;
                 self.context.live.failed();
                 self.counts.failed += 1;
@@ -428,6 +519,29 @@ pub(crate) async fn prepare(context: &LoadContext<'_>, per_endpoint: &[usize]) {
         biased;
         () = context.stop.wait() => {}
         () = context.transport.prepare(per_endpoint) => {}
+    }
+}
+
+impl Watched {
+    fn end(&mut self, number: u64, ended: &Ended) {
+        self.open.remove(&number);
+        let Exchange {
+            timeline,
+            usage,
+            failure,
+            ..
+        } = &ended.exchange;
+        let how = match failure {
+            None => Ending::Completed,
+            Some(failure) if failure.kind == FailureKind::Cancelled => Ending::Cancelled,
+            Some(_) => Ending::Failed,
+        };
+        if how == Ending::Completed && usage.completion_tokens.is_none() {
+            self.uncounted
+                .insert(number, ended.intent.request_id.clone());
+        }
+        self.attribution
+            .end(number, timeline, usage.completion_tokens, how);
     }
 }
 

@@ -55,6 +55,23 @@ impl Pacer {
         level
     }
 
+    /// Holds another level from `now` on. Slots that are added are due at once; when the level falls, slots
+    /// that wait are given up, and requests in flight beyond it are not replaced when they end.
+    pub fn set_level(&mut self, level: u32, now: Duration) {
+        self.pacing = Pacing::Hold { level };
+        let free = level.saturating_sub(self.in_flight) as usize;
+        if self.due.len() > free {
+            // The slots due soonest stay.
+            let mut due = std::mem::take(&mut self.due).into_vec();
+            due.sort_unstable_by(|a, b| b.cmp(a));
+            due.truncate(free);
+            self.due = due.into();
+        }
+        while self.due.len() < free {
+            self.due.push(Reverse(now));
+        }
+    }
+
     /// Requests in flight now.
     #[must_use]
     pub fn in_flight(&self) -> u32 {
@@ -126,7 +143,51 @@ mod tests {
         assert_eq!(pacer.next_due(), Some(t + FAILURE_PAUSE));
     }
 
+    #[test]
+    fn lowering_the_level_cancels_nothing_and_raising_it_is_due_at_once() {
+        let mut pacer = Pacer::start(Pacing::Hold { level: 4 }, Duration::ZERO, Duration::ZERO);
+        while pacer.take_due(Duration::ZERO).is_some() {}
+        let t = Duration::from_secs(1);
+        pacer.set_level(2, t);
+        assert_eq!((pacer.in_flight(), pacer.next_due()), (4, None));
+        pacer.ended(t, false);
+        pacer.ended(t, false);
+        assert_eq!((pacer.in_flight(), pacer.next_due()), (2, None));
+        pacer.ended(t, false);
+        assert_eq!(
+            pacer.next_due(),
+            Some(t),
+            "below the level launching resumes"
+        );
+        pacer.set_level(5, t);
+        let mut n_launched = 0;
+        while pacer.take_due(t).is_some() {
+            n_launched += 1;
+        }
+        assert_eq!((n_launched, pacer.in_flight()), (4, 5));
+    }
+
     proptest! {
+        // Whatever the order of launches, ends and new levels, slots waiting plus requests in flight equal the
+        // level, or there is no slot waiting and more in flight than the level.
+        #[test]
+        fn a_level_that_changes_is_held(steps in proptest::collection::vec((0_u8..3, any::<bool>(), 1_u32..40, 0_u64..50), 0..200)) {
+            let mut now = Duration::ZERO;
+            let mut pacer = Pacer::start(Pacing::Hold { level: 3 }, now, Duration::from_secs(10));
+            for (what, failed, level, wait) in steps {
+                now += Duration::from_millis(wait);
+                match what {
+                    0 => { pacer.take_due(now); }
+                    1 if pacer.in_flight() > 0 => pacer.ended(now, failed),
+                    1 => {}
+                    _ => pacer.set_level(level, now),
+                }
+                let waiting = pacer.due.len() as u32;
+                let level = pacer.level();
+                prop_assert!(waiting + pacer.in_flight() == level || (waiting == 0 && pacer.in_flight() > level));
+            }
+        }
+
         // Whatever the order of launches and ends, slots waiting plus requests in flight equal the level.
         #[test]
         fn level_is_held(level in 1_u32..50, steps in proptest::collection::vec((any::<bool>(), any::<bool>(), 0_u64..50), 0..200)) {

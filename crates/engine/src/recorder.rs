@@ -5,13 +5,16 @@
 //! a window back when the window is judged.
 
 use std::collections::VecDeque;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use futures_util::future::LocalBoxFuture;
+use metrics::PeriodRow;
 use metrics::record::{FailedRequest, RequestIntent, RequestRecord, WallAnchor};
 use metrics::timeline::Exchange;
+use report::test_name::TestName;
 use tokio::sync::oneshot;
 use workload::TextTokenizer;
 
@@ -47,6 +50,12 @@ pub trait RecordSink {
     /// Takes one request. Never blocks.
     fn push(&mut self, ended: Ended);
 
+    /// Takes all periods of a test so far; they replace what was given before. Never blocks.
+    fn put_periods(&mut self, test: TestName, periods: Vec<PeriodRow>);
+
+    /// The first error of the files since the last [`RecordSink::collect`], as far as it is known.
+    fn write_error(&self) -> Option<String>;
+
     /// Gives back everything pushed since the last call, written to disk where the sink writes.
     fn collect(&mut self) -> LocalBoxFuture<'_, WindowRows>;
 }
@@ -59,6 +68,12 @@ pub trait RowFiles: Send {
     /// One line that names the file.
     fn append(&mut self, records: &[RequestRecord], failed: &[FailedRequest])
     -> Result<(), String>;
+
+    /// Replaces the periods of a test.
+    ///
+    /// # Errors
+    /// One line that names the file.
+    fn put_periods(&mut self, test: TestName, periods: &[PeriodRow]) -> Result<(), String>;
 }
 
 /// Interprets ended requests.
@@ -143,6 +158,12 @@ impl RecordSink for InlineSink {
         self.interpreter.interpret(ended, &mut self.rows);
     }
 
+    fn put_periods(&mut self, _test: TestName, _periods: Vec<PeriodRow>) {}
+
+    fn write_error(&self) -> Option<String> {
+        None
+    }
+
     fn collect(&mut self) -> LocalBoxFuture<'_, WindowRows> {
         Box::pin(std::future::ready(std::mem::take(&mut self.rows)))
     }
@@ -150,6 +171,7 @@ impl RecordSink for InlineSink {
 
 enum Message {
     Ended(Box<Ended>),
+    Periods(TestName, Vec<PeriodRow>),
     Collect(oneshot::Sender<WindowRows>),
 }
 
@@ -160,13 +182,19 @@ pub struct ThreadSink {
     /// Messages that found the queue full. They wait here, in order, and nothing is lost.
     backlog: VecDeque<Message>,
     overflowed: u64,
+    /// What the writer stumbled on, for who does not want to wait for it.
+    trouble: Trouble,
     writer: Option<JoinHandle<()>>,
 }
+
+/// First error of the files since rows were collected last.
+type Trouble = Arc<Mutex<Option<String>>>;
 
 impl std::fmt::Debug for Message {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Ended(_) => "Ended",
+            Self::Periods(..) => "Periods",
             Self::Collect(_) => "Collect",
         })
     }
@@ -182,13 +210,24 @@ impl ThreadSink {
         files: impl RowFiles + 'static,
     ) -> std::io::Result<Self> {
         let (queue, inbox) = sync_channel(QUEUE_DEPTH);
+        let trouble = Trouble::default();
+        let mut writer = RowWriter {
+            interpreter,
+            files,
+            trouble: Arc::clone(&trouble),
+            window: WindowRows::default(),
+            records_on_disk: 0,
+            failed_on_disk: 0,
+            waiting_since: None,
+        };
         let writer = thread::Builder::new()
             .name("rows".to_owned())
-            .spawn(move || write_rows(&interpreter, files, &inbox))?;
+            .spawn(move || writer.work(&inbox))?;
         Ok(Self {
             queue: Some(queue),
             backlog: VecDeque::new(),
             overflowed: 0,
+            trouble,
             writer: Some(writer),
         })
     }
@@ -215,6 +254,16 @@ impl ThreadSink {
 impl RecordSink for ThreadSink {
     fn push(&mut self, ended: Ended) {
         self.offer(Message::Ended(Box::new(ended)));
+    }
+
+    fn put_periods(&mut self, test: TestName, periods: Vec<PeriodRow>) {
+        self.offer(Message::Periods(test, periods));
+    }
+
+    fn write_error(&self) -> Option<String> {
+        // Asked between periods only; the writer holds the lock for as long as it takes to clone a line.
+        let trouble = self.trouble.lock();
+        trouble.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn collect(&mut self) -> LocalBoxFuture<'_, WindowRows> {
@@ -255,63 +304,81 @@ impl Drop for ThreadSink {
     }
 }
 
-fn write_rows(interpreter: &Interpreter, mut files: impl RowFiles, inbox: &Receiver<Message>) {
-    let mut window = WindowRows::default();
-    // Rows before these indices are on disk.
-    let (mut records_on_disk, mut failed_on_disk) = (0, 0);
-    let mut flush =
-        |window: &mut WindowRows, records_on_disk: &mut usize, failed_on_disk: &mut usize| {
-            let (records, failed) = (
-                &window.records[*records_on_disk..],
-                &window.failed[*failed_on_disk..],
-            );
-            if records.is_empty() && failed.is_empty() {
-                return;
-            }
-            if let Err(line) = files.append(records, failed) {
-                window.write_error.get_or_insert(line);
-            }
-            (*records_on_disk, *failed_on_disk) = (window.records.len(), window.failed.len());
-        };
-    // When the oldest row came that is not on disk. Rows that keep coming must not put the flush off.
-    let mut waiting_since: Option<Instant> = None;
-    loop {
-        let wait = waiting_since.map_or(FLUSH_EVERY, |since| {
-            FLUSH_EVERY.saturating_sub(since.elapsed())
-        });
-        match inbox.recv_timeout(wait) {
-            Ok(Message::Ended(ended)) => {
-                interpreter.interpret(*ended, &mut window);
-                let n_waiting =
-                    window.records.len() + window.failed.len() - records_on_disk - failed_on_disk;
-                let since = *waiting_since.get_or_insert_with(Instant::now);
-                if n_waiting >= FLUSH_ROWS || since.elapsed() >= FLUSH_EVERY {
-                    flush(&mut window, &mut records_on_disk, &mut failed_on_disk);
-                    waiting_since = None;
+/// The writer thread.
+struct RowWriter<F> {
+    interpreter: Interpreter,
+    files: F,
+    trouble: Trouble,
+    window: WindowRows,
+    /// Rows before these indices are on disk.
+    records_on_disk: usize,
+    failed_on_disk: usize,
+    /// When the oldest row came that is not on disk. Rows that keep coming must not put the flush off.
+    waiting_since: Option<Instant>,
+}
+
+impl<F: RowFiles> RowWriter<F> {
+    fn work(&mut self, inbox: &Receiver<Message>) {
+        loop {
+            let wait = self.waiting_since.map_or(FLUSH_EVERY, |since| {
+                FLUSH_EVERY.saturating_sub(since.elapsed())
+            });
+            match inbox.recv_timeout(wait) {
+                Ok(Message::Ended(ended)) => {
+                    self.interpreter.interpret(*ended, &mut self.window);
+                    let rows = self.window.records.len() + self.window.failed.len();
+                    let n_waiting = rows - self.records_on_disk - self.failed_on_disk;
+                    let since = *self.waiting_since.get_or_insert_with(Instant::now);
+                    if n_waiting >= FLUSH_ROWS || since.elapsed() >= FLUSH_EVERY {
+                        self.flush();
+                    }
+                }
+                Ok(Message::Periods(test, periods)) => {
+                    // Requests first: a period on disk has its requests on disk.
+                    self.flush();
+                    let written = self.files.put_periods(test, &periods);
+                    self.note(written);
+                }
+                Ok(Message::Collect(reply)) => {
+                    self.flush();
+                    (self.records_on_disk, self.failed_on_disk) = (0, 0);
+                    *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                    // The asker may be gone when the run was aborted; its rows are on disk.
+                    drop(reply.send(std::mem::take(&mut self.window)));
+                }
+                Err(RecvTimeoutError::Timeout) => self.flush(),
+                Err(RecvTimeoutError::Disconnected) => {
+                    self.flush();
+                    return;
                 }
             }
-            Ok(Message::Collect(reply)) => {
-                waiting_since = None;
-                flush(&mut window, &mut records_on_disk, &mut failed_on_disk);
-                (records_on_disk, failed_on_disk) = (0, 0);
-                // The asker may be gone when the run was aborted; its rows are on disk.
-                drop(reply.send(std::mem::take(&mut window)));
-            }
-            Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {
-                waiting_since = None;
-                flush(&mut window, &mut records_on_disk, &mut failed_on_disk);
-            }
-            Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => {
-                flush(&mut window, &mut records_on_disk, &mut failed_on_disk);
-                return;
-            }
+        }
+    }
+
+    fn flush(&mut self) {
+        self.waiting_since = None;
+        let records = &self.window.records[self.records_on_disk..];
+        let failed = &self.window.failed[self.failed_on_disk..];
+        if records.is_empty() && failed.is_empty() {
+            return;
+        }
+        let written = self.files.append(records, failed);
+        self.note(written);
+        self.records_on_disk = self.window.records.len();
+        self.failed_on_disk = self.window.failed.len();
+    }
+
+    fn note(&mut self, written: Result<(), String>) {
+        if let Err(line) = written {
+            let line = self.window.write_error.get_or_insert(line).clone();
+            let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+            trouble.get_or_insert(line);
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use metrics::timeline::{ChunkStamp, Timeline, Usage};
@@ -328,6 +395,10 @@ mod tests {
         ) -> Result<(), String> {
             self.0
                 .fetch_add(records.len() + failed.len(), Ordering::SeqCst);
+            Ok(())
+        }
+
+        fn put_periods(&mut self, _test: TestName, _periods: &[PeriodRow]) -> Result<(), String> {
             Ok(())
         }
     }

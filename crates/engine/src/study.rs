@@ -7,8 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use metrics::summary::TestKey;
-use ramp::{RampController, RampSettings};
-use report::files::{RequestWriter, ResultDir, TableWriter};
+use ramp::{
+    FixedController, FixedSettings, RampController, RampSettings, SustainedController,
+    SustainedSettings,
+};
+use report::files::{ResultDir, TableWriter};
 use report::progress::Progress;
 use report::test_name::TestName;
 use tokio::sync::oneshot;
@@ -18,10 +21,12 @@ use workload::{
 
 use crate::event::{Doubt, Observer, StudyEvent};
 use crate::feed::{PhasePrompts, PromptFeed, VerificationCounters};
+use crate::files::one_line;
 use crate::load::{LoadContext, Rotation, phase_id};
 use crate::progress::Live;
-use crate::recorder::{RecordSink, RowFiles};
+use crate::recorder::RecordSink;
 use crate::stop::{Stop, StopReason};
+use crate::sustained::run_sustained;
 use crate::test_run::{TestError, TestOutcome, TestPlan, WarmEach, run_test};
 use crate::transport::Transport;
 use crate::warm_up::{WarmUpError, warm_up};
@@ -41,6 +46,33 @@ pub enum Reinit {
     PerTest,
 }
 
+/// How the levels of a test are found.
+#[derive(Debug, Clone)]
+pub enum Mode {
+    /// Climb until a threshold breaks, search, repeat.
+    Ramp(RampSettings),
+    /// Measure given levels.
+    Fixed(FixedSettings),
+    /// Never stop sending; decide anew after every period.
+    Sustained(SustainedSettings),
+}
+
+impl Mode {
+    /// How long a test may take, warm-ups and drains left out: all that is known before one was timed.
+    fn longest_test(&self) -> Duration {
+        match self {
+            Self::Ramp(ramp) => ramp.test_duration + ramp.ramp_duration * ramp.num_retries,
+            Self::Fixed(fixed) => {
+                let n_levels = u32::try_from(fixed.levels.len()).unwrap_or(u32::MAX);
+                fixed
+                    .ramp_duration
+                    .saturating_mul(n_levels.saturating_mul(fixed.num_retries.saturating_add(1)))
+            }
+            Self::Sustained(sustained) => sustained.test_duration,
+        }
+    }
+}
+
 /// What is to be measured.
 #[derive(Debug, Clone)]
 pub struct StudyPlan {
@@ -58,14 +90,26 @@ pub struct StudyPlan {
     pub init_concurrency: u32,
     /// Order in which working-set prompts are taken.
     pub order: SelectionOrder,
-    /// How levels are chosen.
-    pub ramp: RampSettings,
+    /// How levels are found.
+    pub mode: Mode,
     /// How windows are measured.
     pub window: WindowSettings,
     /// Model, as it stands in the rows.
     pub model: String,
     /// Threads that build and verify a working set.
     pub n_build_threads: usize,
+}
+
+impl StudyPlan {
+    /// Whether the working set is sent before every test. A sustained test has no windows between which
+    /// it could be sent, so there once per window means once per test.
+    fn warms_before_each_test(&self) -> bool {
+        match self.reinit {
+            Reinit::Once => false,
+            Reinit::PerCacheRate => true,
+            Reinit::PerTest => matches!(self.mode, Mode::Sustained(_)),
+        }
+    }
 }
 
 /// Where results go.
@@ -130,39 +174,6 @@ pub struct StudyEnd {
     pub doubts: Vec<Doubt>,
     /// Prompts per context size.
     pub working_set_prompts: BTreeMap<u64, u64>,
-}
-
-/// Row files of a run, shared with the writer thread.
-impl RowFiles for RequestWriter {
-    fn append(
-        &mut self,
-        records: &[metrics::RequestRecord],
-        failed: &[metrics::FailedRequest],
-    ) -> Result<(), String> {
-        // Files are by context. A window has only one, so these are whole slices as a rule.
-        let mut written = Ok(());
-        for rows in records.chunk_by(|a, b| a.intent.context_size == b.intent.context_size) {
-            written = written.and(self.append_detail(rows[0].intent.context_size, rows));
-        }
-        for rows in failed.chunk_by(|a, b| a.intent.context_size == b.intent.context_size) {
-            written = written.and(self.append_failed(rows[0].intent.context_size, rows));
-        }
-        for warning in self.take_warnings() {
-            tracing::warn!("{warning}");
-        }
-        written.map_err(|error| one_line(&error))
-    }
-}
-
-/// An error with its causes, on one line.
-fn one_line(error: &dyn std::error::Error) -> String {
-    let mut line = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        line = format!("{line}: {error}");
-        cause = error.source();
-    }
-    line
 }
 
 enum ContextEnd {
@@ -314,7 +325,7 @@ impl Study<'_, '_> {
         }
         let rate = test.cache_hit_rate;
         self.announce(test, context_plan);
-        if self.plan.reinit == Reinit::PerCacheRate {
+        if self.plan.warms_before_each_test() {
             match self.warm(selector, working_set).await {
                 Ok(()) => {}
                 Err(WarmUpError::Stopped) => return Err(()),
@@ -349,7 +360,6 @@ impl Study<'_, '_> {
             window: self.plan.window,
             chunk_size: self.plan.chunk_size,
         };
-        let mut controller = RampController::new(self.plan.ramp, previous_peak);
         let parts = &mut self.parts;
         let mut context = LoadContext {
             transport: parts.transport,
@@ -361,18 +371,37 @@ impl Study<'_, '_> {
             stop: parts.stop,
             live: parts.live,
         };
-        let outcome =
-            match run_test(&mut context, &plan, &mut controller, &mut *parts.observer).await {
-                Ok(outcome) => outcome,
-                Err(TestError::Stopped) => return Err(()),
-                Err(TestError::Write(line)) => return self.abort(test, &line),
-                Err(error) => return self.fail_test(test, &error.to_string(), previous_peak),
-            };
+        let observer = &mut *parts.observer;
+        let ended = match &self.plan.mode {
+            Mode::Ramp(settings) => {
+                let mut controller = RampController::new(*settings, previous_peak);
+                run_test(&mut context, &plan, &mut controller, observer).await
+            }
+            Mode::Fixed(settings) => {
+                let mut controller = FixedController::new(settings.clone());
+                run_test(&mut context, &plan, &mut controller, observer).await
+            }
+            Mode::Sustained(settings) => {
+                let controller = SustainedController::new(*settings);
+                run_sustained(&mut context, &plan, controller, observer).await
+            }
+        };
+        let outcome = match ended {
+            Ok(outcome) => outcome,
+            Err(TestError::Stopped) => return Err(()),
+            Err(TestError::Write(line)) => return self.abort(test, &line),
+            Err(error) => return self.fail_test(test, &error.to_string(), previous_peak),
+        };
         self.failed_in_a_row = 0;
         let tables = &mut *self.store.tables;
-        let stored = tables
-            .put_phases(&outcome.phases)
-            .and_then(|()| tables.put_summary(std::slice::from_ref(&outcome.summary)));
+        // A sustained test has no windows, and its directory no file of them.
+        let phases = if outcome.periods.is_empty() {
+            tables.put_phases(&outcome.phases)
+        } else {
+            Ok(())
+        };
+        let stored =
+            phases.and_then(|()| tables.put_summary(std::slice::from_ref(&outcome.summary)));
         if let Err(error) = stored {
             return self.abort(test, &one_line(&error));
         }
@@ -382,10 +411,9 @@ impl Study<'_, '_> {
         }
         self.end.completed.push(test);
         // Not before: a result that cannot be stored is none.
-        self.parts.observer.observe(&StudyEvent::TestDone {
-            summary: &outcome.summary,
-            runs: &outcome.runs,
-        });
+        self.parts
+            .observer
+            .observe(&StudyEvent::TestDone { outcome: &outcome });
         self.parts.observer.observe(&StudyEvent::TestStored {
             test,
             outcome: &outcome,
@@ -399,10 +427,8 @@ impl Study<'_, '_> {
 
     fn announce(&mut self, test: TestName, context_plan: ContextPlan) {
         self.started_tests += 1;
-        let per_test = self.plan.ramp.test_duration
-            + self.plan.ramp.ramp_duration * self.plan.ramp.num_retries;
+        let per_test = self.plan.mode.longest_test();
         let elapsed = self.parts.clock.now();
-        // Until a test has been timed, the longest that the search may take is all that is known.
         let done = self.end.completed.len() as u32;
         let mean = if done == 0 { per_test } else { elapsed / done };
         let expected = elapsed + mean * (self.n_tests + 1 - self.started_tests.min(self.n_tests));
@@ -415,7 +441,7 @@ impl Study<'_, '_> {
             context_size: test.context_size,
             cache_hit_rate: test.cache_hit_rate,
             cached_tokens: context_plan.split(test.cache_hit_rate).cached,
-            time_limit: self.plan.ramp.test_duration,
+            mode: &self.plan.mode,
         });
     }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use metrics::period::PeriodRow;
 use metrics::phase::PhaseRow;
 use metrics::record::{FailedRequest, RequestRecord};
 use metrics::summary::{PhaseSample, SummaryRow, TestKey, summarise};
@@ -51,10 +52,12 @@ pub struct WarmEach<'a> {
 pub struct TestOutcome {
     /// Its row.
     pub summary: SummaryRow,
-    /// The windows at its peak, for the table that people see.
+    /// The windows at its peak, for the table that people see; none in a sustained test.
     pub runs: Vec<RunLine>,
-    /// All its windows, in order.
+    /// All its windows, in order; none in a sustained test.
     pub phases: Vec<PhaseRow>,
+    /// All its periods, in order; only in a sustained test.
+    pub periods: Vec<PeriodRow>,
     /// All its completed requests, window by window.
     pub records: Vec<RequestRecord>,
     /// Reasons to look twice.
@@ -123,7 +126,8 @@ pub async fn run_test(
             warming += context.clock.now().saturating_sub(before);
         }
         observer.observe(&StudyEvent::WindowStarted { spec: &spec });
-        let window = run_window(context, phase_of(plan, &spec), &spec, &plan.window).await;
+        let phase = phase_of(plan, &spec.phase_id);
+        let window = run_window(context, phase, &spec, &plan.window).await;
         if let Some(line) = window.write_error {
             return Err(TestError::Write(line));
         }
@@ -195,20 +199,23 @@ pub async fn run_test(
         summary,
         runs,
         phases,
+        periods: Vec::new(),
         records,
         doubts,
     })
 }
 
-fn phase_of(plan: &TestPlan<'_>, spec: &WindowSpec) -> Phase {
+/// A phase of the test under this id.
+pub(crate) fn phase_of(plan: &TestPlan<'_>, id: &str) -> Phase {
     Phase {
         prompts: PhasePrompts {
-            phase_id: phase_id(&spec.phase_id),
+            phase_id: phase_id(id),
             ..plan.prompts.clone()
         },
         cache_hit_rate: plan.key.cache_hit_rate,
         context_size: plan.key.context_size,
         working_set_size: plan.key.working_set_size,
+        request_prefix: None,
     }
 }
 

@@ -3,12 +3,13 @@
 //! Two implementations exist. [`HttpTransport`] is the product. The other one, in the tests and in the
 //! exam, hands the request to the simulator in process, so that whole studies run in virtual time.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use core_client::{Client, RequestTemplate};
+use core_client::{Client, RequestTemplate, Witness};
 use futures_util::future::LocalBoxFuture;
-use metrics::timeline::Exchange;
+use metrics::timeline::{ChunkStamp, Exchange};
 use tokio_util::sync::CancellationToken;
 use workload::Prompt;
 
@@ -36,6 +37,42 @@ pub struct Outgoing {
     pub intended: Duration,
     /// Ends the request early; what arrived until then is kept.
     pub cancel: CancellationToken,
+    /// Where its output is told as it arrives, if anybody looks while it runs.
+    pub watch: Option<Watch>,
+}
+
+/// Output of one running request, for whoever looks in before it ends. Shared within one thread; nothing
+/// is locked.
+#[derive(Debug, Clone, Default)]
+pub struct Watch(Rc<RefCell<Arrivals>>);
+
+/// What has arrived since somebody looked last.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Arrivals {
+    /// When the request was handed to a connection; `None` before its first output.
+    pub launched: Option<Duration>,
+    /// New chunks, in order.
+    pub chunks: Vec<ChunkStamp>,
+}
+
+impl Watch {
+    /// Takes what is new.
+    #[must_use]
+    pub fn take(&self) -> Arrivals {
+        let mut arrivals = self.0.borrow_mut();
+        Arrivals {
+            launched: arrivals.launched,
+            chunks: std::mem::take(&mut arrivals.chunks),
+        }
+    }
+}
+
+impl Witness for Watch {
+    fn arrived(&mut self, launched: Duration, chunks: &[ChunkStamp]) {
+        let mut arrivals = self.0.borrow_mut();
+        arrivals.launched = Some(launched);
+        arrivals.chunks.extend_from_slice(chunks);
+    }
 }
 
 /// Carries requests. Failures come back inside the [`Exchange`], never as an error.
@@ -96,9 +133,21 @@ impl Transport for HttpTransport {
             let body = template
                 .body(&request.prompt.parts)
                 .with_request_id(&request.request_id);
-            client
-                .send(request.endpoint, body, request.intended, &request.cancel)
-                .await
+            let Outgoing {
+                endpoint,
+                intended,
+                cancel,
+                watch,
+                ..
+            } = request;
+            match watch {
+                Some(mut watch) => {
+                    client
+                        .send_watched(endpoint, body, intended, &cancel, &mut watch)
+                        .await
+                }
+                None => client.send(endpoint, body, intended, &cancel).await,
+            }
         })
     }
 }

@@ -152,6 +152,7 @@ impl Round {
                     request_id: format!("WARMUP_p{index}_e{endpoint}"),
                     intended: context.clock.now(),
                     cancel: cancel.clone(),
+                    watch: None,
                 });
                 in_flight.push(async move { ((index, endpoint), sent.await) });
             }

@@ -192,7 +192,8 @@ fn warn_of_drain(phase_id: &str, cancelled: u64, took: Duration, limit: Duration
     }
 }
 
-fn warn_of_short_outputs(phase_id: &str, records: &[RequestRecord], wanted: u64) {
+/// Warns of requests that yielded too few tokens.
+pub(crate) fn warn_of_short_outputs(phase_id: &str, records: &[RequestRecord], wanted: u64) {
     let is_short =
         |r: &&RequestRecord| (r.output_tokens as f64) < SHORT_OUTPUT_SHARE * wanted as f64;
     let mut n_short = 0;

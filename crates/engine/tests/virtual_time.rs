@@ -9,6 +9,8 @@
 
 #[path = "virtual_time/bench.rs"]
 mod bench;
+#[path = "virtual_time/sustained.rs"]
+mod sustained;
 
 use std::time::Duration;
 

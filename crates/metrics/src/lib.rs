@@ -5,9 +5,10 @@
 //! or as Unix seconds once they are rows.
 //!
 //! The way of a number: [`timeline`] (stamps) → [`record`] (one row) → [`window`] (one level) →
-//! [`phase`] and [`summary`] (rows of files) → [`retry`] (points and bands of charts). [`schema`] reads and
+//! [`phase`], [`period`] ([`attribution`]) and [`summary`] (rows of files) → [`retry`] (points and bands of charts). [`schema`] reads and
 //! writes all rows, [`selfcheck`] compares what was meant with what the server says it received.
 
+pub mod attribution;
 pub mod percentile;
 pub mod period;
 pub mod phase;
@@ -20,8 +21,9 @@ pub mod summary;
 pub mod timeline;
 pub mod window;
 
+pub use attribution::{PeriodFigures, TokenAttribution};
 pub use percentile::Stats;
-pub use period::PeriodRow;
+pub use period::{PeriodRow, summarise_periods};
 pub use phase::PhaseRow;
 pub use record::{FailedRequest, RequestIntent, RequestRecord, WallAnchor};
 pub use retry::{RetryMetrics, retry_metrics};

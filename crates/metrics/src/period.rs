@@ -1,4 +1,8 @@
-//! Rows of `sustained_periods_*.csv`: one per assessment period.
+//! Rows of `sustained_periods_*.csv`: one per assessment period, and what a test's periods sum to.
+
+use crate::attribution::{PeriodFigures, Settled};
+use crate::percentile::mean;
+use crate::summary::{SummaryRow, TestKey};
 
 /// One assessment period. Times are Unix seconds, lengths and latencies seconds, rates tokens/s; a latency
 /// without a sample is `None`, counts and rates of an empty period are 0.
@@ -64,4 +68,153 @@ pub struct PeriodRow {
     pub decision: String,
     /// Level of the period after.
     pub next_concurrency: u32,
+}
+
+/// What is known of a period before it is measured.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct PeriodKey {
+    /// From 1.
+    pub number: u64,
+    /// Context size as given, tokens.
+    pub context_size: u64,
+    /// Target hit rate in whole percent.
+    pub cache_hit_rate: u32,
+    /// Size of the working set in tokens, for `working_set_tester`.
+    pub working_set_size: Option<u64>,
+    /// Unix seconds.
+    pub start_time: f64,
+    /// Unix seconds.
+    pub end_time: f64,
+    /// Seconds.
+    pub duration: f64,
+    /// Level held.
+    pub concurrency: u32,
+}
+
+impl PeriodRow {
+    /// The row of a period, its decision still open.
+    #[must_use]
+    pub fn from_figures(
+        key: &PeriodKey,
+        figures: &PeriodFigures,
+        measured_ttft: Option<f64>,
+    ) -> Self {
+        let PeriodFigures {
+            ttft, ttlt, itl, ..
+        } = figures;
+        let mut row = Self {
+            period_number: key.number,
+            context_size: key.context_size,
+            cache_hit_rate: key.cache_hit_rate,
+            working_set_size: key.working_set_size,
+            start_time: key.start_time,
+            end_time: key.end_time,
+            duration: key.duration,
+            concurrency_level: key.concurrency,
+            num_requests_launched: figures.launched,
+            num_requests_completed: figures.prefills,
+            total_input_tokens: figures.input_tokens,
+            avg_ttft: ttft.avg,
+            median_ttft: ttft.median,
+            p95_ttft: ttft.p95,
+            p99_ttft: ttft.p99,
+            avg_ttlt: ttlt.avg,
+            median_ttlt: ttlt.median,
+            p95_ttlt: ttlt.p95,
+            p99_ttlt: ttlt.p99,
+            avg_itl: itl.avg,
+            median_itl: itl.median,
+            p95_itl: itl.p95,
+            p99_itl: itl.p99,
+            avg_output_tokens_per_request: figures.speed.avg,
+            measured_ttft,
+            next_concurrency: key.concurrency,
+            ..Self::default()
+        };
+        row.input_tokens_per_sec = row.per_second(figures.input_tokens);
+        row.set_output_tokens(figures.output_tokens);
+        row
+    }
+
+    /// Corrects the output tokens when they are known for certain.
+    pub fn set_output_tokens(&mut self, tokens: u64) {
+        self.total_output_tokens = tokens;
+        self.output_tokens_per_sec = self.per_second(tokens);
+    }
+
+    fn per_second(&self, tokens: u64) -> f64 {
+        if self.duration > 0.0 {
+            tokens as f64 / self.duration
+        } else {
+            0.0
+        }
+    }
+}
+
+/// Gives every period its settled output tokens; `rows` are all periods, in order.
+pub fn settle_rows(rows: &mut [PeriodRow], settled: &Settled) {
+    for (row, tokens) in rows.iter_mut().zip(&settled.output_tokens) {
+        row.set_output_tokens(*tokens);
+    }
+}
+
+/// The summary row of a sustained test from all its periods (cache_rate_tester.md 7.2): rates are Σ tokens ÷
+/// Σ duration, latencies the mean over periods that have data, the peak level the highest one used.
+///
+/// The reported hit rate is in no period and comes from the caller; the peak of `key` is not looked at.
+#[must_use]
+pub fn summarise_periods(
+    key: &TestKey,
+    periods: &[PeriodRow],
+    reported_cache_hit_rate: Option<f64>,
+) -> SummaryRow {
+    let over = |value: fn(&PeriodRow) -> Option<f64>| {
+        let known: Vec<f64> = periods.iter().filter_map(value).collect();
+        mean(&known)
+    };
+    let duration: f64 = periods.iter().map(|p| p.duration).sum();
+    let input: u64 = periods.iter().map(|p| p.total_input_tokens).sum();
+    let output: u64 = periods.iter().map(|p| p.total_output_tokens).sum();
+    let rate = |tokens: u64| {
+        if duration > 0.0 {
+            tokens as f64 / duration
+        } else {
+            0.0
+        }
+    };
+    SummaryRow {
+        context_size: key.context_size,
+        working_set_size: key.working_set_size,
+        cache_hit_rate: key.cache_hit_rate,
+        model: key.model.clone(),
+        input_tokens_per_sec: rate(input),
+        output_tokens_per_sec: rate(output),
+        avg_ttft: over(|p| p.avg_ttft),
+        median_ttft: over(|p| p.median_ttft),
+        p95_ttft: over(|p| p.p95_ttft),
+        p99_ttft: over(|p| p.p99_ttft),
+        avg_ttlt: over(|p| p.avg_ttlt),
+        median_ttlt: over(|p| p.median_ttlt),
+        p95_ttlt: over(|p| p.p95_ttlt),
+        p99_ttlt: over(|p| p.p99_ttlt),
+        avg_output_tokens: over(|p| p.avg_output_tokens_per_request),
+        avg_itl: over(|p| p.avg_itl),
+        median_itl: over(|p| p.median_itl),
+        p95_itl: over(|p| p.p95_itl),
+        p99_itl: over(|p| p.p99_itl),
+        peak_concurrency: periods
+            .iter()
+            .map(|p| p.concurrency_level)
+            .max()
+            .unwrap_or(0),
+        total_requests: periods.iter().map(|p| p.num_requests_completed).sum(),
+        test_duration: duration,
+        // Periods count what arrived in them and nothing else, so this is the window's own rate too.
+        window_input_tokens_per_sec: Some(rate(input)),
+        window_output_tokens_per_sec: Some(rate(output)),
+        measured_duration: Some(duration),
+        total_input_tokens: Some(input),
+        total_output_tokens: Some(output),
+        reported_cache_hit_rate,
+    }
 }

@@ -58,6 +58,9 @@ pub enum RateSource {
     Strict,
     /// The originals' files: tokens ÷ recorded phase duration.
     PhaseDuration,
+    /// A sustained test: all tokens ÷ the length of all periods. Never found here, since phases are not
+    /// what such a test is made of; whoever knows its periods says so.
+    Periods,
     /// No phase left: the summary row's window-accounted rates.
     SummaryWindow,
     /// No phase left: the summary row's published rates.

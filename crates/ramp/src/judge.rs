@@ -12,6 +12,14 @@ pub struct Thresholds {
     pub min_speed: Option<f64>,
 }
 
+impl Thresholds {
+    /// Whether there is any.
+    #[must_use]
+    pub fn is_active(&self) -> bool {
+        self.max_ttft.is_some() || self.min_speed.is_some()
+    }
+}
+
 /// What a window showed.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Observation {

@@ -6,14 +6,21 @@
 
 mod climb;
 pub mod controller;
+mod fixed;
 pub mod judge;
 pub mod note;
 pub mod outcome;
 pub mod peak;
 pub mod refine;
+pub mod sustained;
 
 pub use climb::{RampController, RampSettings};
 pub use controller::{Controller, Purpose, Step, WindowSpec};
+pub use fixed::{FixedController, FixedSettings};
 pub use judge::{Broken, Observation, Thresholds, Verdict, headroom_multiple, judge};
 pub use note::Note;
 pub use outcome::{Peak, RampOutcome, StopReason, TestedLevel};
+pub use sustained::{
+    Decided, Decision, PeriodObservation, PeriodSpec, PeriodStep, SustainedController,
+    SustainedRules, SustainedSettings, SustainedStop,
+};

@@ -61,4 +61,16 @@ pub enum Note {
         /// Number of repeats.
         n: u32,
     },
+    /// A given level and its repeats are done.
+    LevelDone {
+        /// Level.
+        concurrency: u32,
+    },
+    /// A given level broke a threshold, so the levels above it are not tried.
+    LevelsLeftOut {
+        /// Level that failed.
+        failed: u32,
+        /// Levels that are not tried, ascending.
+        untested: Vec<u32>,
+    },
 }

@@ -45,6 +45,10 @@ pub enum StopReason {
     TimeLimit,
     /// The very first level failed; there is nothing below it to try.
     FirstLevelFailed,
+    /// All given levels were tried.
+    AllLevels,
+    /// A given level failed; those above it were not tried.
+    LevelFailed,
 }
 
 impl std::fmt::Display for StopReason {
@@ -55,6 +59,8 @@ impl std::fmt::Display for StopReason {
             Self::MaximumReached => "the maximum concurrency was reached",
             Self::TimeLimit => "the time limit was reached",
             Self::FirstLevelFailed => "the first level already broke the threshold",
+            Self::AllLevels => "all levels were tried",
+            Self::LevelFailed => "a level broke a threshold",
         })
     }
 }

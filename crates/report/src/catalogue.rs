@@ -9,6 +9,7 @@ mod concurrency;
 mod heatmap;
 mod performance;
 mod run;
+mod sustained;
 
 pub use comparison::{
     ContextPoints, input_throughput_comparison, output_metrics_comparison,
@@ -18,9 +19,10 @@ pub use concurrency::{ConcurrencyInput, LevelPoint, LevelSource, WindowKind, con
 pub use heatmap::ttft_heatmap;
 pub use performance::{PerformanceInput, RatePoint, performance_chart};
 pub use run::{
-    comparison_charts, contexts_of_run, max_ttft, test_charts, write_comparison_charts,
-    write_test_chart, write_test_charts,
+    comparison_charts, contexts_of_run, max_ttft, min_speed, sustained_tests, test_charts,
+    write_comparison_charts, write_sustained_chart, write_test_chart, write_test_charts,
 };
+pub use sustained::{SustainedInput, sustained_chart, sustained_comparison};
 
 use metrics::record::RequestRecord;
 use metrics::retry::{Band, RateSource};
@@ -135,7 +137,7 @@ fn value_axis(title: &str, format: NumberFormat) -> Axis {
 
 /// Band of a point; none where the point stands for the summary row.
 fn band_of(band: Band, source: RateSource) -> Option<(f64, f64)> {
-    (!source.is_summary()).then_some((band.min, band.max))
+    (!source.is_summary() && source != RateSource::Periods).then_some((band.min, band.max))
 }
 
 /// Remark on a point whose figures come from the summary file.
@@ -161,6 +163,12 @@ fn captions(sources: impl IntoIterator<Item = RateSource>) -> Vec<String> {
         out.push(format!(
             "{lead} is window-accounted: each request counts with the share of its tokens that falls into the measured window. \
              Points are means over the windows at the peak level, bands run from the lowest window to the highest."
+        ));
+    }
+    if measured(RateSource::Periods) {
+        out.push(format!(
+            "{lead} is that of the whole test: all tokens that arrived, divided by the length of all assessment periods. \
+             Latencies are means over the periods, and there is no band."
         ));
     }
     if measured(RateSource::Strict) {

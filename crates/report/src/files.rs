@@ -16,6 +16,7 @@ use metrics::schema::SchemaError;
 
 use crate::atomic::{FileError, without_path};
 use crate::stamp::{RunStamp, StampedFile};
+use crate::test_name::TestName;
 
 pub use rows::RequestWriter;
 pub use tables::{RunWriter, TableWriter};
@@ -244,6 +245,19 @@ pub fn failed_name(context_size: u64, stamp: &RunStamp) -> String {
 #[must_use]
 pub fn phases_name(stamp: &RunStamp) -> String {
     format!("phase_metadata_{stamp}.csv")
+}
+
+/// `sustained_periods_ctx<context>_cache<rate>_<ts>.csv`, with `_ws<size>` where a run varies the working set.
+#[must_use]
+pub fn periods_name(test: TestName, stamp: &RunStamp) -> String {
+    let set = test
+        .working_set_size
+        .map(|size| format!("_ws{size}"))
+        .unwrap_or_default();
+    format!(
+        "sustained_periods_ctx{}{set}_cache{}_{stamp}.csv",
+        test.context_size, test.cache_hit_rate
+    )
 }
 
 /// `summary_<ts>.csv`.

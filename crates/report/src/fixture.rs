@@ -5,9 +5,12 @@
 use std::path::Path;
 use std::time::Duration;
 
+use metrics::attribution::{Ending, TokenAttribution};
+use metrics::period::{PeriodKey, settle_rows, summarise_periods};
+use metrics::summary::reported_cache_hit_rate;
 use metrics::window::{WindowSample, prorated_throughput};
 use metrics::{
-    ChunkStamp, Exchange, FailedRequest, Failure, FailureKind, PhaseRow, PhaseSample,
+    ChunkStamp, Exchange, FailedRequest, Failure, FailureKind, PeriodRow, PhaseRow, PhaseSample,
     RequestIntent, RequestRecord, SummaryRow, TestKey, Timeline, Usage, WallAnchor, summarise,
 };
 use serde_json::{Map, Value, json};
@@ -193,6 +196,76 @@ fn phase(
         num_requests_failed: Some(failed.len() as u64 - n_cancelled),
         num_requests_cancelled: Some(n_cancelled),
     }
+}
+
+/// A whole finished run of one sustained test: three periods of 2 s, requests that span their borders.
+pub(crate) fn run_sustained(dir: &Path, stamp: &str, test: TestName) {
+    let mut attribution = TokenAttribution::new();
+    let mut records = Vec::new();
+    for k in 0..20 {
+        let launched = 300 * k + 7;
+        let sent = exchange(launched, 90 + 3 * k, None);
+        let period = launched / 2000 + 1;
+        let intent = intent(test, &format!("SUSTAINED_P{period}"), k, 2);
+        attribution.launch(k, test.context_size, millis(launched));
+        attribution.end(k, &sent.timeline, Some(16), Ending::Completed);
+        records.push(RequestRecord::from_exchange(intent, &sent, ANCHOR, None));
+    }
+    let decided = [("RAMP_UP", 2, 4), ("STAY", 4, 4), ("RAMP_DOWN", 4, 2)];
+    let mut periods: Vec<PeriodRow> = (1..)
+        .zip(decided)
+        .map(|(number, (decision, concurrency, next))| {
+            let (start, end) = (2000 * (number - 1), 2000 * number);
+            let mut figures = attribution.close(millis(end), None);
+            // Everything was launched before the first border was looked at.
+            figures.launched = records
+                .iter()
+                .filter(|r| r.intent.phase_id == format!("SUSTAINED_P{number}"))
+                .count() as u64;
+            let key = PeriodKey {
+                number,
+                context_size: test.context_size,
+                cache_hit_rate: test.cache_hit_rate,
+                working_set_size: None,
+                start_time: ANCHOR.unix(millis(start)),
+                end_time: ANCHOR.unix(millis(end)),
+                duration: 2.0,
+                concurrency,
+            };
+            PeriodRow {
+                decision: decision.to_owned(),
+                next_concurrency: next,
+                ..PeriodRow::from_figures(&key, &figures, figures.ttft.p95)
+            }
+        })
+        .collect();
+    settle_rows(&mut periods, &attribution.finish(|_| None));
+    let key = TestKey {
+        context_size: test.context_size,
+        cache_hit_rate: test.cache_hit_rate,
+        model: Some("demo-8b".to_owned()),
+        ..TestKey::default()
+    };
+    let summary = summarise_periods(&key, &periods, reported_cache_hit_rate(&records));
+    let (mut requests, mut tables) = writer(dir, stamp).split();
+    requests.append_detail(test.context_size, &records).unwrap();
+    requests.put_periods(test, &periods).unwrap();
+    tables.put_summary(&[summary]).unwrap();
+    TestMetadata::new(
+        "demo-8b",
+        vec!["http://localhost:8000".to_owned()],
+        "sustained",
+    )
+    .save(dir)
+    .unwrap();
+    RunFacts::new("cache_rate_tester", "0.1.0")
+        .save(dir)
+        .unwrap();
+    let mut parameters = parameters(&[test.context_size], &[test.cache_hit_rate]);
+    parameters.insert("mode".to_owned(), json!("sustained"));
+    let mut progress = Progress::new(parameters);
+    progress.mark_complete(&test);
+    progress.save(dir).unwrap();
 }
 
 /// Effective options of the fixture runs.

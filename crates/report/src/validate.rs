@@ -6,6 +6,7 @@
 
 mod agreement;
 mod page;
+mod periods;
 mod run;
 mod table;
 

@@ -8,13 +8,13 @@ use std::collections::HashSet;
 
 use common::{
     attribute, concurrency, context, elements, page_data, parse_page, parse_svg, performance,
-    points, rate_point,
+    points, rate_point, sustained,
 };
 use proptest::prelude::*;
 use report::catalogue::{
     ConcurrencyInput, ContextPoints, LevelSource, WindowKind, concurrency_chart,
     input_throughput_comparison, output_metrics_comparison, output_throughput_comparison,
-    ttft_heatmap,
+    sustained_chart, sustained_comparison, ttft_heatmap,
 };
 use report::chart::{
     Axis, AxisRange, Body, Chart, Dash, Ink, Marker, NumberFormat, Orientation, Panel, Point,
@@ -39,7 +39,12 @@ fn catalogue(rates: &[u32], levels: &[u32]) -> Vec<Chart> {
         input_throughput_comparison(&contexts),
         output_throughput_comparison(&contexts),
         output_metrics_comparison(&contexts),
+        sustained_chart(&sustained(8_000, 4)),
     ];
+    charts.extend(sustained_comparison(&[
+        sustained(8_000, 4),
+        sustained(32_000, 3),
+    ]));
     charts.extend(ttft_heatmap(&contexts));
     charts
 }

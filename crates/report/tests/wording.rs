@@ -5,10 +5,11 @@ mod common;
 
 use std::collections::HashSet;
 
-use common::{concurrency, context, elements, line, parse_svg, performance, points};
+use common::{concurrency, context, elements, line, parse_svg, performance, points, sustained};
 use report::catalogue::{
     SummaryLine, WindowKind, concurrency_chart, input_throughput_comparison,
-    output_metrics_comparison, output_throughput_comparison, ttft_heatmap,
+    output_metrics_comparison, output_throughput_comparison, sustained_chart, sustained_comparison,
+    ttft_heatmap,
 };
 use report::chart::{AxisRange, Body, Chart};
 use report::svg::render;
@@ -119,6 +120,117 @@ fn concurrency_charts_carry_the_published_wording() {
         "Fixed Concurrency Analysis",
         "Concurrency Level",
         panels,
+    );
+}
+
+#[test]
+fn the_sustained_charts_carry_the_published_wording() {
+    let input = sustained(8_000, 3);
+    let chart = sustained_chart(&input);
+    assert_eq!(chart.stem, "sustained_ctx8000_cache50");
+    assert_eq!(chart.height, 1400);
+    assert_eq!(
+        chart.subtitles,
+        [
+            "Context: 8,000 tokens | Cache Hit Rate: 50%",
+            "Summary: 1.0M input tokens, 0.0M output tokens | Avg TTFT: 0.200s | Avg Tokens/Req: 30.0 tok/s | Total Requests: 120"
+        ]
+    );
+    let level = Some("Concurrency Level");
+    expect(
+        &chart,
+        "Sustained Mode: Performance Over Time",
+        "Elapsed Time (seconds)",
+        &[
+            (
+                "Input Throughput Over Time",
+                "Input Tokens/s",
+                level,
+                &["Input Tokens/s", "Concurrency"],
+            ),
+            (
+                "Output Throughput Over Time",
+                "Output Tokens/s",
+                level,
+                &["Output Tokens/s", "Concurrency"],
+            ),
+            (
+                "TTFT Metrics Over Time",
+                "TTFT (seconds)",
+                level,
+                &["Avg TTFT", "P95 TTFT", "P99 TTFT", "Concurrency"],
+            ),
+            (
+                "Output Tokens per Request Over Time",
+                "Output Tokens/s per Request",
+                level,
+                &["Avg Output/Request", "Concurrency"],
+            ),
+            (
+                "Inter-Token Latency Over Time",
+                "ITL (milliseconds)",
+                level,
+                &["Avg ITL", "P95 ITL", "Concurrency"],
+            ),
+        ],
+    );
+    let labels: Vec<&str> = chart
+        .panels
+        .iter()
+        .flat_map(|p| p.lines.iter().filter_map(|l| l.label.as_deref()))
+        .collect();
+    assert_eq!(labels, ["Threshold (0.5s)", "Min Threshold (12.5 tok/s)"]);
+    let ttft: Vec<(f64, Option<f64>)> = chart.panels[2].series()[0]
+        .points
+        .iter()
+        .map(|p| (p.x, p.y))
+        .collect();
+    assert_eq!(
+        ttft[1],
+        (60.0, None),
+        "a period without a first token is a gap, not a zero"
+    );
+
+    assert_eq!(sustained_comparison(std::slice::from_ref(&input)), None);
+    let both = sustained_comparison(&[input, sustained(32_000, 4)]).unwrap();
+    assert_eq!(both.stem, "sustained_comparison_cache50");
+    let contexts: &[&str] = &["8,000 tokens", "32,000 tokens"];
+    expect(
+        &both,
+        "Sustained Mode: Context Length Comparison",
+        "Elapsed Time (seconds)",
+        &[
+            (
+                "Input Throughput Over Time - Cache 50%",
+                "Input Tokens/s",
+                None,
+                contexts,
+            ),
+            (
+                "Output Throughput Over Time - Cache 50%",
+                "Output Tokens/s",
+                None,
+                contexts,
+            ),
+            (
+                "P95 TTFT Over Time - Cache 50%",
+                "TTFT (seconds)",
+                None,
+                contexts,
+            ),
+            (
+                "Output Tokens per Request Over Time - Cache 50%",
+                "Output Tokens/s per Request",
+                None,
+                contexts,
+            ),
+            (
+                "Average ITL Over Time - Cache 50%",
+                "ITL (milliseconds)",
+                None,
+                contexts,
+            ),
+        ],
     );
 }
 

@@ -5,8 +5,6 @@
 use core_client::EndpointError;
 use thiserror::Error;
 
-use crate::args::Mode;
-
 /// Why arguments make no plan.
 #[derive(Debug, Clone, PartialEq, Error)]
 pub enum PlanError {
@@ -100,11 +98,5 @@ pub enum PlanError {
         key: &'static str,
         /// What to do instead.
         remedy: &'static str,
-    },
-    /// A mode that is to come.
-    #[error("--mode {mode} is not yet available: use --mode ramp")]
-    NotYetAvailable {
-        /// The mode.
-        mode: Mode,
     },
 }

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use engine::test_run::TestOutcome;
-use report::catalogue::{write_comparison_charts, write_test_chart};
+use ramp::Thresholds;
+use report::catalogue::{write_comparison_charts, write_sustained_chart, write_test_chart};
 use report::data::RunData;
 use report::index::{write_index, write_index_of};
 use report::page::PageContext;
@@ -15,7 +16,7 @@ use crate::plan::Plan;
 pub(super) struct Pages {
     dir: PathBuf,
     context: PageContext,
-    max_ttft: Option<f64>,
+    thresholds: Thresholds,
     skip_charts: bool,
 }
 
@@ -27,7 +28,7 @@ impl Pages {
                 model: Some(model.to_owned()),
                 version: version.to_owned(),
             },
-            max_ttft: plan.thresholds.max_ttft,
+            thresholds: plan.thresholds,
             skip_charts: plan.skip_graphs,
         }
     }
@@ -37,14 +38,26 @@ impl Pages {
         if self.skip_charts {
             return;
         }
-        let drawn = write_test_chart(
-            &self.dir,
-            &outcome.summary,
-            &outcome.phases,
-            &outcome.records,
-            self.max_ttft,
-            &self.context,
-        );
+        let drawn = if outcome.periods.is_empty() {
+            write_test_chart(
+                &self.dir,
+                &outcome.summary,
+                &outcome.phases,
+                &outcome.records,
+                self.thresholds.max_ttft,
+                &self.context,
+            )
+            .map(drop)
+        } else {
+            write_sustained_chart(
+                &self.dir,
+                &outcome.summary,
+                &outcome.periods,
+                (self.thresholds.max_ttft, self.thresholds.min_speed),
+                &self.context,
+            )
+            .map(drop)
+        };
         if let Err(error) = drawn {
             tracing::warn!(
                 "The chart of this test could not be written: {:#}",

@@ -5,14 +5,16 @@ use std::time::Duration;
 use cli::logging::{Line, log_lines};
 use cli::number::thousands;
 use cli::progress::ProgressHandle;
-use engine::event::{DoubtKind, Observer, StudyEvent};
+use engine::event::{DoubtKind, Observer, RunLine, StudyEvent};
 use engine::progress::Live;
+use engine::study::Mode;
+use metrics::PhaseRow;
 use ramp::{Note, Purpose, StopReason, Thresholds};
 
 use super::pages::Pages;
-use crate::args::Mode;
+use crate::args::Mode as ModeOption;
 use crate::plan::Plan;
-use crate::text::{self, ContextSize, LevelStatistics, Run};
+use crate::text::{self, ContextSize, LevelStatistics, Run, TestShape};
 
 /// The live display as the engine sees it.
 #[derive(Debug)]
@@ -47,7 +49,9 @@ impl Live for LiveDisplay {
 /// Tells a run.
 #[derive(Debug)]
 pub(super) struct Teller {
-    mode: Mode,
+    mode: ModeOption,
+    /// Windows at the level at hand.
+    runs: Vec<Run>,
     increment: u32,
     statistics: LevelStatistics,
     thresholds: Thresholds,
@@ -62,6 +66,7 @@ impl Teller {
     pub(super) fn new(plan: &Plan, pages: Pages) -> Self {
         Self {
             mode: plan.mode,
+            runs: Vec::new(),
             increment: plan.concurrency_increment,
             statistics: LevelStatistics {
                 ttft: plan.ttft_metric,
@@ -79,6 +84,25 @@ impl Teller {
     pub(super) fn finish_pages(&self) {
         self.pages.all();
     }
+}
+
+fn run_of(line: &RunLine) -> Run {
+    Run {
+        name: Run::name_of(&line.phase_id),
+        input_tps: line.input_tps,
+        output_tps: line.output_tps,
+        avg_ttft: line.avg_ttft,
+        p95_ttft: line.p95_ttft,
+        n_requests: line.n_requests,
+    }
+}
+
+/// Levels of these windows, ascending.
+fn levels_of(phases: &[PhaseRow]) -> Vec<u32> {
+    let mut levels: Vec<u32> = phases.iter().map(|p| p.concurrency_level).collect();
+    levels.sort_unstable();
+    levels.dedup();
+    levels
 }
 
 impl Observer for Teller {
@@ -130,13 +154,18 @@ impl Observer for Teller {
                 context_size,
                 cache_hit_rate,
                 cached_tokens,
-                time_limit,
+                mode,
             } => {
+                let search_limit = match mode {
+                    Mode::Ramp(ramp) => Some(ramp.test_duration),
+                    Mode::Fixed(_) | Mode::Sustained(_) => None,
+                };
+                self.runs.clear();
                 log_lines(&text::test_start(
                     *context_size,
                     *cache_hit_rate,
                     *cached_tokens,
-                    *time_limit,
+                    search_limit,
                 ));
             }
             StudyEvent::TestSkipped { cache_hit_rate, .. } => {
@@ -158,6 +187,39 @@ impl Observer for Teller {
                 }
                 log_lines(&lines);
                 self.was_faulty = verdict.is_some_and(text::is_faulty);
+                if spec.purpose == Purpose::Fixed {
+                    self.runs.clear();
+                }
+                self.runs.push(Run {
+                    name: Run::name_of(&spec.phase_id),
+                    input_tps: level.deciding.input_tps,
+                    output_tps: level.deciding.output_tps,
+                    avg_ttft: level.ttft.avg,
+                    p95_ttft: level.ttft.p95,
+                    n_requests: level.completed,
+                });
+            }
+            StudyEvent::PeriodStarted { spec } => log_lines(&[text::period_start(spec)]),
+            StudyEvent::PeriodDone {
+                row,
+                figures,
+                decided,
+                ..
+            } => log_lines(&text::period_result(
+                row,
+                figures,
+                decided,
+                &self.thresholds,
+            )),
+            StudyEvent::PeriodsEnded { stop, periods } => {
+                log_lines(&text::periods_end(stop, periods));
+            }
+            StudyEvent::Note(Note::LevelDone { concurrency }) => {
+                let runs = std::mem::take(&mut self.runs);
+                if runs.len() > 1 {
+                    log_lines(&[text::level_summary(*concurrency)]);
+                    log_lines(&text::runs_table(&runs));
+                }
             }
             StudyEvent::Note(Note::SearchEnded(StopReason::FirstLevelFailed))
                 if self.was_faulty =>
@@ -173,20 +235,28 @@ impl Observer for Teller {
                 }
             }
             StudyEvent::Doubt(doubt) => log_lines(&[Line::warning(doubt.text.clone())]),
-            StudyEvent::TestDone { summary, runs } => {
-                let runs: Vec<Run> = runs
-                    .iter()
-                    .map(|run| Run {
-                        name: Run::name_of(&run.phase_id),
-                        input_tps: run.input_tps,
-                        output_tps: run.output_tps,
-                        avg_ttft: run.avg_ttft,
-                        p95_ttft: run.p95_ttft,
-                        n_requests: run.n_requests,
-                    })
-                    .collect();
-                log_lines(&text::runs_table(&runs));
-                log_lines(&text::test_done(self.mode, summary));
+            StudyEvent::TestDone { outcome } => {
+                let shape = match self.mode {
+                    ModeOption::Ramp => {
+                        let runs: Vec<Run> = outcome.runs.iter().map(run_of).collect();
+                        log_lines(&text::runs_table(&runs));
+                        TestShape::Ramp
+                    }
+                    ModeOption::Fixed => TestShape::Fixed {
+                        levels: levels_of(&outcome.phases),
+                    },
+                    ModeOption::Sustained => {
+                        let levels = || outcome.periods.iter().map(|p| p.concurrency_level);
+                        TestShape::Sustained {
+                            n_periods: outcome.periods.len(),
+                            levels: (
+                                levels().min().unwrap_or_default(),
+                                levels().max().unwrap_or_default(),
+                            ),
+                        }
+                    }
+                };
+                log_lines(&text::test_done(&shape, &outcome.summary));
             }
             StudyEvent::TestFailed {
                 cache_hit_rate,

@@ -4,11 +4,9 @@ use std::path::Path;
 
 use cli::brief::{BriefReport, millis, whole};
 use cli::logging::{Line, Style};
-use cli::number::{fixed, millions, rounded, thousands};
+use cli::number::{bracketed, fixed, millions, rounded, thousands};
 use cli::table::{Column, header, row, rule};
 use metrics::summary::SummaryRow;
-
-use crate::args::Mode;
 
 /// Width of the rules around the final table.
 const TABLE_WIDTH: usize = 120;
@@ -38,24 +36,67 @@ const BRIEF_COLUMNS: [&str; 10] = [
     "concurrency",
 ];
 
+/// How a test was made, for its last lines.
+#[derive(Debug, Clone, PartialEq)]
+pub enum TestShape {
+    /// A search for the peak.
+    Ramp,
+    /// Given levels.
+    Fixed {
+        /// Levels that were measured, ascending.
+        levels: Vec<u32>,
+    },
+    /// Periods without a gap.
+    Sustained {
+        /// Periods that were measured.
+        n_periods: usize,
+        /// Lowest and highest level.
+        levels: (u32, u32),
+    },
+}
+
+impl TestShape {
+    fn suffix(&self) -> &'static str {
+        match self {
+            Self::Ramp => "",
+            Self::Fixed { .. } => " (fixed mode)",
+            Self::Sustained { .. } => " (continuous mode)",
+        }
+    }
+
+    fn lines(&self) -> Vec<Line> {
+        match self {
+            Self::Ramp => Vec::new(),
+            Self::Fixed { levels } => vec![Line::plain(format!(
+                "  Concurrency levels: {}",
+                bracketed(levels)
+            ))],
+            Self::Sustained {
+                n_periods,
+                levels: (lowest, highest),
+            } => vec![
+                Line::plain(format!("  Periods: {n_periods}")),
+                Line::plain(format!("  Concurrency range: {lowest} to {highest}")),
+            ],
+        }
+    }
+}
+
 /// A test has its result. Rates are window-accounted where they are known, as in the charts.
 #[must_use]
-pub fn test_done(mode: Mode, result: &SummaryRow) -> Vec<Line> {
-    let suffix = match mode {
-        Mode::Ramp => "",
-        Mode::Fixed => " (fixed mode)",
-        Mode::Sustained => " (continuous mode)",
-    };
+pub fn test_done(shape: &TestShape, result: &SummaryRow) -> Vec<Line> {
+    let suffix = shape.suffix();
     let tokens = |n: u64| format!("{} ({})", thousands(n), millions(n));
     let s = |value| fixed(value, 3, "s");
-    vec![
-        Line::styled(
-            Style::Success,
-            format!(
-                "✓ Cache hit rate {}% complete{suffix}",
-                result.cache_hit_rate
-            ),
+    let mut lines = vec![Line::styled(
+        Style::Success,
+        format!(
+            "✓ Cache hit rate {}% complete{suffix}",
+            result.cache_hit_rate
         ),
+    )];
+    lines.extend(shape.lines());
+    lines.extend([
         Line::plain(format!("  Peak concurrency: {}", result.peak_concurrency)),
         Line::plain(format!(
             "  Total requests: {}",
@@ -87,7 +128,8 @@ pub fn test_done(mode: Mode, result: &SummaryRow) -> Vec<Line> {
             "  Output throughput: {} tok/s",
             rounded(Some(result.best_output_tps()))
         )),
-    ]
+    ]);
+    lines
 }
 
 /// A test yielded nothing.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use cli::logging::{Line, Style};
-use cli::number::{fixed, rounded, seconds};
+use cli::number::{bracketed, fixed, rounded, seconds};
 use cli::options::TtftMetric;
 use cli::table::{Column, header, row};
 use metrics::percentile::{mean, population_std};
@@ -138,7 +138,8 @@ pub fn first_level_faulty() -> Line {
     Line::plain("Search complete: the requests of the first level already failed")
 }
 
-fn broken(broken: &Broken) -> String {
+/// One broken threshold in words.
+pub(super) fn broken(broken: &Broken) -> String {
     match *broken {
         Broken::Invalid => "too many requests failed".to_owned(),
         Broken::Ttft {
@@ -253,6 +254,16 @@ pub fn note(note: &Note, increment: u32) -> Line {
         // Why is in the line on the failed test, which follows.
         Note::NoPeak => Line::plain("No level could be measured"),
         Note::RetriesStarted { concurrency, n } => retries_start(*concurrency, *n),
+        Note::LevelDone { concurrency } => {
+            Line::plain(format!("Concurrency {concurrency} is measured"))
+        }
+        Note::LevelsLeftOut { failed, untested } if untested.is_empty() => Line::warning(format!(
+            "Concurrency {failed} broke a threshold; it was the highest level"
+        )),
+        Note::LevelsLeftOut { failed, untested } => Line::warning(format!(
+            "Concurrency {failed} broke a threshold; higher levels are not tested: {}",
+            bracketed(untested)
+        )),
     }
 }
 
@@ -270,6 +281,8 @@ fn stop(reason: StopReason) -> Line {
             "The first level already breaks a threshold; loosen it (--max-ttft, --min-tokens-per-req) or lower \
              --start-concurrency",
         ),
+        StopReason::AllLevels => Line::plain("All levels were tested"),
+        StopReason::LevelFailed => Line::plain("Testing ends at the first level that fails"),
     }
 }
 
@@ -300,17 +313,28 @@ pub struct Run {
 }
 
 impl Run {
-    /// The name of a window in the table: `RETRY_2` is `RETRY2`; all windows of the search are `RAMP`.
+    /// The name of a window in the table: `RETRY_2` and `FIXED_c4_RETRY_2` are `RETRY2`, the first run of a
+    /// given level is `INITIAL`; all windows of the search are `RAMP`.
     #[must_use]
     pub fn name_of(phase_id: &str) -> String {
-        match phase_id.strip_prefix("RETRY_") {
-            Some(k) => format!("RETRY{k}"),
+        match phase_id.split_once("RETRY_") {
+            Some((_, k)) => format!("RETRY{k}"),
+            None if phase_id.starts_with("FIXED_") => "INITIAL".to_owned(),
             None => "RAMP".to_owned(),
         }
     }
 }
 
-/// The table of all windows at the peak, with mean and (population) standard deviation.
+/// The heading of a given level's table.
+#[must_use]
+pub fn level_summary(concurrency: u32) -> Line {
+    Line::styled(
+        Style::Sub,
+        format!("Fixed Concurrency {concurrency} Summary:"),
+    )
+}
+
+/// The table of windows at one level, with mean and (population) standard deviation.
 #[must_use]
 pub fn runs_table(runs: &[Run]) -> Vec<Line> {
     let indented = |text: String| Line::plain(format!("    {text}"));

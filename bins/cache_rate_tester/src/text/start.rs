@@ -281,13 +281,13 @@ pub fn context_skipped(context_size: u64) -> Line {
     ))
 }
 
-/// A test begins.
+/// A test begins. `search_limit` is the time limit of a search for the peak, where there is one.
 #[must_use]
 pub fn test_start(
     context_size: u64,
     cache_hit_rate: u32,
     cached_tokens: u64,
-    time_limit: Duration,
+    search_limit: Option<Duration>,
 ) -> Vec<Line> {
     let mut lines = vec![Line::styled(
         Style::Heading,
@@ -299,13 +299,15 @@ pub fn test_start(
             thousands(context_size)
         )));
     }
-    lines.push(Line::styled(
-        Style::Sub,
-        format!(
-            "Phase 1: Finding peak concurrency (time limit: {}s)",
-            seconds(time_limit)
-        ),
-    ));
+    if let Some(limit) = search_limit {
+        lines.push(Line::styled(
+            Style::Sub,
+            format!(
+                "Phase 1: Finding peak concurrency (time limit: {}s)",
+                seconds(limit)
+            ),
+        ));
+    }
     lines
 }
 

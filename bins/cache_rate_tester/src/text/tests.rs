@@ -1,6 +1,7 @@
 //! The lines as a reader sees them.
 
 mod finish;
+mod period;
 
 use std::path::Path;
 use std::time::Duration;
@@ -174,15 +175,15 @@ fn a_working_set_below_one_prompt_is_warned_about() {
 fn a_test_begins_with_its_rate_and_says_when_nothing_is_reused() {
     let limit = Duration::from_secs(300);
     assert_eq!(
-        texts(&test_start(8000, 50, 3840, limit)),
+        texts(&test_start(8000, 50, 3840, Some(limit))),
         [
             "Testing cache hit rate: 50%",
             "Phase 1: Finding peak concurrency (time limit: 300s)"
         ]
     );
-    assert_eq!(texts(&test_start(8000, 0, 0, limit)).len(), 2);
+    assert_eq!(texts(&test_start(8000, 0, 0, Some(limit))).len(), 2);
     assert_eq!(
-        texts(&test_start(1000, 25, 0, limit))[1],
+        texts(&test_start(1000, 25, 0, Some(limit)))[1],
         "25% of 1,000 tokens is less than one chunk; nothing is reused in this test"
     );
     assert_eq!(

@@ -1,27 +1,28 @@
 //! A test bench: an engine context over the simulator in process, or over a server that follows a script.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use core_client::RunClock;
+use core_client::{RunClock, Witness as _};
 use engine::event::StudyEvent;
 use engine::feed::{InlineFeed, PhasePrompts, VerificationCounters};
 use engine::load::{EndpointSelection, LoadContext, Phase, Rotation, phase_id};
 use engine::progress::NoLive;
 use engine::recorder::{InlineSink, Interpreter};
 use engine::stop::Stop;
+use engine::sustained::run_sustained;
 use engine::test_run::{TestError, TestOutcome, TestPlan, WarmEach, run_test};
 use engine::transport::{Kind, Outgoing, Transport};
 use engine::warm_up::{WarmUpError, WarmedUp, warm_up};
 use engine::window::{WindowOutcome, WindowSettings, run_window};
 use futures_util::future::LocalBoxFuture;
-use metrics::RequestRecord;
 use metrics::summary::TestKey;
 use metrics::timeline::{ChunkStamp, Exchange, Failure, FailureKind, Timeline, Usage};
 use metrics::window::{SpeedMetric, TtftMetric};
-use ramp::{Controller, Purpose, WindowSpec};
+use metrics::{PeriodRow, RequestRecord};
+use ramp::{Controller, Purpose, SustainedController, SustainedSettings, WindowSpec};
 use sim::config::SimConfig;
 use sim::model::ServiceModel;
 use sim::service::{SimEvent, SimRequest, SimService};
@@ -40,6 +41,20 @@ struct SimTransport {
     clock: RunClock,
     endpoints: Vec<String>,
     sent: Rc<RefCell<Vec<String>>>,
+    faults: Faults,
+    /// Requests in the server.
+    active: Rc<Cell<u32>>,
+}
+
+/// What is wrong with the server.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Faults {
+    /// From then on every request fails; those in flight are cut off.
+    pub(crate) dies_at: Option<Duration>,
+    /// Requests beyond so many are refused at once.
+    pub(crate) at_most: Option<u32>,
+    /// No usage is sent.
+    pub(crate) no_usage: bool,
 }
 
 impl Transport for SimTransport {
@@ -55,7 +70,34 @@ impl Transport for SimTransport {
         let (service, clock) = (self.service.clone(), self.clock);
         let text = request.prompt.plain_text();
         self.sent.borrow_mut().push(text.clone());
+        let (faults, active) = (self.faults, Rc::clone(&self.active));
+        let mut watch = request.watch.clone();
         Box::pin(async move {
+            let refused = match faults {
+                Faults {
+                    dies_at: Some(at), ..
+                } if clock.now() >= at => Some(failure(FailureKind::Connect, "refused")),
+                Faults {
+                    at_most: Some(n), ..
+                } if active.get() >= n => Some(failure(FailureKind::Status, "HTTP 429")),
+                _ => None,
+            };
+            if let Some(failure) = refused {
+                let launched = clock.now();
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                return Exchange {
+                    timeline: Timeline {
+                        intended: request.intended,
+                        launched,
+                        finished: clock.now(),
+                        ..Timeline::default()
+                    },
+                    usage: Usage::default(),
+                    text: String::new(),
+                    failure: Some(failure),
+                };
+            }
+            active.set(active.get() + 1);
             let mut timeline = Timeline {
                 intended: request.intended,
                 launched: clock.now(),
@@ -76,10 +118,14 @@ impl Transport for SimTransport {
                 while let Some(event) = stream.next().await {
                     match event {
                         SimEvent::Token { text, .. } => {
-                            timeline.chunks.push(ChunkStamp {
+                            let stamp = ChunkStamp {
                                 at: clock.now(),
                                 text_bytes: text.len() as u32,
-                            });
+                            };
+                            timeline.chunks.push(stamp);
+                            if let Some(watch) = &mut watch {
+                                watch.arrived(timeline.launched, &[stamp]);
+                            }
                             output.push_str(&text);
                         }
                         SimEvent::Done { usage: told, .. } => {
@@ -92,12 +138,22 @@ impl Transport for SimTransport {
                     }
                 }
             };
-            let cancelled = tokio::select! {
-                () = stream => false,
-                () = request.cancel.cancelled() => true,
+            let death = async {
+                match faults.dies_at {
+                    Some(at) => tokio::time::sleep(at.saturating_sub(clock.now())).await,
+                    None => std::future::pending().await,
+                }
             };
+            let failure = tokio::select! {
+                () = stream => None,
+                () = request.cancel.cancelled() => Some(failure(FailureKind::Cancelled, "cancelled")),
+                () = death => Some(failure(FailureKind::Truncated, "cut off")),
+            };
+            active.set(active.get() - 1);
             timeline.finished = clock.now();
-            let failure = cancelled.then(|| failure(FailureKind::Cancelled, "cancelled"));
+            if faults.no_usage {
+                usage = Usage::default();
+            }
             Exchange {
                 timeline,
                 usage,
@@ -118,7 +174,7 @@ fn failure(kind: FailureKind, message: &str) -> Failure {
 
 /// A server that answers every request alike, except for those it fails.
 #[derive(Clone)]
-pub struct Scripted {
+pub(crate) struct Scripted {
     takes: Duration,
     /// Every so many requests fail, counted from 1; 1 is all.
     fails_every: Option<u64>,
@@ -128,7 +184,7 @@ pub struct Scripted {
 
 impl Scripted {
     /// Answers after `takes`.
-    pub fn answering(takes: Duration) -> Self {
+    pub(crate) fn answering(takes: Duration) -> Self {
         Self {
             takes,
             fails_every: None,
@@ -138,7 +194,7 @@ impl Scripted {
     }
 
     /// Fails always, at once.
-    pub fn failing(kind: FailureKind, message: &'static str) -> Self {
+    pub(crate) fn failing(kind: FailureKind, message: &'static str) -> Self {
         Self {
             takes: Duration::from_millis(1),
             fails_every: Some(1),
@@ -148,7 +204,7 @@ impl Scripted {
     }
 
     /// Fails every `n`-th request.
-    pub fn failing_every(n: u64, takes: Duration) -> Self {
+    pub(crate) fn failing_every(n: u64, takes: Duration) -> Self {
         Self {
             takes,
             fails_every: Some(n),
@@ -212,7 +268,7 @@ impl Transport for ScriptedTransport {
 }
 
 /// Everything that a context borrows.
-pub struct Bench {
+pub(crate) struct Bench {
     transport: Box<dyn Transport>,
     sent: Rc<RefCell<Vec<String>>>,
     clock: RunClock,
@@ -220,7 +276,7 @@ pub struct Bench {
     sink: InlineSink,
     selector: Selector,
     rotation: Rotation,
-    pub stop: Stop,
+    pub(crate) stop: Stop,
     tokenizer: TextTokenizer,
     pieces: PieceTable,
     plan: ContextPlan,
@@ -230,7 +286,17 @@ pub struct Bench {
 
 impl Bench {
     /// Over the simulator with this service model.
-    pub fn simulator(model: ServiceModel, context_size: u64, rate: u32) -> Self {
+    pub(crate) fn simulator(model: ServiceModel, context_size: u64, rate: u32) -> Self {
+        Self::faulty(model, context_size, rate, Faults::default())
+    }
+
+    /// Over the simulator, with faults.
+    pub(crate) fn faulty(
+        model: ServiceModel,
+        context_size: u64,
+        rate: u32,
+        faults: Faults,
+    ) -> Self {
         let mut config = SimConfig::demo();
         config.engine.service = model;
         let clock = RunClock::start();
@@ -240,6 +306,8 @@ impl Bench {
             clock,
             endpoints: vec!["sim".to_owned()],
             sent: Rc::clone(&sent),
+            faults,
+            active: Rc::default(),
         };
         Self::over(
             Box::new(transport),
@@ -252,7 +320,7 @@ impl Bench {
     }
 
     /// Over a scripted server with several endpoints.
-    pub fn scripted(
+    pub(crate) fn scripted(
         script: Scripted,
         n: usize,
         selection: EndpointSelection,
@@ -319,7 +387,7 @@ impl Bench {
     }
 
     /// The context of the engine's functions.
-    pub fn context(&mut self) -> LoadContext<'_> {
+    pub(crate) fn context(&mut self) -> LoadContext<'_> {
         LoadContext {
             transport: &*self.transport,
             clock: self.clock,
@@ -359,12 +427,18 @@ impl Bench {
     }
 
     /// Runs one window.
-    pub async fn window(&mut self, id: &str, concurrency: u32, length: Duration) -> WindowOutcome {
+    pub(crate) async fn window(
+        &mut self,
+        id: &str,
+        concurrency: u32,
+        length: Duration,
+    ) -> WindowOutcome {
         let phase = Phase {
             prompts: self.prompts(id),
             cache_hit_rate: self.rate,
             context_size: self.plan.context_size,
             working_set_size: None,
+            request_prefix: None,
         };
         let spec = WindowSpec {
             phase_id: id.to_owned(),
@@ -376,13 +450,8 @@ impl Bench {
         run_window(&mut self.context(), phase, &spec, &settings).await
     }
 
-    /// Runs one test.
-    pub async fn test(
-        &mut self,
-        controller: &mut dyn Controller,
-        each: Option<WarmEach<'_>>,
-    ) -> Result<TestOutcome, TestError> {
-        let plan = TestPlan {
+    fn test_plan<'a>(&self, each: Option<WarmEach<'a>>) -> TestPlan<'a> {
+        TestPlan {
             key: TestKey {
                 context_size: self.plan.context_size,
                 cache_hit_rate: self.rate,
@@ -392,7 +461,33 @@ impl Bench {
             warm_each_window: each,
             window: self.settings(),
             chunk_size: CHUNK,
+        }
+    }
+
+    /// Runs one sustained test; gives the periods as they were at their ends, too.
+    pub(crate) async fn sustained(
+        &mut self,
+        settings: SustainedSettings,
+    ) -> (Result<TestOutcome, TestError>, Vec<PeriodRow>) {
+        let plan = self.test_plan(None);
+        let mut live = Vec::new();
+        let mut observer = |event: &StudyEvent<'_>| {
+            if let StudyEvent::PeriodDone { row, .. } = event {
+                live.push((*row).clone());
+            }
         };
+        let controller = SustainedController::new(settings);
+        let ended = run_sustained(&mut self.context(), &plan, controller, &mut observer).await;
+        (ended, live)
+    }
+
+    /// Runs one test.
+    pub(crate) async fn test(
+        &mut self,
+        controller: &mut dyn Controller,
+        each: Option<WarmEach<'_>>,
+    ) -> Result<TestOutcome, TestError> {
+        let plan = self.test_plan(each);
         run_test(
             &mut self.context(),
             &plan,
@@ -403,7 +498,7 @@ impl Bench {
     }
 
     /// Warms the working set up.
-    pub async fn warm(
+    pub(crate) async fn warm(
         &mut self,
         set: &WorkingSet,
         concurrency: u32,
@@ -412,25 +507,25 @@ impl Bench {
     }
 
     /// The working set that requests are built on.
-    pub fn working_set(&self) -> Arc<WorkingSet> {
+    pub(crate) fn working_set(&self) -> Arc<WorkingSet> {
         Arc::clone(&self.set)
     }
 
     /// All prompts sent so far, in order.
-    pub fn prompts_sent(&self) -> Vec<String> {
+    pub(crate) fn prompts_sent(&self) -> Vec<String> {
         self.sent.borrow().clone()
     }
 }
 
 /// Rows in the order of their launch.
-pub fn records_by_request(records: &[RequestRecord]) -> Vec<RequestRecord> {
+pub(crate) fn records_by_request(records: &[RequestRecord]) -> Vec<RequestRecord> {
     let mut rows = records.to_vec();
     rows.sort_by(|a, b| a.launch_time.total_cmp(&b.launch_time));
     rows
 }
 
 /// Most requests outstanding at one instant, by the rows' own times.
-pub fn most_in_flight(records: &[RequestRecord]) -> usize {
+pub(crate) fn most_in_flight(records: &[RequestRecord]) -> usize {
     // Ends before starts at the same instant: a replacement is launched when its predecessor has ended.
     let mut events: Vec<(f64, i32)> = records
         .iter()

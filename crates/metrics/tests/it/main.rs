@@ -6,6 +6,7 @@
     reason = "numbers that are exact in binary are compared exactly"
 )]
 
+mod attribution;
 mod checks;
 mod golden;
 mod percentiles;

@@ -6,12 +6,14 @@
 use std::path::{Path, PathBuf};
 
 use metrics::record::RequestRecord;
-use metrics::{PhaseRow, SummaryRow};
+use metrics::retry::RateSource;
+use metrics::{PeriodRow, PhaseRow, SummaryRow};
 
 use super::{
-    ConcurrencyInput, ContextPoints, PerformanceInput, RatePoint, concurrency_chart,
-    input_throughput_comparison, output_metrics_comparison, output_throughput_comparison,
-    performance_chart, ttft_heatmap,
+    ConcurrencyInput, ContextPoints, PerformanceInput, RatePoint, SustainedInput,
+    concurrency_chart, input_throughput_comparison, output_metrics_comparison,
+    output_throughput_comparison, performance_chart, sustained_chart, sustained_comparison,
+    ttft_heatmap,
 };
 use crate::atomic::FileError;
 use crate::chart::Chart;
@@ -31,7 +33,11 @@ pub fn contexts_of_run(data: &RunData) -> Vec<ContextPoints> {
     for row in rows(data) {
         let test = TestName::from(row);
         let phases: Vec<PhaseRow> = data.phases_of(test).cloned().collect();
-        let point = RatePoint::from_rows(row, &phases, data.details(test), strict);
+        let mut point = RatePoint::from_rows(row, &phases, data.details(test), strict);
+        if point.source.is_summary() && data.periods.contains_key(&test) {
+            // The summary row of a sustained test is no makeshift: it is made of the test's periods.
+            point.source = RateSource::Periods;
+        }
         match contexts.last_mut() {
             Some(last) if last.context_size == row.context_size => last.points.push(point),
             _ => contexts.push(ContextPoints {
@@ -70,12 +76,40 @@ pub fn comparison_charts(data: &RunData) -> Vec<Chart> {
     charts.push(output_throughput_comparison(&contexts));
     charts.push(output_metrics_comparison(&contexts));
     charts.extend(ttft_heatmap(&contexts));
+    charts.extend(sustained_comparisons(data));
     charts
 }
 
-/// The concurrency chart of every test that explored levels.
+/// The sustained tests of a run that have a result, by rate and then context.
+#[must_use]
+pub fn sustained_tests(data: &RunData) -> Vec<SustainedInput> {
+    let mut tests: Vec<SustainedInput> = rows(data)
+        .filter_map(|row| {
+            let test = TestName::from(row);
+            Some(SustainedInput {
+                test,
+                periods: data.periods.get(&test)?.clone(),
+                max_ttft: max_ttft(data),
+                min_speed: min_speed(data),
+            })
+        })
+        .collect();
+    tests.sort_by_key(|input| (input.test.cache_hit_rate, input.test.context_size));
+    tests
+}
+
+/// One chart per rate that has two contexts or more.
+fn sustained_comparisons(data: &RunData) -> Vec<Chart> {
+    sustained_tests(data)
+        .chunk_by(|a, b| a.test.cache_hit_rate == b.test.cache_hit_rate)
+        .filter_map(sustained_comparison)
+        .collect()
+}
+
+/// The chart of every test: over the level where it explored levels, over time where it has periods.
 #[must_use]
 pub fn test_charts(data: &RunData) -> Vec<Chart> {
+    let over_time = sustained_tests(data);
     data.summary
         .iter()
         .filter_map(|row| {
@@ -85,6 +119,7 @@ pub fn test_charts(data: &RunData) -> Vec<Chart> {
                 ConcurrencyInput::from_rows(row, &phases, data.details(test), max_ttft(data))?;
             Some(concurrency_chart(&input))
         })
+        .chain(over_time.iter().map(sustained_chart))
         .collect()
 }
 
@@ -94,6 +129,34 @@ pub fn max_ttft(data: &RunData) -> Option<f64> {
     data.parameter("max_ttft")?
         .as_f64()
         .filter(|v| v.is_finite() && *v > 0.0)
+}
+
+/// Speed threshold of a run, tokens/s.
+#[must_use]
+pub fn min_speed(data: &RunData) -> Option<f64> {
+    data.parameter("min_tokens_per_req")?
+        .as_f64()
+        .filter(|v| v.is_finite() && *v > 0.0)
+}
+
+/// Writes the chart of one sustained test from its periods in memory.
+///
+/// # Errors
+/// When the directory cannot be written.
+pub fn write_sustained_chart(
+    dir: &Path,
+    summary: &SummaryRow,
+    periods: &[PeriodRow],
+    (max_ttft, min_speed): (Option<f64>, Option<f64>),
+    context: &PageContext,
+) -> Result<PathBuf, FileError> {
+    let input = SustainedInput {
+        test: TestName::from(summary),
+        periods: periods.to_vec(),
+        max_ttft,
+        min_speed,
+    };
+    write_chart(dir, &sustained_chart(&input), context)
 }
 
 /// Writes the concurrency chart of one test from the rows in memory; `None` when the test explored no
@@ -129,7 +192,7 @@ pub fn write_comparison_charts(
         .collect()
 }
 
-/// Writes the concurrency chart of every test of a run and returns the paths.
+/// Writes the chart of every test of a run and returns the paths.
 ///
 /// # Errors
 /// When the directory cannot be written.

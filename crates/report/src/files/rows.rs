@@ -1,4 +1,5 @@
-//! The files of single requests: detail rows and failed requests, one of each per context and run.
+//! The files of single requests, detail rows and failed requests, one of each per context and run; and the
+//! periods of sustained tests, one file per test, which are written beside them while requests run.
 //!
 //! Promise: a file appears whole, with its header and the rows kept from an earlier run, and then
 //! grows by whole batches; it is valid CSV at any moment. Handles stay open. Rows of an interrupted
@@ -9,13 +10,15 @@ use std::collections::btree_map::Entry;
 use std::io::{BufReader, Write as _};
 use std::path::{Path, PathBuf};
 
-use metrics::schema::{DetailWriter, FailedRow, RowReader, SchemaError, read_detail};
-use metrics::{FailedRequest, RequestRecord};
+use metrics::schema::{
+    DetailWriter, FailedRow, RowReader, SchemaError, read_detail, write_periods,
+};
+use metrics::{FailedRequest, PeriodRow, RequestRecord};
 
 use super::append::AppendFile;
 use super::failed::FailedLines;
-use super::{WriteError, WriterOptions, detail_name, failed_name};
-use crate::atomic::{AtomicFile, Durability, FileError};
+use super::{WriteError, WriterOptions, detail_name, failed_name, periods_name};
+use crate::atomic::{self, AtomicFile, Durability, FileError};
 use crate::data::DataWarning;
 use crate::data::open::for_each_row;
 use crate::resume::ResumeState;
@@ -108,6 +111,23 @@ impl RequestWriter {
         written
             .and(writer.flush())
             .map_err(|source| WriteError::Rows { path, source })
+    }
+
+    /// Replaces the periods of a test by these, all so far.
+    ///
+    /// # Errors
+    /// When the file cannot be written; the one before stands unchanged.
+    pub fn put_periods(&mut self, test: TestName, periods: &[PeriodRow]) -> Result<(), WriteError> {
+        let path = self.dir.join(periods_name(test, &self.stamp));
+        let mut bytes = Vec::new();
+        write_periods(&mut bytes, periods, self.options.with_working_set).map_err(|source| {
+            WriteError::Rows {
+                path: path.clone(),
+                source,
+            }
+        })?;
+        atomic::write_with(&path, Durability::Synced, |w| w.write_all(&bytes))?;
+        Ok(())
     }
 
     /// What went wrong with files of earlier runs while their rows were carried over; each is told

@@ -224,14 +224,21 @@ pub(super) fn notes(data: &RunData) -> Vec<String> {
         )),
         (_, None) => {}
     }
-    if let Some(seconds) = integer(data, "test_duration") {
+    if mode == "sustained" {
+        out.push(
+            "Sustained mode never stops sending: after every assessment period the concurrency goes up while the thresholds hold, and \
+             down when one is broken or throughput falls. A result is the mean over all periods, the first ones included."
+                .to_owned(),
+        );
+    } else if mode != "fixed"
+        && let Some(seconds) = integer(data, "test_duration")
+    {
         out.push(format!(
             "Test duration: the search for the peak is limited to {} seconds per test.",
             count(seconds)
         ));
     }
-    if let Some(retries) = integer(data, "num_retries") {
-        let n = retries;
+    if let Some(n) = integer(data, "num_retries").filter(|_| mode != "sustained") {
         out.push(match n {
             0 => "Retries: none, so charts show no spread.".to_owned(),
             1 => "Retries: the peak level is measured once more; charts show the mean and, as a band, the spread.".to_owned(),

@@ -7,7 +7,7 @@ use metrics::window::{WindowSample, prorated_throughput};
 use metrics::{FailureKind, PhaseRow, PhaseSample, RequestRecord, SummaryRow, TestKey, summarise};
 use serde_json::Value;
 
-use super::{Findings, Validation, agree};
+use super::{Findings, Validation, agree, periods};
 use crate::data::RunData;
 use crate::data::open::for_each_row;
 use crate::data::source::{PhaseSpans, newest_per_test};
@@ -25,8 +25,9 @@ pub(super) fn check(data: &RunData, files: &DataFiles, found: &mut Validation) {
         let phases: Vec<&PhaseRow> = data.phases_of(test).collect();
         found.counts.phases += phases.len();
         if phases.is_empty() {
-            if !data.periods.contains_key(&test) {
-                found.error(&summary_file, format!("test {test} has no phases"));
+            match data.periods.get(&test) {
+                None => found.error(&summary_file, format!("test {test} has no phases")),
+                Some(periods) => periods::check(data, row, periods, &failed, found),
             }
             continue;
         }
@@ -105,7 +106,7 @@ fn check_orphans(
     }
 }
 
-type FailedByPhase = HashMap<(TestName, String), BTreeMap<FailureKind, u64>>;
+pub(super) type FailedByPhase = HashMap<(TestName, String), BTreeMap<FailureKind, u64>>;
 
 fn check_phase(
     test: TestName,
@@ -174,7 +175,6 @@ fn check_phase(
 
 /// The stored row against the one that the rows and phases give.
 fn check_summary(row: &SummaryRow, samples: &[PhaseSample<'_>], findings: &mut Findings<'_>) {
-    let test = TestName::from(row);
     let computed = summarise(
         &TestKey {
             context_size: row.context_size,
@@ -185,7 +185,17 @@ fn check_summary(row: &SummaryRow, samples: &[PhaseSample<'_>], findings: &mut F
         },
         samples,
     );
-    for ((name, stored), (_, expected)) in figures(row).into_iter().zip(figures(&computed)) {
+    compare_summary(row, &computed, findings);
+}
+
+/// The stored row against the one that was computed anew.
+pub(super) fn compare_summary(
+    row: &SummaryRow,
+    computed: &SummaryRow,
+    findings: &mut Findings<'_>,
+) {
+    let test = TestName::from(row);
+    for ((name, stored), (_, expected)) in figures(row).into_iter().zip(figures(computed)) {
         let same = match (stored, expected) {
             (Some(stored), Some(expected)) => agree(stored, expected),
             (None, None) => true,

@@ -1,6 +1,7 @@
 //! A sound directory passes; each thing that can be wrong is found.
 
 mod pages;
+mod periods;
 
 use std::path::{Path, PathBuf};
 

@@ -6,12 +6,14 @@
     reason = "each test binary uses its own part"
 )]
 
+use metrics::PeriodRow;
 use metrics::retry::{Band, RateSource};
 use report::catalogue::{
     ConcurrencyInput, ContextPoints, LevelPoint, LevelSource, PerformanceInput, RatePoint,
-    SummaryLine, WindowKind, performance_chart,
+    SummaryLine, SustainedInput, WindowKind, performance_chart,
 };
 use report::chart::Chart;
+use report::test_name::TestName;
 use roxmltree::{Document, Node, ParsingOptions};
 
 /// One test whose figures follow from its rate.
@@ -128,4 +130,39 @@ pub fn page_data(page: &str) -> serde_json::Value {
     let (_, rest) = page.split_once(before).expect("a chart page holds data");
     let (json, _) = rest.split_once("</script>").expect("the data end");
     serde_json::from_str(json).expect("the data are JSON")
+}
+
+/// A sustained test of this many periods of 30 s.
+pub fn sustained(context_size: u64, n_periods: u32) -> SustainedInput {
+    let period = |n: u32| PeriodRow {
+        period_number: u64::from(n),
+        context_size,
+        cache_hit_rate: 50,
+        start_time: 1000.0 + 30.0 * f64::from(n - 1),
+        end_time: 1000.0 + 30.0 * f64::from(n),
+        duration: 30.0,
+        concurrency_level: 2 * n,
+        num_requests_launched: 40,
+        num_requests_completed: 40,
+        total_input_tokens: 40 * context_size,
+        total_output_tokens: 640,
+        input_tokens_per_sec: 40.0 * context_size as f64 / 30.0,
+        output_tokens_per_sec: 640.0 / 30.0,
+        // A period without a first token leaves a gap.
+        avg_ttft: (n != 2).then(|| 0.1 * f64::from(n)),
+        p95_ttft: (n != 2).then(|| 0.12 * f64::from(n)),
+        p99_ttft: (n != 2).then(|| 0.13 * f64::from(n)),
+        avg_itl: Some(0.03),
+        p95_itl: Some(0.04),
+        avg_output_tokens_per_request: Some(30.0),
+        decision: "RAMP_UP".to_owned(),
+        next_concurrency: 2 * n + 2,
+        ..PeriodRow::default()
+    };
+    SustainedInput {
+        test: TestName::new(context_size, 50),
+        periods: (1..=n_periods).map(period).collect(),
+        max_ttft: Some(0.5),
+        min_speed: Some(12.5),
+    }
 }

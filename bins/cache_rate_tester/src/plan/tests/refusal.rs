@@ -163,18 +163,3 @@ fn sustained_mode_does_not_look_at_the_ramp_duration() {
         secs(30)
     );
 }
-
-#[test]
-fn modes_to_come_are_checked_in_full_and_then_declined() {
-    for (more, word) in [
-        ("--mode sustained", "sustained"),
-        ("--mode fixed --fixed-concurrency-levels 2", "fixed"),
-    ] {
-        let error = plan(more).ensure_available().expect_err(more);
-        assert_eq!(
-            error.to_string(),
-            format!("--mode {word} is not yet available: use --mode ramp")
-        );
-    }
-    assert_eq!(plan("").ensure_available(), Ok(()));
-}

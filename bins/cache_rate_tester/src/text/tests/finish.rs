@@ -24,7 +24,7 @@ fn result(context_size: u64, cache_hit_rate: u32) -> SummaryRow {
 
 #[test]
 fn a_finished_test_is_summed_up() {
-    let lines = test_done(Mode::Ramp, &result(8000, 50));
+    let lines = test_done(&TestShape::Ramp, &result(8000, 50));
     assert_eq!(
         texts(&lines),
         [
@@ -42,14 +42,20 @@ fn a_finished_test_is_summed_up() {
         ]
     );
     assert!(
-        test_done(Mode::Fixed, &result(1, 0))[0]
+        test_done(&TestShape::Fixed { levels: vec![2, 4] }, &result(1, 0))[0]
             .text
             .ends_with(" (fixed mode)")
     );
     assert!(
-        test_done(Mode::Sustained, &result(1, 0))[0]
-            .text
-            .ends_with(" (continuous mode)")
+        test_done(
+            &TestShape::Sustained {
+                n_periods: 3,
+                levels: (2, 22)
+            },
+            &result(1, 0)
+        )[0]
+        .text
+        .ends_with(" (continuous mode)")
     );
     assert_eq!(
         test_failed(25, "status 500").text,

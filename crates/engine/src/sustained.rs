@@ -1,0 +1,287 @@
+//! One sustained test: periods without a gap on one load, a decision at every border.
+//!
+//! Promise: a border stops nothing. Requests in flight go on, whatever the new level; their tokens belong
+//! to the period in which they arrive. Only the end of the test drains. A period's row is handed to the
+//! writer when the period is over, and once more, with its output tokens settled, when all requests are.
+
+use std::time::Duration;
+
+use metrics::attribution::PeriodFigures;
+use metrics::period::{PeriodKey, PeriodRow, settle_rows, summarise_periods};
+use metrics::summary::reported_cache_hit_rate;
+use ramp::{
+    Decided, Decision, Observation, PeriodObservation, PeriodSpec, PeriodStep, SustainedController,
+    SustainedStop,
+};
+use report::test_name::TestName;
+
+use crate::doubt;
+use crate::event::{Observer, StudyEvent};
+use crate::load::{Load, LoadContext, Pause, Phase};
+use crate::pacer::Pacing;
+use crate::recorder::WindowRows;
+use crate::test_run::{TestError, TestOutcome, TestPlan, phase_of};
+use crate::window::{WindowSettings, warn_of_short_outputs};
+
+/// Longest wait for requests in flight when the test is over.
+pub const DRAIN_LIMIT: Duration = Duration::from_secs(30);
+
+/// Runs `controller` to its end.
+///
+/// # Errors
+/// When the test yields no result; rows and periods measured before are on disk all the same.
+pub async fn run_sustained(
+    context: &mut LoadContext<'_>,
+    plan: &TestPlan<'_>,
+    mut controller: SustainedController,
+    observer: &mut dyn Observer,
+) -> Result<TestOutcome, TestError> {
+    let first = match controller.next(Duration::ZERO) {
+        PeriodStep::Run(spec) => spec,
+        PeriodStep::Done(_) => {
+            return Err(TestError::Failed(
+                "the test is too short for a period".to_owned(),
+            ));
+        }
+    };
+    let pacing = Pacing::Hold {
+        level: first.concurrency,
+    };
+    let mut load = Load::start(
+        &mut *context,
+        period_phase(plan, &first),
+        pacing,
+        first.length,
+    )
+    .await;
+    load.watch();
+    let mut periods = Periods {
+        plan,
+        test: TestName::new(plan.key.context_size, plan.key.cache_hit_rate)
+            .with_working_set(plan.key.working_set_size),
+        rows: Vec::new(),
+        held: false,
+    };
+    let ended = run_periods(&mut load, &mut controller, &mut periods, observer).await;
+    let limit = if ended.is_ok() {
+        DRAIN_LIMIT
+    } else {
+        // Nothing more of it will be used.
+        Duration::ZERO
+    };
+    let drained = load.drain(limit).await;
+    if ended.is_ok() && drained.cancelled > 0 {
+        tracing::warn!(
+            "{} requests were still running {:.0}s after the last period and were cancelled",
+            drained.cancelled,
+            limit.as_secs_f64()
+        );
+    }
+    let rows = load.context().sink.collect().await;
+    settle_rows(&mut periods.rows, &load.settle(&rows.records));
+    let sink = &mut *load.context().sink;
+    sink.put_periods(periods.test, periods.rows.clone());
+    let late_error = sink.collect().await.write_error;
+    let stopped = load.context().stop.requested().is_some();
+    let stop = ended?;
+    if let Some(line) = rows.write_error.clone().or(late_error) {
+        return Err(TestError::Write(line));
+    }
+    if stopped {
+        return Err(TestError::Stopped);
+    }
+    observer.observe(&StudyEvent::PeriodsEnded {
+        stop: &stop,
+        periods: &periods.rows,
+    });
+    drop(load);
+    periods.into_outcome(rows, observer)
+}
+
+/// Runs period after period. The load is left as it stands, requests in flight.
+async fn run_periods(
+    load: &mut Load<'_, '_>,
+    controller: &mut SustainedController,
+    periods: &mut Periods<'_>,
+    observer: &mut dyn Observer,
+) -> Result<SustainedStop, TestError> {
+    let plan = periods.plan;
+    let thresholds = controller.settings().thresholds;
+    let patience = thresholds.max_ttft.map(Duration::from_secs_f64);
+    let begin = load.started();
+    let mut border = begin;
+    loop {
+        let spec = match controller.next(border - begin) {
+            PeriodStep::Run(spec) => spec,
+            PeriodStep::Done(stop) => return Ok(stop),
+        };
+        if spec.number > 1 {
+            load.next_phase(period_phase(plan, &spec), spec.concurrency, border);
+        }
+        load.stage(&next_prompts(plan, &spec));
+        load.context()
+            .live
+            .phase(&spec.phase_id(), spec.concurrency);
+        observer.observe(&StudyEvent::PeriodStarted { spec: &spec });
+        let planned = border + spec.length;
+        let (end, failing) = match load.run_until(planned).await {
+            Pause::TimeUp => (planned, None),
+            Pause::Stopped => return Err(TestError::Stopped),
+            // Not worth the rest of the period; it ends here, and so do its figures.
+            Pause::Failing(line) => (load.context().clock.now().min(planned), Some(line)),
+        };
+        let is_dead = failing.is_some() && load.is_dead();
+        let figures = load.close_period(end, patience);
+        let observation = observe(&plan.window, &figures, end - border, failing.is_none());
+        let decided = controller.record(observation);
+        periods.held |= !matches!(decided.decision, Decision::RampDown | Decision::MinReached);
+        periods.push(&spec, (border, end), &figures, &observation, &decided);
+        let sink = &mut *load.context().sink;
+        sink.put_periods(periods.test, periods.rows.clone());
+        observer.observe(&StudyEvent::PeriodDone {
+            spec: &spec,
+            row: periods.rows.last().expect("the row was pushed above"),
+            figures: &figures,
+            decided: &decided,
+        });
+        if let Some(line) = sink_error(load) {
+            return Err(TestError::Write(line));
+        }
+        if let Some(line) = failing {
+            // A level that is refused is too high, as long as the server serves at all and there is a lower one.
+            if is_dead || decided.next >= decided.level {
+                return Err(TestError::Failed(line));
+            }
+            load.forgive();
+        }
+        border = end;
+    }
+}
+
+fn sink_error(load: &mut Load<'_, '_>) -> Option<String> {
+    load.context().sink.write_error()
+}
+
+/// What the controller needs to know of a period. One in which more requests failed than did anything else
+/// says that the level is too high, whatever the latencies of the rest.
+fn observe(
+    settings: &WindowSettings,
+    figures: &PeriodFigures,
+    length: Duration,
+    is_complete: bool,
+) -> PeriodObservation {
+    let good = figures.prefills.max(figures.completed);
+    let input_tps = if length.is_zero() {
+        0.0
+    } else {
+        figures.input_tokens as f64 / length.as_secs_f64()
+    };
+    PeriodObservation {
+        level: Observation {
+            input_tps,
+            ttft: settings.ttft_metric.of(&figures.ttft_with_waits),
+            speed: settings.speed_metric.of(&figures.speed),
+            valid: is_complete && figures.failed <= good,
+        },
+        has_tokens: figures.has_tokens(),
+    }
+}
+
+fn period_phase(plan: &TestPlan<'_>, spec: &PeriodSpec) -> Phase {
+    Phase {
+        request_prefix: Some(spec.request_prefix()),
+        ..phase_of(plan, &spec.phase_id())
+    }
+}
+
+/// Prompts of the period after `spec`.
+fn next_prompts(plan: &TestPlan<'_>, spec: &PeriodSpec) -> crate::feed::PhasePrompts {
+    let next = PeriodSpec {
+        number: spec.number + 1,
+        ..spec.clone()
+    };
+    phase_of(plan, &next.phase_id()).prompts
+}
+
+/// The periods of a test so far.
+struct Periods<'p> {
+    plan: &'p TestPlan<'p>,
+    test: TestName,
+    rows: Vec<PeriodRow>,
+    /// The thresholds held in one of them, or nothing spoke against it.
+    held: bool,
+}
+
+impl Periods<'_> {
+    fn push(
+        &mut self,
+        spec: &PeriodSpec,
+        (start, end): (Duration, Duration),
+        figures: &PeriodFigures,
+        observation: &PeriodObservation,
+        decided: &Decided,
+    ) {
+        let anchor = self.plan.window.anchor;
+        let key = PeriodKey {
+            number: u64::from(spec.number),
+            context_size: self.plan.key.context_size,
+            cache_hit_rate: self.plan.key.cache_hit_rate,
+            working_set_size: self.plan.key.working_set_size,
+            start_time: anchor.unix(start),
+            end_time: anchor.unix(end),
+            duration: end.saturating_sub(start).as_secs_f64(),
+            concurrency: spec.concurrency,
+        };
+        let mut row = PeriodRow::from_figures(&key, figures, observation.level.ttft);
+        row.decision = decided.decision.as_str().to_owned();
+        row.next_concurrency = decided.next;
+        self.rows.push(row);
+    }
+
+    fn into_outcome(
+        self,
+        rows: WindowRows,
+        observer: &mut dyn Observer,
+    ) -> Result<TestOutcome, TestError> {
+        let plan = self.plan;
+        warn_of_short_outputs("the test", &rows.records, plan.window.output_tokens);
+        let reported = reported_cache_hit_rate(&rows.records);
+        let summary = summarise_periods(&plan.key, &self.rows, reported);
+        if summary.total_requests == 0 {
+            let first = rows.failed.iter().find(|f| !f.is_cancelled());
+            return Err(TestError::Failed(match first {
+                Some(f) => format!(
+                    "no request got a token; the first failed with {}: {}",
+                    f.kind, f.message
+                ),
+                None => {
+                    "no request got its first token within the test; allow a longer --test-duration"
+                        .to_owned()
+                }
+            }));
+        }
+        let key = metrics::TestKey {
+            peak_concurrency: summary.peak_concurrency,
+            ..plan.key.clone()
+        };
+        let doubts = doubt::doubts(&doubt::Evidence {
+            key: &key,
+            chunk_size: plan.chunk_size,
+            passed: self.held,
+            records: || rows.records.iter(),
+            // Cancelled ones were cut off behind the last period; nothing that counts is missing.
+            failed: || rows.failed.iter().filter(|f| !f.is_cancelled()),
+        });
+        for doubt in &doubts {
+            observer.observe(&StudyEvent::Doubt(doubt));
+        }
+        Ok(TestOutcome {
+            summary,
+            runs: Vec::new(),
+            phases: Vec::new(),
+            periods: self.rows,
+            records: rows.records,
+            doubts,
+        })
+    }
+}
