@@ -1,6 +1,6 @@
 //! The simulated inference server as a program: options in, a listening server out.
 //!
-//! Promises: exactly one line on stdout, when it is ready: `kv_cache_sim listening on http://HOST:PORT`.
+//! Promises: exactly one line on stdout, when it is ready: `kv_cache_sim listening on http://HOST:PORT` (or `https://`).
 //! Everything else goes to stderr. Wrong arguments end it with 2 before it listens.
 
 pub mod args;

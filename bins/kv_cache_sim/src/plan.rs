@@ -16,6 +16,10 @@ use crate::args::Args;
 pub struct Plan {
     /// Where to listen.
     pub address: SocketAddr,
+    /// Serve https.
+    pub tls: bool,
+    /// Where the certificate is written to.
+    pub tls_cert: Option<PathBuf>,
     /// The tokenizer's file or directory; `None` for the built-in one.
     pub tokenizer: Option<PathBuf>,
     /// The server; its tokenizer is the built-in one until the file was read.
@@ -220,6 +224,8 @@ impl Plan {
         config.default_max_tokens = args.default_max_tokens;
         config.eos_probability = args.eos_probability;
         config.usage = args.usage.into();
+        config.forms = args.stream_form.into_iter().collect();
+        config.metrics = args.metrics_style.into();
         config.faults = FaultPlan {
             rules: args.fault,
             seed: args.seed,
@@ -233,6 +239,8 @@ impl Plan {
         config.seed = args.seed;
         Ok(Self {
             address: SocketAddr::new(args.host, args.port),
+            tls: args.tls,
+            tls_cert: args.tls_cert,
             tokenizer: (args.tokenizer.as_os_str() != "builtin").then_some(args.tokenizer),
             config,
             verbose: args.verbose,

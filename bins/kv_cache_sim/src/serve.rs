@@ -9,7 +9,7 @@ use cli::console::{Console, use_color};
 use cli::exit::{AppExit, Failure, write_stdout};
 use cli::logging::{self, LogOptions, Verbosity};
 use cli::secret::Redactor;
-use sim::{SimService, TokenizerSource, serve_service};
+use sim::{SimService, TlsIdentity, TokenizerSource, serve_service};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
@@ -40,6 +40,9 @@ pub(crate) fn serve(mut plan: Plan) -> Result<AppExit, Failure> {
             })?;
         plan.config.tokenizer = TokenizerSource::Bytes(bytes.into());
     }
+    if plan.tls {
+        plan.config.tls = Some(make_certificate(&plan)?);
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -61,7 +64,7 @@ async fn listen(plan: Plan) -> Result<AppExit, Failure> {
         })?;
     let address = listener.local_addr()?;
     let is_public = plan.is_public();
-    let service = SimService::new(plan.config).map_err(Failure::run)?;
+    let service = SimService::in_real_time(plan.config).map_err(Failure::run)?;
     if is_public {
         tracing::warn!(
             "{address} can be reached from other machines; this server trusts everybody who can reach it"
@@ -69,7 +72,8 @@ async fn listen(plan: Plan) -> Result<AppExit, Failure> {
     }
     let template = sim::prompt::template_tokens(service.tokenizer())?;
     tracing::info!("the chat template adds {template} to a prompt of one message");
-    write_stdout(&format!("kv_cache_sim listening on http://{address}\n"))?;
+    let scheme = if plan.tls { "https" } else { "http" };
+    write_stdout(&format!("kv_cache_sim listening on {scheme}://{address}\n"))?;
     let (ended, exit) = oneshot::channel();
     let stopped = async move {
         let exit = tokio::select! {
@@ -82,6 +86,17 @@ async fn listen(plan: Plan) -> Result<AppExit, Failure> {
     };
     serve_service(listener, service, stopped).await;
     Ok(exit.await.unwrap_or(AppExit::Done))
+}
+
+/// The certificate, written where it is wanted.
+fn make_certificate(plan: &Plan) -> Result<TlsIdentity, Failure> {
+    let identity =
+        TlsIdentity::self_signed(&[plan.address.ip().to_string()]).map_err(Failure::run)?;
+    if let Some(path) = &plan.tls_cert {
+        fs::write(path, identity.certificate_pem())
+            .with_context(|| format!("cannot write the certificate to {}", path.display()))?;
+    }
+    Ok(identity)
 }
 
 fn read_tokenizer(path: &Path) -> io::Result<Vec<u8>> {
