@@ -6,7 +6,16 @@ use std::path::PathBuf;
 use clap::{Parser, ValueEnum};
 use sim::{FaultRule, StreamForm};
 
+use kvcalc::Precision;
+
 use crate::plan::{Latency, TierSpec};
+
+fn precision(word: &str) -> Result<Precision, String> {
+    Precision::parse(word).ok_or_else(|| {
+        let words = Precision::ALL.map(Precision::word).join(", ");
+        format!("'{word}' is none of {words}")
+    })
+}
 
 /// Exit codes and examples, shown under the options.
 const AFTER_HELP: &str = "\
@@ -167,6 +176,20 @@ pub struct Args {
     /// KV bytes of one token over all layers [default: from the profile]
     #[arg(long, value_name = "BYTES", help_heading = "Model", value_parser = clap::value_parser!(u32).range(1..))]
     pub kv_bytes_per_token: Option<u32>,
+
+    /// Compute them from this model's config.json, or the one in this directory
+    #[arg(
+        long,
+        value_name = "PATH",
+        help_heading = "Model",
+        conflicts_with = "kv_bytes_per_token"
+    )]
+    pub model_config: Option<PathBuf>,
+
+    /// With --model-config: how the cache stores its values (fp16, bf16, fp8, int8, fp4, fp32)
+    #[arg(long, value_name = "TYPE", default_value = "fp16", requires = "model_config", help_heading = "Model",
+          value_parser = precision)]
+    pub kv_dtype: Precision,
 
     /// Evict the least recently used or the first inserted block, in all tiers
     #[arg(long, value_name = "RULE", value_enum, default_value_t = EvictionChoice::Lru, help_heading = "Model")]

@@ -9,12 +9,13 @@ use cli::console::{Console, use_color};
 use cli::exit::{AppExit, Failure, write_stdout};
 use cli::logging::{self, LogOptions, Verbosity};
 use cli::secret::Redactor;
+use kvcalc::ModelGeometry;
 use sim::{SimService, TlsIdentity, TokenizerSource, serve_service};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
-use crate::plan::Plan;
+use crate::plan::{self, Plan};
 
 /// Open files that let a few thousand streams be served; more is better and costs nothing.
 const WANTED_FILES: u64 = 1 << 20;
@@ -42,6 +43,13 @@ pub(crate) fn serve(mut plan: Plan) -> Result<AppExit, Failure> {
     }
     if plan.tls {
         plan.config.tls = Some(make_certificate(&plan)?);
+    }
+    if plan.mean_kv_bytes {
+        let bytes = plan.config.engine.kv_bytes_per_token.get();
+        tracing::warn!(
+            "this model does not keep the same for every token; each is taken for {bytes} bytes, the mean over {}",
+            plan::USUAL_SEQUENCE
+        );
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -100,12 +108,32 @@ fn make_certificate(plan: &Plan) -> Result<TlsIdentity, Failure> {
 }
 
 fn read_tokenizer(path: &Path) -> io::Result<Vec<u8>> {
-    let file: PathBuf = if path.is_dir() {
-        path.join("tokenizer.json")
+    fs::read(file_or_inside(path, "tokenizer.json"))
+}
+
+/// The model of `--model-config`.
+pub(crate) fn read_model(path: Option<&Path>) -> Result<Option<ModelGeometry>, Failure> {
+    let Some(path) = path else { return Ok(None) };
+    let file = file_or_inside(path, "config.json");
+    let read = || -> anyhow::Result<ModelGeometry> {
+        let config: serde_json::Value = serde_json::from_slice(&fs::read(&file)?)?;
+        Ok(ModelGeometry::from_config(&config)?)
+    };
+    let model = read()
+        .with_context(|| format!("cannot read the model's config {}", file.display()))
+        .map_err(|error| {
+            Failure::run(error).with_hint("--kv-bytes-per-token takes the number itself")
+        })?;
+    Ok(Some(model))
+}
+
+/// A file, or the one of this name in a directory.
+fn file_or_inside(path: &Path, name: &str) -> PathBuf {
+    if path.is_dir() {
+        path.join(name)
     } else {
         path.to_owned()
-    };
-    fs::read(file)
+    }
 }
 
 /// Each stream takes a file descriptor.

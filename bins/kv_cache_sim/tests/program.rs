@@ -196,6 +196,26 @@ fn with_tls_it_says_https_and_writes_its_certificate() {
 }
 
 #[test]
+fn a_models_config_decides_what_a_token_weighs() {
+    let directory = std::env::temp_dir().join(format!("kv_cache_sim-model-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).unwrap();
+    let config = r#"{"model_type":"llama","num_hidden_layers":80,"num_attention_heads":64,
+        "num_key_value_heads":8,"hidden_size":8192}"#;
+    std::fs::write(directory.join("config.json"), config).unwrap();
+    let program = Program::start(&["--model-config", directory.to_str().unwrap()]);
+    let truth = program.get("/sim/truth");
+    assert!(truth.contains("\"kv_bytes_per_token\":327680"), "{truth}");
+    std::fs::write(directory.join("config.json"), "{}").unwrap();
+    let (code, _, stderr) = run(&["--model-config", directory.to_str().unwrap()]);
+    assert_eq!(code, Some(1), "{stderr}");
+    assert!(
+        stderr.contains("config.json") && stderr.contains("--kv-bytes-per-token"),
+        "{stderr}"
+    );
+    std::fs::remove_dir_all(&directory).unwrap();
+}
+
+#[test]
 fn forms_and_metric_names_are_chosen_by_options() {
     let program = Program::start(&[
         "--latency",

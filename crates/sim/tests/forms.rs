@@ -382,12 +382,17 @@ fn metrics_count_tokens_under_sglangs_names() {
     let (device, host, storage) = (source("device"), source("host"), source("storage_disk"));
     // The last prompt finds two blocks still in HBM and the third one tier down.
     assert_eq!((device, host, storage), (80.0, 16.0, 0.0));
-    assert_eq!(value(&page, "sglang:prompt_tokens_total"), 320.0);
-    assert_eq!(value(&page, "sglang:generation_tokens_total"), 5.0);
-    assert_eq!(value(&page, "sglang:num_requests_total"), 5.0);
-    assert_eq!(value(&page, "sglang:max_total_num_tokens"), 160.0);
-    assert_eq!(value(&page, "sglang:num_running_reqs"), 0.0);
-    assert_eq!(value(&page, "sglang:num_queue_reqs"), 0.0);
+    for (name, expected) in [
+        ("prompt_tokens_total", 320.0),
+        ("generation_tokens_total", 5.0),
+        ("num_requests_total", 5.0),
+        ("max_total_num_tokens", 160.0),
+        ("num_running_reqs", 0.0),
+        ("num_queue_reqs", 0.0),
+    ] {
+        let value = value(&page, &format!("sglang:{name}"));
+        assert!((value - expected).abs() < 1e-9, "{name} is {value}");
+    }
     assert!((value(&page, "sglang:cache_hit_rate") - 0.3).abs() < 1e-9);
     assert!(!page.contains("vllm:"));
     assert!(page.contains("kv_cache_sim:tier_hit_tokens_total"));
