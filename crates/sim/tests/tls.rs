@@ -23,7 +23,9 @@ fn start() -> (Background, String) {
     let pem = identity.certificate_pem().to_owned();
     let mut config = SimConfig::demo();
     config.tls = Some(identity);
-    (Background::start(config).unwrap(), pem)
+    // It blocks on a runtime of its own, which no thread of another runtime may do.
+    let start = std::thread::spawn(|| Background::start(config).unwrap());
+    (start.join().unwrap(), pem)
 }
 
 async fn connect(
