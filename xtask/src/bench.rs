@@ -10,6 +10,8 @@ enum Bench {
     Prompts,
     /// SSE decoding: bytes per second.
     Sse,
+    /// The simulator: its own work, then streamed chunks per second and how late they are (a minute).
+    Sim,
 }
 
 /// Options of the benches.
@@ -21,13 +23,16 @@ pub(crate) struct Args {
 
 /// Runs one bench or all.
 pub(crate) fn run(shell: &Shell, args: &Args) -> Result<()> {
-    let all = [Bench::Prompts, Bench::Sse];
+    let all = [Bench::Prompts, Bench::Sse, Bench::Sim];
     for bench in args.bench.map_or(all.to_vec(), |one| vec![one]) {
-        let (package, target) = match bench {
-            Bench::Prompts => ("workload", "prompts"),
-            Bench::Sse => ("core-client", "sse"),
+        let (package, targets) = match bench {
+            Bench::Prompts => ("workload", &["prompts"][..]),
+            Bench::Sse => ("core-client", &["sse"][..]),
+            Bench::Sim => ("sim", &["sim", "streams"][..]),
         };
-        cmd!(shell, "cargo bench --locked -p {package} --bench {target}").run()?;
+        for target in targets {
+            cmd!(shell, "cargo bench --locked -p {package} --bench {target}").run()?;
+        }
     }
     Ok(())
 }

@@ -4,9 +4,18 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
-use sim::FaultRule;
+use sim::{FaultRule, StreamForm};
+
+use kvcalc::Precision;
 
 use crate::plan::{Latency, TierSpec};
+
+fn precision(word: &str) -> Result<Precision, String> {
+    Precision::parse(word).ok_or_else(|| {
+        let words = Precision::ALL.map(Precision::word).join(", ");
+        format!("'{word}' is none of {words}")
+    })
+}
 
 /// Exit codes and examples, shown under the options.
 const AFTER_HELP: &str = "\
@@ -19,6 +28,8 @@ Examples:
   kv_cache_sim --tier hbm:40000:0:0 --tier dram:400000:20:0.001 --kv-bytes-per-token 131072
   kv_cache_sim --latency linear:0.1,0.03
   kv_cache_sim --fault 500:every=10 --fault cut:tokens=5:p=0.02
+  kv_cache_sim --stream-form reasoning=20 --stream-form crlf --metrics-style sglang
+  kv_cache_sim --tls --tls-cert cert.pem
 
 docs/simulator.md explains the model, every option and the numbers of the profiles.";
 
@@ -58,6 +69,14 @@ pub struct Args {
     )]
     pub api_key: Option<String>,
 
+    /// Serve https (HTTP/2 and HTTP/1.1) with a certificate that is made at start and signed by itself
+    #[arg(long, help_heading = "Server")]
+    pub tls: bool,
+
+    /// Write that certificate to this file, for clients that shall trust it
+    #[arg(long, value_name = "PATH", requires = "tls", help_heading = "Server")]
+    pub tls_cert: Option<PathBuf>,
+
     /// Tokenise with this tokenizer.json, or the one in this directory, or 'builtin'
     #[arg(
         long,
@@ -88,6 +107,16 @@ pub struct Args {
     /// Report usage in this form
     #[arg(long, value_name = "FORM", value_enum, default_value_t = UsageChoice::Full, help_heading = "Server")]
     pub usage: UsageChoice,
+
+    /// Write streams in this form; may be repeated, forms combine. One of: no-role, empty-chunks[=N],
+    /// tokens-per-chunk=N, reasoning-content[=TOKENS], reasoning[=TOKENS], tool-call, no-done, crlf,
+    /// comments[=SECONDS], split-utf8
+    #[arg(long, value_name = "FORM", help_heading = "Server")]
+    pub stream_form: Vec<StreamForm>,
+
+    /// Use the metric names of this engine on /metrics
+    #[arg(long, value_name = "ENGINE", value_enum, default_value_t = MetricsChoice::Vllm, help_heading = "Server")]
+    pub metrics_style: MetricsChoice,
 
     /// Let something go wrong: KIND[:after=N][:every=N][:p=P][:times=N][:tokens=N][:seconds=S][:on=models|chat|all];
     /// may be repeated, the first that fires wins
@@ -147,6 +176,20 @@ pub struct Args {
     /// KV bytes of one token over all layers [default: from the profile]
     #[arg(long, value_name = "BYTES", help_heading = "Model", value_parser = clap::value_parser!(u32).range(1..))]
     pub kv_bytes_per_token: Option<u32>,
+
+    /// Compute them from this model's config.json, or the one in this directory
+    #[arg(
+        long,
+        value_name = "PATH",
+        help_heading = "Model",
+        conflicts_with = "kv_bytes_per_token"
+    )]
+    pub model_config: Option<PathBuf>,
+
+    /// With --model-config: how the cache stores its values (fp16, bf16, fp8, int8, fp4, fp32)
+    #[arg(long, value_name = "TYPE", default_value = "fp16", requires = "model_config", help_heading = "Model",
+          value_parser = precision)]
+    pub kv_dtype: Precision,
 
     /// Evict the least recently used or the first inserted block, in all tiers
     #[arg(long, value_name = "RULE", value_enum, default_value_t = EvictionChoice::Lru, help_heading = "Model")]
@@ -273,6 +316,24 @@ impl From<UsageChoice> for sim::UsageForm {
             UsageChoice::Missing => Self::Missing,
             UsageChoice::ZeroCached => Self::ZeroCached,
             UsageChoice::FinalOnly => Self::FinalOnly,
+        }
+    }
+}
+
+/// `--metrics-style`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum MetricsChoice {
+    /// vllm:prefix_cache_hits_total and the like
+    Vllm,
+    /// sglang:cached_tokens_total and the like
+    Sglang,
+}
+
+impl From<MetricsChoice> for sim::MetricsStyle {
+    fn from(choice: MetricsChoice) -> Self {
+        match choice {
+            MetricsChoice::Vllm => Self::Vllm,
+            MetricsChoice::Sglang => Self::Sglang,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The simulated inference server as a program: options in, a listening server out.
 //!
-//! Promises: exactly one line on stdout, when it is ready: `kv_cache_sim listening on http://HOST:PORT`.
+//! Promises: exactly one line on stdout, when it is ready: `kv_cache_sim listening on http://HOST:PORT` (or `https://`).
 //! Everything else goes to stderr. Wrong arguments end it with 2 before it listens.
 
 pub mod args;
@@ -22,6 +22,10 @@ pub use plan::Plan;
 pub fn run(argv: Vec<OsString>) -> Result<AppExit, Failure> {
     match parse::<Args>(&[], argv) {
         Parsed::Exit(exit) => Ok(exit),
-        Parsed::Run(args) => serve::serve(Plan::from_args(args).map_err(Failure::usage)?),
+        Parsed::Run(args) => {
+            let model = serve::read_model(args.model_config.as_deref())?;
+            let plan = Plan::from_args(args, model.as_ref()).map_err(Failure::usage)?;
+            serve::serve(plan)
+        }
     }
 }

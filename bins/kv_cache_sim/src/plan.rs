@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use kvcalc::{BlockSize, KvBytes, KvBytesPerToken, TokenCount};
+use kvcalc::{
+    BlockSize, CacheFormat, KvBytes, KvBytesPerToken, ModelGeometry, Precision, TokenCount,
+};
 use sim::model::{ConfigError, ServiceModel, StepCosts, TierConfig};
 use sim::{FaultPlan, RecordLimits, SimConfig};
 
@@ -16,6 +18,12 @@ use crate::args::Args;
 pub struct Plan {
     /// Where to listen.
     pub address: SocketAddr,
+    /// The bytes of a token are a mean: the model has none that hold for every token.
+    pub mean_kv_bytes: bool,
+    /// Serve https.
+    pub tls: bool,
+    /// Where the certificate is written to.
+    pub tls_cert: Option<PathBuf>,
     /// The tokenizer's file or directory; `None` for the built-in one.
     pub tokenizer: Option<PathBuf>,
     /// The server; its tokenizer is the built-in one until the file was read.
@@ -45,6 +53,9 @@ pub enum PlanError {
     /// Costs of steps, but no steps.
     #[error("{0} concerns the batching engine and does nothing with --latency linear or fixed")]
     CostWithoutSteps(&'static str),
+    /// A model without a cache, or with one beyond all bounds.
+    #[error("one token of the model in --model-config has no usable number of KV bytes")]
+    NoKvBytes,
 }
 
 /// `--latency`.
@@ -162,11 +173,11 @@ impl FromStr for TierSpec {
 }
 
 impl Plan {
-    /// Resolves the options against the profile.
+    /// Resolves the options against the profile; `model` is what `--model-config` names.
     ///
     /// # Errors
     /// [`PlanError`], naming the option.
-    pub fn from_args(args: Args) -> Result<Self, PlanError> {
+    pub fn from_args(args: Args, model: Option<&ModelGeometry>) -> Result<Self, PlanError> {
         let mut config = SimConfig::from_profile(args.profile.into());
         let ttl = args
             .tier_ttl
@@ -181,6 +192,10 @@ impl Plan {
         }
         if let Some(bytes) = args.kv_bytes_per_token.and_then(KvBytesPerToken::new) {
             engine.kv_bytes_per_token = bytes;
+        }
+        if let Some(model) = model {
+            engine.kv_bytes_per_token =
+                kv_bytes_per_token(model, args.kv_dtype).ok_or(PlanError::NoKvBytes)?;
         }
         if let Some(tokens) = args.kv_capacity {
             engine.tiers[0].capacity = TokenCount(tokens);
@@ -220,6 +235,8 @@ impl Plan {
         config.default_max_tokens = args.default_max_tokens;
         config.eos_probability = args.eos_probability;
         config.usage = args.usage.into();
+        config.forms = args.stream_form.into_iter().collect();
+        config.metrics = args.metrics_style.into();
         config.faults = FaultPlan {
             rules: args.fault,
             seed: args.seed,
@@ -233,6 +250,9 @@ impl Plan {
         config.seed = args.seed;
         Ok(Self {
             address: SocketAddr::new(args.host, args.port),
+            mean_kv_bytes: model.is_some_and(|model| !model.is_linear()),
+            tls: args.tls,
+            tls_cert: args.tls_cert,
             tokenizer: (args.tokenizer.as_os_str() != "builtin").then_some(args.tokenizer),
             config,
             verbose: args.verbose,
@@ -249,6 +269,21 @@ impl Plan {
         }
     }
 }
+
+/// What one token weighs in a simulator that knows one weight for all. Exact where every token adds the same
+/// bytes; else (windows, recurrent states) the mean over a sequence of [`USUAL_SEQUENCE`].
+#[must_use]
+pub fn kv_bytes_per_token(model: &ModelGeometry, precision: Precision) -> Option<KvBytesPerToken> {
+    let tokens = if model.is_linear() {
+        TokenCount(1)
+    } else {
+        USUAL_SEQUENCE
+    };
+    model.mean_bytes_per_token(tokens, &CacheFormat::new(precision))
+}
+
+/// The length of sequence for which models without one weight per token are weighed.
+pub const USUAL_SEQUENCE: TokenCount = TokenCount(32_768);
 
 fn tier_config(spec: &TierSpec, per_token: KvBytesPerToken) -> TierConfig {
     TierConfig {
@@ -329,7 +364,48 @@ mod tests {
     fn plan(options: &[&str]) -> Result<Plan, String> {
         let argv = std::iter::once("kv_cache_sim").chain(options.iter().copied());
         let args = Args::try_parse_from(argv).map_err(|error| error.to_string())?;
-        Plan::from_args(args).map_err(|error| error.to_string())
+        Plan::from_args(args, None).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_models_config_gives_the_bytes_of_a_token_and_tiers_in_bytes_follow() {
+        let config = serde_json::json!({
+            "model_type": "llama", "num_hidden_layers": 32, "num_attention_heads": 32,
+            "num_key_value_heads": 8, "hidden_size": 4096,
+        });
+        let model = ModelGeometry::from_config(&config).unwrap();
+        let plan = |dtype: &str| {
+            let options = [
+                "x",
+                "--model-config",
+                "c",
+                "--kv-dtype",
+                dtype,
+                "--tier",
+                "hbm:1GiB:0:0",
+            ];
+            Plan::from_args(Args::parse_from(options), Some(&model))
+                .unwrap()
+                .config
+                .engine
+        };
+        let engine = plan("fp16");
+        assert_eq!(engine.kv_bytes_per_token.get(), 131_072);
+        assert_eq!(engine.tiers[0].capacity, TokenCount(8_192));
+        assert_eq!(plan("fp8").tiers[0].capacity, TokenCount(16_384));
+    }
+
+    #[test]
+    fn a_model_with_windows_is_weighed_over_a_usual_sequence() {
+        let config = serde_json::json!({
+            "model_type": "mistral", "num_hidden_layers": 2, "num_attention_heads": 8,
+            "num_key_value_heads": 8, "hidden_size": 512, "sliding_window": 4096,
+        });
+        let model = ModelGeometry::from_config(&config).unwrap();
+        assert!(!model.is_linear());
+        // 2 layers × 2 × 8 heads × 64 × 2 bytes for an eighth of the tokens.
+        let bytes = kv_bytes_per_token(&model, Precision::Bf16).unwrap();
+        assert_eq!(bytes.get(), 4_096 / 8);
     }
 
     #[test]

@@ -9,12 +9,13 @@ use cli::console::{Console, use_color};
 use cli::exit::{AppExit, Failure, write_stdout};
 use cli::logging::{self, LogOptions, Verbosity};
 use cli::secret::Redactor;
-use sim::{SimService, TokenizerSource, serve_service};
+use kvcalc::ModelGeometry;
+use sim::{SimService, TlsIdentity, TokenizerSource, serve_service};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
-use crate::plan::Plan;
+use crate::plan::{self, Plan};
 
 /// Open files that let a few thousand streams be served; more is better and costs nothing.
 const WANTED_FILES: u64 = 1 << 20;
@@ -40,6 +41,16 @@ pub(crate) fn serve(mut plan: Plan) -> Result<AppExit, Failure> {
             })?;
         plan.config.tokenizer = TokenizerSource::Bytes(bytes.into());
     }
+    if plan.tls {
+        plan.config.tls = Some(make_certificate(&plan)?);
+    }
+    if plan.mean_kv_bytes {
+        let bytes = plan.config.engine.kv_bytes_per_token.get();
+        tracing::warn!(
+            "this model does not keep the same for every token; each is taken for {bytes} bytes, the mean over {}",
+            plan::USUAL_SEQUENCE
+        );
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -61,7 +72,7 @@ async fn listen(plan: Plan) -> Result<AppExit, Failure> {
         })?;
     let address = listener.local_addr()?;
     let is_public = plan.is_public();
-    let service = SimService::new(plan.config).map_err(Failure::run)?;
+    let service = SimService::in_real_time(plan.config).map_err(Failure::run)?;
     if is_public {
         tracing::warn!(
             "{address} can be reached from other machines; this server trusts everybody who can reach it"
@@ -69,7 +80,8 @@ async fn listen(plan: Plan) -> Result<AppExit, Failure> {
     }
     let template = sim::prompt::template_tokens(service.tokenizer())?;
     tracing::info!("the chat template adds {template} to a prompt of one message");
-    write_stdout(&format!("kv_cache_sim listening on http://{address}\n"))?;
+    let scheme = if plan.tls { "https" } else { "http" };
+    write_stdout(&format!("kv_cache_sim listening on {scheme}://{address}\n"))?;
     let (ended, exit) = oneshot::channel();
     let stopped = async move {
         let exit = tokio::select! {
@@ -84,13 +96,44 @@ async fn listen(plan: Plan) -> Result<AppExit, Failure> {
     Ok(exit.await.unwrap_or(AppExit::Done))
 }
 
+/// The certificate, written where it is wanted.
+fn make_certificate(plan: &Plan) -> Result<TlsIdentity, Failure> {
+    let identity =
+        TlsIdentity::self_signed(&[plan.address.ip().to_string()]).map_err(Failure::run)?;
+    if let Some(path) = &plan.tls_cert {
+        fs::write(path, identity.certificate_pem())
+            .with_context(|| format!("cannot write the certificate to {}", path.display()))?;
+    }
+    Ok(identity)
+}
+
 fn read_tokenizer(path: &Path) -> io::Result<Vec<u8>> {
-    let file: PathBuf = if path.is_dir() {
-        path.join("tokenizer.json")
+    fs::read(file_or_inside(path, "tokenizer.json"))
+}
+
+/// The model of `--model-config`.
+pub(crate) fn read_model(path: Option<&Path>) -> Result<Option<ModelGeometry>, Failure> {
+    let Some(path) = path else { return Ok(None) };
+    let file = file_or_inside(path, "config.json");
+    let read = || -> anyhow::Result<ModelGeometry> {
+        let config: serde_json::Value = serde_json::from_slice(&fs::read(&file)?)?;
+        Ok(ModelGeometry::from_config(&config)?)
+    };
+    let model = read()
+        .with_context(|| format!("cannot read the model's config {}", file.display()))
+        .map_err(|error| {
+            Failure::run(error).with_hint("--kv-bytes-per-token takes the number itself")
+        })?;
+    Ok(Some(model))
+}
+
+/// A file, or the one of this name in a directory.
+fn file_or_inside(path: &Path, name: &str) -> PathBuf {
+    if path.is_dir() {
+        path.join(name)
     } else {
         path.to_owned()
-    };
-    fs::read(file)
+    }
 }
 
 /// Each stream takes a file descriptor.

@@ -37,8 +37,10 @@ impl Program {
         stdout.read_line(&mut line).unwrap();
         let address = line
             .trim_end()
-            .strip_prefix("kv_cache_sim listening on http://")
+            .split_once("kv_cache_sim listening on ")
+            .and_then(|(_, url)| url.split_once("://"))
             .expect(&line)
+            .1
             .to_owned();
         Self {
             child,
@@ -173,6 +175,68 @@ fn a_tokenizer_can_be_given_as_a_file_or_its_directory() {
 }
 
 #[test]
+fn with_tls_it_says_https_and_writes_its_certificate() {
+    let path = std::env::temp_dir().join(format!("kv_cache_sim-cert-{}.pem", std::process::id()));
+    let mut child = command(&["--port", "0", "--tls", "--tls-cert", path.to_str().unwrap()])
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(
+        line.starts_with("kv_cache_sim listening on https://127.0.0.1:"),
+        "{line}"
+    );
+    let pem = std::fs::read_to_string(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    assert!(pem.starts_with("-----BEGIN CERTIFICATE-----"), "{pem}");
+}
+
+#[test]
+fn a_models_config_decides_what_a_token_weighs() {
+    let directory = std::env::temp_dir().join(format!("kv_cache_sim-model-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).unwrap();
+    let config = r#"{"model_type":"llama","num_hidden_layers":80,"num_attention_heads":64,
+        "num_key_value_heads":8,"hidden_size":8192}"#;
+    std::fs::write(directory.join("config.json"), config).unwrap();
+    let program = Program::start(&["--model-config", directory.to_str().unwrap()]);
+    let truth = program.get("/sim/truth");
+    assert!(truth.contains("\"kv_bytes_per_token\":327680"), "{truth}");
+    std::fs::write(directory.join("config.json"), "{}").unwrap();
+    let (code, _, stderr) = run(&["--model-config", directory.to_str().unwrap()]);
+    assert_eq!(code, Some(1), "{stderr}");
+    assert!(
+        stderr.contains("config.json") && stderr.contains("--kv-bytes-per-token"),
+        "{stderr}"
+    );
+    std::fs::remove_dir_all(&directory).unwrap();
+}
+
+#[test]
+fn forms_and_metric_names_are_chosen_by_options() {
+    let program = Program::start(&[
+        "--latency",
+        "fixed:0.001",
+        "--metrics-style",
+        "sglang",
+        "--stream-form",
+        "crlf",
+        "--stream-form",
+        "reasoning=1",
+    ]);
+    assert!(program.get("/metrics").contains("sglang:num_running_reqs"));
+    let body = r#"{"messages":[{"role":"user","content":"Hi"}],"max_tokens":2,"stream":true}"#;
+    let reply = program.post("/v1/chat/completions", body);
+    assert!(
+        reply.contains("\"delta\":{\"reasoning\":") && reply.contains("[DONE]\r\n\r\n"),
+        "{reply}"
+    );
+}
+
+#[test]
 fn another_address_than_loopback_is_warned_of() {
     let (_, _, stderr) = Program::start(&["--host", "0.0.0.0"]).stop("TERM");
     assert!(
@@ -188,6 +252,8 @@ fn wrong_options_end_it_with_2_and_what_cannot_be_had_with_1() {
     for (options, code, word) in [
         (&["--prot", "1"][..], 2, "--port"),
         (&["--fault", "fire"], 2, "unknown fault"),
+        (&["--stream-form", "loud"], 2, "unknown stream form"),
+        (&["--tls-cert", "x.pem"], 2, "--tls"),
         (&["--time-scale", "0"], 2, "--time-scale"),
         (&["--port", &port], 1, "--port"),
         (

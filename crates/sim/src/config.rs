@@ -5,8 +5,10 @@ use std::sync::Arc;
 use kvcalc::TokenCount;
 
 use crate::fault::FaultPlan;
+use crate::form::StreamForms;
 use crate::model::EngineConfig;
 use crate::profile::Profile;
+use crate::tls::TlsIdentity;
 
 /// The model id that clients of this suite recognise: they then choose the built-in tokenizer.
 pub const DEFAULT_MODEL: &str = "kv-cache-sim";
@@ -35,6 +37,15 @@ pub enum UsageForm {
     FinalOnly,
 }
 
+/// Whose names `/metrics` uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MetricsStyle {
+    /// vLLM's.
+    Vllm,
+    /// SGLang's.
+    Sglang,
+}
+
 /// How much of the received requests is kept for `/sim/requests`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RecordLimits {
@@ -61,10 +72,16 @@ pub struct SimConfig {
     pub eos_probability: f64,
     /// How usage is reported.
     pub usage: UsageForm,
+    /// How streams are written.
+    pub forms: StreamForms,
+    /// Whose names the metrics page uses.
+    pub metrics: MetricsStyle,
     /// What goes wrong on purpose.
     pub faults: FaultPlan,
     /// The key that clients must send; `None` for any or none.
     pub api_key: Option<String>,
+    /// The server's certificate; `None` for plain HTTP.
+    pub tls: Option<TlsIdentity>,
     /// Model seconds per real second: 10 runs ten times as fast.
     pub time_scale: f64,
     /// What is kept of received requests.
@@ -85,6 +102,9 @@ impl SimConfig {
             default_max_tokens: 128,
             eos_probability: 0.0,
             usage: UsageForm::Full,
+            forms: StreamForms::default(),
+            metrics: MetricsStyle::Vllm,
+            tls: None,
             faults: FaultPlan::none(),
             api_key: None,
             time_scale: 1.0,

@@ -13,6 +13,13 @@ use crate::model::output;
 pub enum FaultKind {
     /// An error object with this status; 429 and 503 carry `Retry-After: 1`.
     Status(u16),
+    /// An error object with this status and this `Retry-After`.
+    Busy {
+        /// The status.
+        status: u16,
+        /// What `Retry-After` says, in seconds.
+        retry_after: u64,
+    },
     /// Status 200 with an HTML page.
     Html,
     /// A plain JSON answer although a stream was asked for.
@@ -56,6 +63,10 @@ pub enum FaultKind {
     Reset,
     /// The connection is closed (FIN) before any answer.
     Close,
+    /// A new connection is not looked at for so long, before its first byte is read (or its TLS handshake begins).
+    SlowAccept(Duration),
+    /// A new connection is reset, and for so long the port is closed: connecting is refused.
+    Refuse(Duration),
 }
 
 /// Which requests a rule looks at.
@@ -67,6 +78,8 @@ pub enum FaultScope {
     Chat,
     /// Every endpoint but those under `/sim/`.
     All,
+    /// New connections, whatever will be asked over them.
+    Connections,
 }
 
 /// A kind, whom it may hit, and when.
@@ -117,11 +130,19 @@ pub enum FaultParseError {
     /// A fault that needs a generation.
     #[error("fault '{0}' concerns generated text and cannot be set on=models or on=all")]
     Scope(String),
+    /// A fault of connections.
+    #[error(
+        "fault '{0}' concerns new connections, of which nobody knows yet what for: leave on= out"
+    )]
+    ConnectionScope(String),
 }
+
+/// How long something takes if it is not said.
+const A_WHILE: Duration = Duration::from_secs(1);
 
 /// The kinds, as they are written.
 pub const KINDS: &str = "400 to 599 (a status), html, no-stream, hang, stall, cut, empty, no-usage, no-done, \
-error-event, joined, split, split-utf8, drip, wrong-length, reset, close";
+error-event, joined, split, split-utf8, drip, wrong-length, reset, close, slow-accept, refuse";
 
 impl FaultRule {
     /// A rule that hits every generation.
@@ -153,7 +174,8 @@ impl FaultRule {
     }
 
     fn concerns(&self, scope: FaultScope) -> bool {
-        self.scope == FaultScope::All || self.scope == scope
+        let is_request = scope != FaultScope::Connections;
+        self.scope == scope || (self.scope == FaultScope::All && is_request)
     }
 }
 
@@ -163,8 +185,19 @@ impl FaultKind {
     pub const fn needs_generation(self) -> bool {
         !matches!(
             self,
-            Self::Status(_) | Self::Html | Self::Hang(_) | Self::Reset | Self::Close
-        )
+            Self::Status(_)
+                | Self::Busy { .. }
+                | Self::Html
+                | Self::Hang(_)
+                | Self::Reset
+                | Self::Close
+        ) && !self.needs_connection()
+    }
+
+    /// Whether it happens before there is a request.
+    #[must_use]
+    pub const fn needs_connection(self) -> bool {
+        matches!(self, Self::SlowAccept(_) | Self::Refuse(_))
     }
 }
 
@@ -176,7 +209,7 @@ impl FromStr for FaultRule {
         let mut parts = text.split(':');
         let name = parts.next().unwrap_or_default();
         let mut rule = Self::always(FaultKind::Html);
-        let (mut tokens, mut pause) = (3, None);
+        let (mut tokens, mut pause, mut scope) = (3, None, None);
         for part in parts {
             let (key, value) = part
                 .split_once('=')
@@ -191,12 +224,12 @@ impl FromStr for FaultRule {
                     pause = Some(Duration::from_secs_f64(in_range("seconds", value, 1e9)?))
                 }
                 "on" => {
-                    rule.scope = match value {
+                    scope = Some(match value {
                         "models" => FaultScope::Models,
                         "chat" => FaultScope::Chat,
                         "all" => FaultScope::All,
                         _ => return Err(bad("on", value)),
-                    }
+                    });
                 }
                 _ => return Err(FaultParseError::Part(part.to_owned())),
             }
@@ -218,10 +251,27 @@ impl FromStr for FaultRule {
             "wrong-length" => FaultKind::WrongLength,
             "reset" => FaultKind::Reset,
             "close" => FaultKind::Close,
+            "slow-accept" => FaultKind::SlowAccept(pause.unwrap_or(A_WHILE)),
+            "refuse" => FaultKind::Refuse(pause.unwrap_or(A_WHILE)),
             _ => match name.parse() {
-                Ok(status @ 400..=599) => FaultKind::Status(status),
+                Ok(status @ 400..=599) => match pause {
+                    None => FaultKind::Status(status),
+                    // The header counts whole seconds; too early would be wrong, too late is not.
+                    Some(pause) => FaultKind::Busy {
+                        status,
+                        retry_after: pause.as_secs() + u64::from(pause.subsec_nanos() > 0),
+                    },
+                },
                 _ => return Err(FaultParseError::Kind(name.to_owned())),
             },
+        };
+        if rule.kind.needs_connection() && scope.is_some() {
+            return Err(FaultParseError::ConnectionScope(name.to_owned()));
+        }
+        rule.scope = match scope {
+            Some(scope) => scope,
+            None if rule.kind.needs_connection() => FaultScope::Connections,
+            None => FaultScope::Chat,
         };
         if rule.kind.needs_generation() && rule.scope != FaultScope::Chat {
             return Err(FaultParseError::Scope(name.to_owned()));
@@ -265,10 +315,15 @@ impl FaultPlan {
         }
     }
 
-    /// Every generation goes wrong in this way.
+    /// Every generation (or connection, if the kind is one of connections) goes wrong in this way.
     #[must_use]
     pub fn always(kind: FaultKind) -> Self {
-        Self::of(FaultRule::always(kind))
+        let rule = FaultRule::always(kind);
+        Self::of(if kind.needs_connection() {
+            rule.on(FaultScope::Connections)
+        } else {
+            rule
+        })
     }
 
     /// One rule.
@@ -369,6 +424,28 @@ mod tests {
             })
         );
         assert_eq!(kind("429"), Ok(FaultKind::Status(429)));
+        assert_eq!(
+            kind("429:seconds=6.5"),
+            Ok(FaultKind::Busy {
+                status: 429,
+                retry_after: 7
+            })
+        );
+        assert_eq!(
+            kind("refuse:seconds=0.5"),
+            Ok(FaultKind::Refuse(Duration::from_millis(500)))
+        );
+    }
+
+    #[test]
+    fn faults_of_connections_count_connections_and_not_requests() {
+        let mut state = FaultState::new(FaultPlan::of("slow-accept:after=1".parse().unwrap()));
+        let mut draw = |scope| state.draw(scope).is_some();
+        assert!(!draw(FaultScope::Connections));
+        assert!(!draw(FaultScope::Chat) && !draw(FaultScope::All));
+        assert!(draw(FaultScope::Connections));
+        let mut state = FaultState::new(FaultPlan::of("500:on=all".parse().unwrap()));
+        assert_eq!(state.draw(FaultScope::Connections), None);
     }
 
     #[test]
@@ -382,6 +459,7 @@ mod tests {
             ("500:p=NaN", "p"),
             ("hang:seconds=-1", "seconds"),
             ("cut:on=models", "on=models"),
+            ("slow-accept:on=all", "connections"),
             ("500:on=moon", "on"),
         ] {
             let error = text.parse::<FaultRule>().unwrap_err().to_string();

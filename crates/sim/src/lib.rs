@@ -4,13 +4,15 @@
 //! * [`profile`]: documented sets of numbers for the model.
 //! * [`service`]: the engine on tokio's clock, in process, without a socket; works under a paused clock.
 //! * [`server`]: the OpenAI-compatible HTTP server around the service.
-//! * [`fault`]: what goes wrong on purpose.
+//! * [`fault`]: what goes wrong on purpose; [`form`]: how streams are written.
+//! * [`tls`]: a certificate made on the spot.
 //!
 //! Promises: whatever the server reports (usage, metrics, `/sim/truth`) is what the model did. Refuses to pose
 //! as a prediction of real hardware: it is an instrument with known answers.
 
 pub mod config;
 pub mod fault;
+pub mod form;
 pub mod model;
 pub mod profile;
 pub mod prompt;
@@ -18,15 +20,21 @@ pub mod record;
 pub mod server;
 pub mod service;
 pub mod text;
+pub mod tls;
 pub mod vocabulary;
 
-pub use config::{DEFAULT_MODEL, RecordLimits, SimConfig, TokenizerSource, UsageForm};
+pub use config::{
+    DEFAULT_MODEL, MetricsStyle, RecordLimits, SimConfig, TokenizerSource, UsageForm,
+};
 pub use fault::{FaultKind, FaultPlan, FaultRule, FaultScope};
+pub use form::{Reasoning, ReasoningField, StreamForm, StreamForms};
 pub use profile::Profile;
 pub use prompt::{Message, SimPrompt};
 pub use record::{ReceivedRequest, RequestState};
 
 pub use server::{Background, ServeError, serve, serve_service};
 pub use service::{
-    FinishReason, ServiceError, SimEvent, SimRequest, SimService, SimStream, SubmitError,
+    FinishReason, LatenessReport, ServiceError, SimEvent, SimRequest, SimService, SimStream,
+    SubmitError,
 };
+pub use tls::{TlsError, TlsIdentity};

@@ -1,10 +1,11 @@
-//! The OpenAI-compatible HTTP server: HTTP/1.1 and HTTP/2 (prior knowledge) on one port.
+//! The OpenAI-compatible HTTP server: HTTP/1.1 and HTTP/2 on one port, over TLS if the configuration has a
+//! certificate.
 //!
 //! Promises: [`serve`] takes its listener and the future that stops it, so that tests bind port 0 and stop at
 //! will. On stop it takes no new connection, lets running requests finish for [`GRACE`], then drops them.
 //! Every token is a frame of its own. What is reported (usage, metrics, truth) comes from the model alone.
 //!
-//! Refuses: TLS, authentication beyond one key, and anything that a client could use to change the model.
+//! Refuses: authentication beyond one key, and anything that a client could use to change the model.
 
 mod api;
 mod body;
@@ -21,11 +22,13 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::SimConfig;
+use crate::fault::{FaultKind, FaultScope};
 use crate::record::ReceivedRequest;
 use crate::service::{ServiceError, SimService};
 use route::ServerState;
@@ -56,7 +59,7 @@ pub async fn serve(
     config: SimConfig,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
-    let service = SimService::new(config)?;
+    let service = SimService::in_real_time(config)?;
     serve_service(listener, service, shutdown).await;
     Ok(())
 }
@@ -70,30 +73,82 @@ pub async fn serve_service(
     let state = Arc::new(ServerState::new(service));
     let stop = CancellationToken::new();
     let mut connections = JoinSet::new();
+    let mut door = Door::Open(listener);
     tokio::pin!(shutdown);
     loop {
         tokio::select! {
             biased;
             () = &mut shutdown => break,
             Some(_) = connections.join_next() => {}
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => {
-                    connections.spawn(connection::run(stream, Arc::clone(&state), stop.clone()));
+            stream = door.next() => {
+                let fault = state.draw_fault(FaultScope::Connections);
+                if let Some(FaultKind::Refuse(pause)) = fault {
+                    door.close(stream, pause);
+                } else {
+                    let run = connection::run(stream, Arc::clone(&state), fault, stop.clone());
+                    connections.spawn(run);
                 }
-                Err(error) => {
-                    tracing::warn!("cannot accept a connection: {error}");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            },
+            }
         }
     }
-    drop(listener);
+    drop(door);
     stop.cancel();
     // Whatever is left after the grace period is dropped with the set.
     let _ = tokio::time::timeout(GRACE, async {
         while connections.join_next().await.is_some() {}
     })
     .await;
+}
+
+/// The listening socket, which [`FaultKind::Refuse`] closes for a time.
+enum Door {
+    Open(TcpListener),
+    Closed { address: SocketAddr, until: Instant },
+}
+
+impl Door {
+    /// The next connection. Loses none when it is dropped half-way.
+    async fn next(&mut self) -> TcpStream {
+        loop {
+            match self {
+                Self::Open(listener) => match listener.accept().await {
+                    Ok((stream, _)) => return stream,
+                    Err(error) => {
+                        tracing::warn!("cannot accept a connection: {error}");
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    }
+                },
+                Self::Closed { address, until } => {
+                    tokio::time::sleep_until(*until).await;
+                    match TcpListener::bind(*address).await {
+                        Ok(listener) => *self = Self::Open(listener),
+                        Err(error) => {
+                            tracing::warn!("cannot listen on {address} again: {error}");
+                            tokio::time::sleep(ACCEPT_PAUSE).await;
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Resets this connection and those that were not taken yet, and refuses others for so long.
+    fn close(&mut self, stream: TcpStream, pause: Duration) {
+        if let Err(error) = stream.set_zero_linger() {
+            tracing::warn!("cannot reset a connection: {error}");
+        }
+        match stream.local_addr() {
+            Ok(local) => {
+                let address = match self {
+                    Self::Open(listener) => listener.local_addr().unwrap_or(local),
+                    Self::Closed { address, .. } => *address,
+                };
+                let until = Instant::now() + pause;
+                *self = Self::Closed { address, until };
+            }
+            Err(error) => tracing::warn!("cannot tell where to listen again: {error}"),
+        }
+    }
 }
 
 /// A server on a thread of its own, for tests whose client blocks or has a runtime of its own.
@@ -123,7 +178,10 @@ impl Background {
             .build()?;
         // Made here, so that a bad configuration is the caller's error and not a dead thread's.
         let (service, listener) = runtime.block_on(async {
-            Ok::<_, ServeError>((SimService::new(config)?, TcpListener::from_std(listener)?))
+            Ok::<_, ServeError>((
+                SimService::in_real_time(config)?,
+                TcpListener::from_std(listener)?,
+            ))
         })?;
         let served = service.clone();
         let thread = thread::Builder::new()
@@ -150,10 +208,11 @@ impl Background {
         self.address
     }
 
-    /// `http://127.0.0.1:PORT`.
+    /// `http://127.0.0.1:PORT`, or `https://…` if the server has a certificate.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        let tls = self.service.config().tls.is_some();
+        format!("{}://{}", if tls { "https" } else { "http" }, self.address)
     }
 
     /// The requests received, oldest first.

@@ -2,13 +2,17 @@
 //!
 //! Promises: one task owns the engine and drives it; it works under a paused clock (`tokio::time::pause`),
 //! where token times are rounded up to tokio's millisecond but the engine's own times stay exact. Dropping a
-//! stream cancels its request. Tokenising runs on the blocking pool and never on the task that emits tokens.
+//! stream cancels its request. Tokenising anything but a
+//! small prompt runs on the blocking pool and never on the thread that emits tokens.
 //!
 //! Refuses: to wait for slow readers. A stream's channel has room for all of its request's tokens.
 
 mod driver;
+mod lateness;
 mod stream;
+mod timer;
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -16,6 +20,7 @@ use kvcalc::TokenCount;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::Instant;
 
+pub use lateness::LatenessReport;
 pub use stream::{FinishReason, SimEvent, SimStream};
 
 use crate::config::{SimConfig, TokenizerSource};
@@ -27,6 +32,8 @@ use crate::record::{ReceivedRequest, RecordRing, RequestState};
 use crate::text::{SimTokenizer, TextError};
 use crate::vocabulary::Vocabulary;
 use driver::Command;
+use lateness::Lateness;
+use timer::Timer;
 
 /// Requests that may wait to be taken by the driver before submitters have to wait.
 const COMMAND_CHANNEL: usize = 1024;
@@ -148,6 +155,9 @@ struct Shared {
     cancelled: Mutex<Vec<RequestId>>,
     wake: Notify,
     records: Mutex<RecordRing>,
+    /// Writes to sockets by servers around this service.
+    socket_writes: AtomicU64,
+    lateness: Lateness,
 }
 
 impl Shared {
@@ -190,6 +200,22 @@ impl SimService {
     /// # Panics
     /// Outside of a tokio runtime.
     pub fn new(config: SimConfig) -> Result<Self, ServiceError> {
+        Self::start(config, Timer::of_tokio)
+    }
+
+    /// Like [`Self::new`], but tokens come to within a tenth of a millisecond and not a whole one, where the
+    /// system has such a timer. Only for real time: it does not work under tokio's paused clock.
+    ///
+    /// # Errors
+    /// [`ServiceError`] if the configuration makes no sense.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn in_real_time(config: SimConfig) -> Result<Self, ServiceError> {
+        Self::start(config, Timer::of_system)
+    }
+
+    fn start(config: SimConfig, timer: fn() -> Timer) -> Result<Self, ServiceError> {
         if !(config.time_scale > 0.0 && config.time_scale.is_finite()) {
             return Err(ServiceError::TimeScale(config.time_scale));
         }
@@ -213,8 +239,15 @@ impl SimService {
             cancelled: Mutex::new(Vec::new()),
             wake: Notify::new(),
             records: Mutex::new(RecordRing::new(config.record.requests)),
+            socket_writes: AtomicU64::new(0),
+            lateness: Lateness::new(),
         });
-        tokio::spawn(driver::drive(engine, receiver, Arc::clone(&shared)));
+        tokio::spawn(driver::drive(
+            engine,
+            receiver,
+            Arc::clone(&shared),
+            timer(),
+        ));
         Ok(Self {
             inner: Arc::new(Inner {
                 vocabulary: Arc::new(Vocabulary::new(&tokenizer)),
@@ -370,7 +403,8 @@ impl SimService {
 
     async fn prepare(&self, prompt: SimPrompt) -> Result<PreparedPrompt, SubmitError> {
         let inner = Arc::clone(&self.inner);
-        let prepared = tokio::task::spawn_blocking(move || {
+        let is_small = prompt.is_small();
+        let prepare = move || {
             let block_size = inner.config.engine.block_size;
             prompt::prepare(
                 &inner.tokenizer,
@@ -378,10 +412,14 @@ impl SimService {
                 inner.config.record.text_bytes,
                 &prompt,
             )
-        })
-        .await
-        // The task can only fail to finish when the runtime is shutting down.
-        .map_err(|_| SubmitError::Stopped)?;
+        };
+        if is_small {
+            return Ok(prepare()?);
+        }
+        let prepared = tokio::task::spawn_blocking(prepare)
+            .await
+            // The task can only fail to finish when the runtime is shutting down.
+            .map_err(|_| SubmitError::Stopped)?;
         Ok(prepared?)
     }
 
@@ -415,6 +453,34 @@ impl SimService {
     #[must_use]
     pub fn n_received(&self) -> u64 {
         self.inner.shared.records().total()
+    }
+
+    /// Writes to sockets by the HTTP servers around this service.
+    #[must_use]
+    pub fn socket_writes(&self) -> u64 {
+        self.inner.shared.socket_writes.load(Ordering::Relaxed)
+    }
+
+    /// How late the tokens were that went to sockets, in real time.
+    #[must_use]
+    pub fn lateness(&self) -> LatenessReport {
+        self.inner.shared.lateness.report()
+    }
+
+    /// A token that was due at the model's time `due` goes to a socket now.
+    pub(crate) fn count_token(&self, due: Duration) {
+        let shared = &self.inner.shared;
+        let due = shared.clock.instant_of(due);
+        shared
+            .lateness
+            .add(Instant::now().saturating_duration_since(due));
+    }
+
+    pub(crate) fn count_socket_write(&self) {
+        self.inner
+            .shared
+            .socket_writes
+            .fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn record(&self, record: ReceivedRequest) -> u64 {

@@ -72,6 +72,56 @@ fn a_status_answers_with_an_error_object() {
 }
 
 #[test]
+fn a_busy_server_says_when_to_come_again() {
+    let reply = hit("429:seconds=7");
+    assert_eq!(
+        (reply.status, reply.header("retry-after")),
+        (429, Some("7"))
+    );
+    assert_eq!(reply.json()["error"]["type"], "RateLimitError");
+}
+
+#[test]
+fn slow_accept_leaves_a_new_connection_alone_for_its_time() {
+    let server = start(&["slow-accept:seconds=0.2:every=2"]);
+    let started = Instant::now();
+    let mut first = Client::connect(server.address());
+    let mut second = Client::connect(server.address());
+    for client in [&mut first, &mut second] {
+        client.send("POST", "/v1/chat/completions", &[], &body(true).to_string());
+    }
+    check_whole(&second.reply().unwrap());
+    assert!(started.elapsed() >= Duration::from_millis(200));
+    check_whole(&first.reply().unwrap());
+    // The first one's request was there long before the second one's.
+    let arrivals: Vec<_> = server.generations().iter().map(|r| r.arrival_s).collect();
+    assert!(arrivals[1] - arrivals[0] >= 0.1, "{arrivals:?}");
+}
+
+#[test]
+fn refuse_resets_a_connection_and_closes_the_port_for_its_time() {
+    let server = start(&["refuse:seconds=0.3:after=1:times=1"]);
+    let mut before = Client::connect(server.address());
+    // Served, so that it was accepted for certain before the next one comes.
+    before.send("POST", "/v1/chat/completions", &[], &body(true).to_string());
+    check_whole(&before.reply().unwrap());
+    let mut hit = Client::connect(server.address());
+    hit.send("POST", "/v1/chat/completions", &[], &body(true).to_string());
+    assert_eq!(hit.reply().unwrap_err(), ErrorKind::ConnectionReset);
+    let refused = std::net::TcpStream::connect(server.address()).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+    // Connections from before go on.
+    before.send("POST", "/v1/chat/completions", &[], &body(true).to_string());
+    check_whole(&before.reply().unwrap());
+    let deadline = Instant::now() + http::LONG;
+    while std::net::TcpStream::connect(server.address()).is_err() {
+        assert!(Instant::now() < deadline, "the port stays closed");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    check_whole(&post(server.address(), "/v1/chat/completions", &body(true)));
+}
+
+#[test]
 fn html_answers_a_page() {
     let reply = hit("html");
     assert_eq!(

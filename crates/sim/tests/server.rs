@@ -110,10 +110,16 @@ fn a_completions_stream_has_text_from_its_first_chunk() {
 }
 
 #[test]
-fn every_token_is_a_frame_of_its_own() {
+fn every_token_is_a_frame_and_a_write_of_its_own() {
     let server = start();
     let reply = post(server.address(), "/v1/chat/completions", &chat("Hi", 50));
     assert_eq!(reply.frames.len(), 50 + 3);
+    // The head and the role may share one; all tokens of this server are due within a millisecond.
+    let truth = get(server.address(), "/sim/truth").json();
+    let writes = truth["socket_writes"].as_u64().unwrap();
+    assert!((50 + 3..=50 + 5).contains(&writes), "{writes} writes");
+    assert_eq!(truth["written_late"]["tokens"], 50);
+    assert!(truth["written_late"]["p99_s"].as_f64() > Some(0.0));
 }
 
 #[test]

@@ -71,6 +71,10 @@ pub(super) struct Generation {
     pub(super) model: Option<String>,
     pub(super) stream: bool,
     pub(super) include_usage: bool,
+    /// SGLang's split of the cached tokens is asked for.
+    pub(super) cached_split: bool,
+    /// The first tool that was offered.
+    pub(super) tool: Option<String>,
     /// Options that were given but do nothing.
     pub(super) ignored: Vec<&'static str>,
 }
@@ -88,6 +92,8 @@ struct Body {
     stream_options: Option<StreamOptions>,
     n: Option<i64>,
     stop: Option<Value>,
+    tools: Option<Value>,
+    return_cached_tokens_details: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -146,6 +152,12 @@ pub(super) fn parse_generation(shape: Shape, bytes: &[u8]) -> Result<Generation,
             .stream_options
             .and_then(|o| o.include_usage)
             .unwrap_or(false),
+        cached_split: body.return_cached_tokens_details.unwrap_or(false),
+        tool: body
+            .tools
+            .as_ref()
+            .and_then(|tools| tools.pointer("/0/function/name")?.as_str())
+            .map(str::to_owned),
         ignored: if stop_given { vec!["stop"] } else { vec![] },
     })
 }

@@ -1,7 +1,7 @@
 //! Response bodies: bytes that are ready, pauses, and a stream of tokens behind them.
 //!
-//! Promises: each step of data is a frame of its own (an HTTP/1.1 chunk); dropping the body cancels the
-//! request behind it.
+//! Promises: each step of data is a frame of its own (an HTTP/1.1 chunk) and, in a stream, a write of its own;
+//! dropping the body cancels the request behind it.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -12,9 +12,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::Stream;
 use hyper::body::{Body, Frame, SizeHint};
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep, sleep};
 
-use super::chunk::ChunkWriter;
+use super::chunk::writer::ChunkWriter;
 use crate::service::SimStream;
 
 /// What a body does next.
@@ -36,6 +36,41 @@ pub(super) struct CutOnPurpose;
 struct Source {
     stream: SimStream,
     writer: ChunkWriter,
+    silence: Option<Silence>,
+}
+
+/// When a comment is due, if nothing else is sent before.
+struct Silence {
+    longest: Duration,
+    timer: Pin<Box<Sleep>>,
+}
+
+impl Source {
+    /// The next event, or a comment if there was silence for too long.
+    fn poll(&mut self, context: &mut Context<'_>, steps: &mut VecDeque<Step>) -> Poll<Option<()>> {
+        let event = match Pin::new(&mut self.stream).poll_next(context) {
+            Poll::Ready(None) => return Poll::Ready(None),
+            Poll::Ready(Some(event)) => Some(event),
+            Poll::Pending => {
+                let Some(silence) = self.silence.as_mut() else {
+                    return Poll::Pending;
+                };
+                ready!(silence.timer.as_mut().poll(context));
+                None
+            }
+        };
+        if let Some(silence) = self.silence.as_mut() {
+            silence
+                .timer
+                .as_mut()
+                .reset(Instant::now() + silence.longest);
+        }
+        match event {
+            Some(event) => self.writer.write(event, steps),
+            None => steps.push_back(Step::Data(self.writer.comment())),
+        }
+        Poll::Ready(Some(()))
+    }
 }
 
 /// A response body.
@@ -43,6 +78,8 @@ pub(super) struct SimBody {
     steps: VecDeque<Step>,
     sleep: Option<Pin<Box<Sleep>>>,
     source: Option<Box<Source>>,
+    /// A frame of a stream was handed over and must be written before the next one is.
+    unwritten: bool,
 }
 
 impl SimBody {
@@ -57,15 +94,31 @@ impl SimBody {
             steps: steps.into_iter().collect(),
             sleep: None,
             source: None,
+            unwritten: false,
         }
     }
 
-    /// The tokens of `stream` as `writer` writes them.
-    pub(super) fn stream(stream: SimStream, writer: ChunkWriter) -> Self {
+    /// The tokens of `stream` as `writer` writes them, with a comment first and after each such silence.
+    pub(super) fn stream(
+        stream: SimStream,
+        writer: ChunkWriter,
+        comments: Option<Duration>,
+    ) -> Self {
         Self {
-            steps: VecDeque::new(),
+            steps: comments
+                .map(|_| Step::Data(writer.comment()))
+                .into_iter()
+                .collect(),
             sleep: None,
-            source: Some(Box::new(Source { stream, writer })),
+            unwritten: false,
+            source: Some(Box::new(Source {
+                stream,
+                writer,
+                silence: comments.map(|longest| Silence {
+                    longest,
+                    timer: Box::pin(sleep(longest)),
+                }),
+            })),
         }
     }
 }
@@ -78,14 +131,48 @@ impl Body for SimBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, CutOnPurpose>>> {
-        let body = &mut *self;
+        let polled = self.poll_next_frame(context);
+        if polled.is_pending() {
+            self.unwritten = false;
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.steps.is_empty() && self.source.is_none() && self.sleep.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let length = self.steps.iter().try_fold(0, |sum, step| match step {
+            Step::Data(bytes) => Some(sum + bytes.len() as u64),
+            _ => None,
+        });
+        match length {
+            Some(length) if self.source.is_none() => SizeHint::with_exact(length),
+            _ => SizeHint::default(),
+        }
+    }
+}
+
+impl SimBody {
+    fn poll_next_frame(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, CutOnPurpose>>> {
+        let body = self;
         loop {
             if let Some(sleep) = body.sleep.as_mut() {
                 ready!(sleep.as_mut().poll(context));
                 body.sleep = None;
             }
             match body.steps.front() {
+                // Hyper takes what is ready into one write, and writes when nothing is.
+                Some(Step::Data(_)) if body.unwritten => {
+                    context.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
                 Some(Step::Data(_)) => {
+                    body.unwritten = body.source.is_some() || body.steps.len() > 1;
                     if let Some(Step::Data(bytes)) = body.steps.pop_front() {
                         return Poll::Ready(Some(Ok(Frame::data(bytes))));
                     }
@@ -103,25 +190,9 @@ impl Body for SimBody {
             let Some(source) = body.source.as_mut() else {
                 return Poll::Ready(None);
             };
-            match ready!(Pin::new(&mut source.stream).poll_next(context)) {
-                Some(event) => source.writer.write(event, &mut body.steps),
-                None => body.source = None,
+            if ready!(source.poll(context, &mut body.steps)).is_none() {
+                body.source = None;
             }
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.steps.is_empty() && self.source.is_none() && self.sleep.is_none()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        let length = self.steps.iter().try_fold(0, |sum, step| match step {
-            Step::Data(bytes) => Some(sum + bytes.len() as u64),
-            _ => None,
-        });
-        match length {
-            Some(length) if self.source.is_none() => SizeHint::with_exact(length),
-            _ => SizeHint::default(),
         }
     }
 }

@@ -1,13 +1,14 @@
-//! One TCP connection: hyper on top, and below it the means to end it rudely.
+//! One TCP connection: hyper on top, TLS perhaps, and below them the means to end it rudely.
 //!
-//! Promises: a client that goes away drops its requests; a fault can close the connection or reset it before
-//! any byte of an answer.
+//! Promises: a client that goes away drops its requests; a fault can leave the connection alone for a while,
+//! close it, or reset it before any byte of an answer.
 
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -18,9 +19,13 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::route::{self, ServerState};
+use crate::fault::FaultKind;
 
 /// Streams on one HTTP/2 connection. Hyper's default of 200 would queue requests before the simulator sees them.
 const H2_STREAMS: u32 = 100_000;
+
+/// Longest time for a TLS handshake.
+const HANDSHAKE: Duration = Duration::from_secs(60);
 
 /// How a handler ends its own connection.
 #[derive(Debug, Default)]
@@ -41,6 +46,15 @@ impl Ending {
 struct Socket {
     stream: TcpStream,
     ending: Arc<Ending>,
+    state: Arc<ServerState>,
+}
+
+impl Socket {
+    fn count(&self, written: &Poll<io::Result<usize>>) {
+        if matches!(written, Poll::Ready(Ok(_))) {
+            self.state.service().count_socket_write();
+        }
+    }
 }
 
 impl Drop for Socket {
@@ -69,7 +83,9 @@ impl AsyncWrite for Socket {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.count(&written);
+        written
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -79,22 +95,17 @@ impl AsyncWrite for Socket {
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(context)
     }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
+    // No vectored writes: hyper then copies a chunk's few hundred bytes into one piece, which costs less than
+    // telling the system of the three pieces that they are in.
 }
 
 /// Serves one connection until either side ends it.
-pub(super) async fn run(stream: TcpStream, state: Arc<ServerState>, stop: CancellationToken) {
+pub(super) async fn run(
+    stream: TcpStream,
+    state: Arc<ServerState>,
+    fault: Option<FaultKind>,
+    stop: CancellationToken,
+) {
     // Every token is written at once; waiting to fill a segment would be measured as latency.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!("cannot switch Nagle's algorithm off: {error}");
@@ -103,14 +114,39 @@ pub(super) async fn run(stream: TcpStream, state: Arc<ServerState>, stop: Cancel
     let socket = Socket {
         stream,
         ending: Arc::clone(&ending),
+        state: Arc::clone(&state),
     };
+    if let Some(FaultKind::SlowAccept(pause)) = fault {
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = stop.cancelled() => return,
+        }
+    }
+    match &state.service().config().tls {
+        None => serve(socket, state, ending, stop).await,
+        Some(identity) => {
+            let handshake = tokio::time::timeout(HANDSHAKE, identity.acceptor().accept(socket));
+            match handshake.await {
+                // Boxed, so that plain connections do not carry the room for TLS.
+                Ok(Ok(socket)) => Box::pin(serve(socket, state, ending, stop)).await,
+                Ok(Err(error)) => tracing::debug!("a TLS handshake failed: {error}"),
+                Err(_) => tracing::debug!("a TLS handshake took too long"),
+            }
+        }
+    }
+}
+
+async fn serve<I>(io: I, state: Arc<ServerState>, ending: Arc<Ending>, stop: CancellationToken)
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http2().max_concurrent_streams(H2_STREAMS);
     let handler = {
         let ending = Arc::clone(&ending);
         service_fn(move |request| route::handle(Arc::clone(&state), Arc::clone(&ending), request))
     };
-    let connection = builder.serve_connection(TokioIo::new(socket), handler);
+    let connection = builder.serve_connection(TokioIo::new(io), handler);
     tokio::pin!(connection);
     let mut stopping = false;
     loop {

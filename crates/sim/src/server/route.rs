@@ -3,40 +3,35 @@
 //! Promises: whatever arrives gets an answer in the form that real servers give, an error object included;
 //! requests under `/sim/`, `/health` and `/metrics` are neither recorded nor hit by faults (but for `on=all`).
 
+mod generate;
 mod kept;
+mod truth;
 
-use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use http::header::{
-    AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
-};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use serde_json::{Value, json};
 
-use super::api::{self, ApiError, Generation};
-use super::body::{SimBody, Step};
-use super::chunk::{APART, ChunkWriter, Head, Shape, usage_json};
+use super::api::{self, ApiError};
+use super::body::SimBody;
+use super::chunk::Shape;
 use super::connection::Ending;
 use super::metrics;
-use super::response::{Keeper, ResponseCache};
+use super::response::ResponseCache;
 use crate::config::SimConfig;
 use crate::fault::{FaultKind, FaultScope, FaultState};
-use crate::model::output;
 use crate::prompt;
 use crate::record::{ReceivedRequest, RequestState};
-use crate::service::{SimEvent, SimService, SimStream, SubmitError};
+use crate::service::{SimService, SubmitError};
 
 /// Largest request body: some hundred million tokens of text would not fit, a million does many times over.
 const BODY_LIMIT: usize = 256 << 20;
-
-/// Bodies up to this size are parsed in place; larger ones on the blocking pool, so that no stream waits for it.
-const PARSE_IN_PLACE: usize = 32 << 10;
 
 /// What all connections share.
 #[derive(Debug)]
@@ -58,11 +53,15 @@ impl ServerState {
         }
     }
 
+    pub(super) fn service(&self) -> &SimService {
+        &self.service
+    }
+
     fn config(&self) -> &SimConfig {
         self.service.config()
     }
 
-    fn draw_fault(&self, scope: FaultScope) -> Option<FaultKind> {
+    pub(super) fn draw_fault(&self, scope: FaultScope) -> Option<FaultKind> {
         self.faults
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -78,7 +77,7 @@ pub(super) async fn handle(
 ) -> Result<Answer, Infallible> {
     let path = request.uri().path().to_owned();
     if path.starts_with("/sim/") {
-        return Ok(simulator_endpoint(&state, &request, &path).await);
+        return Ok(truth::endpoint(&state, &request, &path).await);
     }
     let generation = match path.as_str() {
         "/v1/chat/completions" => Some(Shape::Chat),
@@ -113,7 +112,8 @@ pub(super) async fn handle(
             Err(error) => error_answer(&error),
             Ok(()) => match generation {
                 Some(shape) => {
-                    generate(&state, shape, request, record.unwrap_or_default(), fault).await
+                    generate::answer(&state, shape, request, record.unwrap_or_default(), fault)
+                        .await
                 }
                 None => other_endpoint(&state, request, &path).await,
             },
@@ -183,10 +183,16 @@ fn arrived(
 /// Acts out the faults that need no request: an answer, or none at all.
 async fn before_answer(ending: &Ending, fault: Option<FaultKind>) -> Option<Answer> {
     match fault? {
-        FaultKind::Status(status) => {
-            let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-            let message = format!("status {} was asked for by --fault", status.as_u16());
-            Some(error_answer(&ApiError::of_status(status, message)))
+        FaultKind::Status(status) => Some(error_answer(&asked_for(status))),
+        FaultKind::Busy {
+            status,
+            retry_after,
+        } => {
+            let mut answer = error_answer(&asked_for(status));
+            answer
+                .headers_mut()
+                .insert(RETRY_AFTER, HeaderValue::from(retry_after));
+            Some(answer)
         }
         FaultKind::Html => Some(answer(
             StatusCode::OK,
@@ -205,6 +211,12 @@ async fn before_answer(ending: &Ending, fault: Option<FaultKind>) -> Option<Answ
         }
         _ => None,
     }
+}
+
+fn asked_for(status: u16) -> ApiError {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let message = format!("status {} was asked for by --fault", status.as_u16());
+    ApiError::of_status(status, message)
 }
 
 fn authorised(state: &ServerState, path: &str, headers: &HeaderMap) -> Result<(), ApiError> {
@@ -237,7 +249,7 @@ async fn other_endpoint(
         (&Method::GET, "/version") => json_answer(&json!({"version": env!("CARGO_PKG_VERSION")})),
         (&Method::GET, "/metrics") => match state.service.stats().await {
             Ok(stats) => {
-                let page = metrics::render(&state.config().model, &state.config().engine, &stats);
+                let page = metrics::render(state.config(), &stats);
                 answer(
                     StatusCode::OK,
                     "text/plain; version=0.0.4; charset=utf-8",
@@ -310,37 +322,6 @@ async fn on_blocking_pool<T: Send + 'static>(
     }
 }
 
-async fn simulator_endpoint(
-    state: &ServerState,
-    request: &Request<Incoming>,
-    path: &str,
-) -> Answer {
-    if request.method() != Method::GET {
-        return error_answer(&ApiError::of_status(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "use GET",
-        ));
-    }
-    let option = |name: &str| query_option(request, name);
-    match path {
-        "/sim/requests" => {
-            let after: Option<u64> = option("after").and_then(|after| after.parse().ok());
-            let mut requests = state.service.requests();
-            requests.retain(|request| {
-                after.is_none_or(|after| request.seq > after)
-                    && option("request_id")
-                        .is_none_or(|id| request.request_id.as_deref() == Some(id))
-            });
-            json_answer(&json!({"received": state.service.n_received(), "requests": requests}))
-        }
-        "/sim/truth" => match state.service.stats().await {
-            Ok(stats) => json_answer(&truth(state, &stats, option("request_id"))),
-            Err(error) => error_answer(&submit_error(&error)),
-        },
-        _ => error_answer(&ApiError::not_found(format!("no such endpoint: {path}"))),
-    }
-}
-
 /// A value of the URL's query.
 fn query_option<'r>(request: &'r Request<Incoming>, name: &str) -> Option<&'r str> {
     let query = request.uri().query().unwrap_or_default();
@@ -348,241 +329,6 @@ fn query_option<'r>(request: &'r Request<Incoming>, name: &str) -> Option<&'r st
         .split('&')
         .filter_map(|pair| pair.split_once('='))
         .find_map(|(key, value)| (key == name).then_some(value))
-}
-
-fn truth(
-    state: &ServerState,
-    stats: &crate::model::EngineStats,
-    request_id: Option<&str>,
-) -> Value {
-    let engine = &state.config().engine;
-    let tiers: Vec<_> = engine
-        .tiers
-        .iter()
-        .zip(&stats.cache.tiers)
-        .zip(&stats.occupancy)
-        .map(|((tier, counters), (held, in_use))| {
-            json!({
-                "name": tier.name,
-                "capacity_tokens": tier.capacity.get(),
-                "capacity_blocks": tier.capacity.full_blocks(engine.block_size),
-                "blocks_held": held,
-                "blocks_in_use": in_use,
-                "hit_tokens": counters.hit_tokens,
-                "stored_blocks": counters.stored_blocks,
-                "evicted_blocks": counters.evicted_blocks,
-                "demoted_blocks": counters.demoted_blocks,
-                "expired_blocks": counters.expired_blocks,
-                "refused_blocks": counters.refused_blocks,
-            })
-        })
-        .collect();
-    let mut truth = json!({
-        "now_s": state.service.now().as_secs_f64(),
-        "block_size": engine.block_size.get(),
-        "kv_bytes_per_token": engine.kv_bytes_per_token.get(),
-        "running": stats.running,
-        "waiting": stats.waiting,
-        "kv_usage": stats.kv_usage,
-        "queried_tokens": stats.cache.queried_tokens,
-        "generated_tokens": stats.generation_tokens,
-        "completed": stats.completed,
-        "cancelled": stats.cancelled,
-        "preemptions": stats.preemptions,
-        "steps": stats.steps,
-        "tiers": tiers,
-    });
-    if let (Some(id), Some(map)) = (request_id, truth.as_object_mut()) {
-        let mut requests = state.service.requests();
-        requests.retain(|request| request.request_id.as_deref() == Some(id));
-        map.insert("requests".to_owned(), json!(requests));
-    }
-    truth
-}
-
-// --- generation ---------------------------------------------------------------------------------
-
-async fn generate(
-    state: &Arc<ServerState>,
-    shape: Shape,
-    request: Request<Incoming>,
-    record: u64,
-    fault: Option<FaultKind>,
-) -> Answer {
-    if request.method() != Method::POST {
-        return error_answer(&ApiError::of_status(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "use POST",
-        ));
-    }
-    let given_id = request
-        .headers()
-        .get("x-request-id")
-        .and_then(|id| id.to_str().ok())
-        .map(str::to_owned);
-    let is_stream_url = query_option(&request, "stream").is_some();
-    let mut generation = match understand(shape, request).await {
-        Ok(generation) => generation,
-        Err(error) => return error_answer(&error),
-    };
-    if shape.is_generate() {
-        generation.stream |= is_stream_url;
-        generation.include_usage = true;
-    }
-    state.service.update_record(record, |record| {
-        record.model.clone_from(&generation.model);
-        record.stream = generation.stream;
-    });
-    if generation
-        .model
-        .as_ref()
-        .is_some_and(|model| *model != state.config().model)
-    {
-        let message = format!(
-            "the model `{}` does not exist",
-            generation.model.unwrap_or_default()
-        );
-        return error_answer(&ApiError::not_found(message));
-    }
-    let key = kept::key(shape, &generation.request);
-    // A fault is acted out on an answer that is generated.
-    if let Some(key) = key.as_ref().filter(|_| fault.is_none())
-        && let Some(kept) = state.responses.get(key)
-    {
-        return kept::answer(state, shape, generation.stream, record, key, &kept);
-    }
-    let keeper = key.map(|key| Keeper::new(state.responses.clone(), key));
-    let stream = match state
-        .service
-        .submit_recorded(generation.request, record)
-        .await
-    {
-        Ok(stream) => stream,
-        Err(error) => return error_answer(&submit_error(&error)),
-    };
-    let suffix =
-        given_id.unwrap_or_else(|| format!("{:016x}", output::mix(state.config().seed, record)));
-    let head = Head {
-        shape,
-        id: format!("{}-{suffix}", shape.id_prefix()),
-        created: unix_time(),
-        model: state.config().model.clone(),
-    };
-    let mut answer = if generation.stream && fault != Some(FaultKind::NoStream) {
-        streamed(state, stream, head, generation.include_usage, fault, keeper)
-    } else {
-        whole(state, stream, &head, fault, keeper).await
-    };
-    if fault == Some(FaultKind::WrongLength) {
-        answer
-            .headers_mut()
-            .insert(CONTENT_LENGTH, HeaderValue::from_static("10000000"));
-    }
-    for name in generation.ignored {
-        let warning = HeaderValue::from_str(&format!("199 kv_cache_sim \"{name} is ignored\""));
-        if let Ok(warning) = warning {
-            answer
-                .headers_mut()
-                .append(HeaderName::from_static("warning"), warning);
-        }
-    }
-    answer
-}
-
-async fn understand(shape: Shape, request: Request<Incoming>) -> Result<Generation, ApiError> {
-    let bytes = read(request).await?;
-    if bytes.len() <= PARSE_IN_PLACE {
-        return api::parse_generation(shape, &bytes);
-    }
-    match tokio::task::spawn_blocking(move || api::parse_generation(shape, &bytes)).await {
-        Ok(generation) => generation,
-        Err(_) => Err(submit_error(&SubmitError::Stopped)),
-    }
-}
-
-fn streamed(
-    state: &ServerState,
-    stream: SimStream,
-    head: Head,
-    include_usage: bool,
-    fault: Option<FaultKind>,
-    keeper: Option<Keeper>,
-) -> Answer {
-    let shape = head.shape;
-    let writer = ChunkWriter::new(
-        head,
-        include_usage,
-        state.config().usage,
-        fault,
-        stream.finish_reason(),
-        stream.output_tokens(),
-    )
-    .keeping(keeper);
-    let mut answer = Response::new(SimBody::stream(stream, writer));
-    answer
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static(shape.stream_type()));
-    answer
-}
-
-/// Waits for the whole output and answers with one JSON object.
-async fn whole(
-    state: &ServerState,
-    mut stream: SimStream,
-    head: &Head,
-    fault: Option<FaultKind>,
-    mut keeper: Option<Keeper>,
-) -> Answer {
-    let finish = stream.finish_reason();
-    let mut text = String::new();
-    let mut report = None;
-    while let Some(event) = stream.next().await {
-        match event {
-            SimEvent::Token { text: word, .. } => {
-                text.push_str(&word);
-                if let Some(keeper) = &mut keeper {
-                    keeper.push(&word);
-                }
-            }
-            SimEvent::Done { usage, .. } => {
-                report = usage_json(state.config().usage, &usage);
-                if let Some(keeper) = keeper.take() {
-                    keeper.keep();
-                }
-            }
-        }
-    }
-    match fault {
-        Some(FaultKind::Empty) => text.clear(),
-        Some(FaultKind::NoUsage) => report = None,
-        Some(FaultKind::ErrorEvent { .. }) => {
-            let message = "the engine failed (on purpose)";
-            return error_answer(&ApiError::of_status(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                message,
-            ));
-        }
-        _ => {}
-    }
-    let bytes = Bytes::from(head.whole(&text, finish, report).to_string());
-    let half = bytes.len() / 2;
-    let (first, rest) = (bytes.slice(..half), bytes.slice(half..));
-    let steps: VecDeque<Step> = match fault {
-        Some(FaultKind::Cut { .. }) => [Step::Data(first), Step::Pause(APART), Step::Abort].into(),
-        Some(FaultKind::Stall { pause, .. }) => {
-            let wait = pause.map_or(Step::Forever, Step::Pause);
-            [Step::Data(first), wait, Step::Data(rest)].into()
-        }
-        Some(FaultKind::Drip) => (0..bytes.len())
-            .map(|at| Step::Data(bytes.slice(at..=at)))
-            .collect(),
-        _ => [Step::Data(bytes)].into(),
-    };
-    let mut answer = Response::new(SimBody::steps(steps));
-    answer
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    answer
 }
 
 // --- answers ------------------------------------------------------------------------------------

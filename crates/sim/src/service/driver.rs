@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, sleep_until};
 
 use super::Shared;
+use super::timer::Timer;
 use crate::model::{Engine, EngineStats, Event, EventKind, Refusal, Request, RequestId};
 
 /// What a submitter gets: the request's number and the channel of its events.
@@ -31,9 +31,6 @@ pub(super) enum Command {
     },
 }
 
-/// While nothing is due, the timer is set this far ahead.
-const IDLE: Duration = Duration::from_secs(24 * 3600);
-
 struct Driver {
     engine: Engine,
     streams: HashMap<RequestId, mpsc::Sender<Event>>,
@@ -45,19 +42,16 @@ pub(super) async fn drive(
     engine: Engine,
     mut commands: mpsc::Receiver<Command>,
     shared: Arc<Shared>,
+    mut timer: Timer,
 ) {
     let mut driver = Driver {
         engine,
         streams: HashMap::new(),
         shared,
     };
-    let timer = sleep_until(Instant::now() + IDLE);
-    tokio::pin!(timer);
     loop {
-        match driver.engine.next_event_at() {
-            Some(at) => timer.as_mut().reset(driver.shared.clock.instant_of(at)),
-            None => timer.as_mut().reset(Instant::now() + IDLE),
-        }
+        let next = driver.engine.next_event_at();
+        timer.set(next.map(|at| driver.shared.clock.instant_of(at)));
         tokio::select! {
             biased;
             command = commands.recv() => match command {
@@ -65,7 +59,7 @@ pub(super) async fn drive(
                 None => return,
             },
             () = driver.shared.wake.notified() => {}
-            () = &mut timer => {}
+            () = timer.expired() => {}
         }
         while let Ok(command) = commands.try_recv() {
             driver.obey(command);
