@@ -3,7 +3,6 @@
 
 #![expect(
     clippy::unwrap_used,
-    unreachable_pub,
     reason = "a bench of tests: what goes wrong shall stop the test there and then"
 )]
 

@@ -15,7 +15,7 @@ use metrics::window::{LevelMetrics, Throughput};
 use ramp::{Note, Observation, Peak, StopReason, Thresholds, judge};
 
 use super::*;
-use crate::args::{Args, Mode, OPTION_GENERATIONS, SpeedMetric};
+use crate::args::{Args, OPTION_GENERATIONS, SpeedMetric};
 use crate::plan::Plan;
 
 fn plan(more: &str) -> Plan {
