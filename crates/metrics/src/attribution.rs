@@ -1,4 +1,4 @@
-//! Tokens where they arrive: periods that follow each other without a gap (cache_rate_tester.md 6.5).
+//! Tokens where they arrive: periods that follow each other without a gap.
 //!
 //! A request may begin in one period, get its first token in the next and end in a third. Its input tokens
 //! belong to the period of its first token, each output token to the period in which its chunk arrived.
@@ -418,7 +418,7 @@ impl Samples {
     }
 }
 
-/// Keeps a latency that is more than nothing; zero is no sample (cache_rate_tester.md 6.2).
+/// Keeps a latency that is more than nothing; zero is no sample.
 fn push_positive(sample: &mut Vec<f64>, latency: Duration) {
     if !latency.is_zero() {
         sample.push(latency.as_secs_f64());

@@ -1,7 +1,7 @@
 //! Percentiles and the handful of statistics every table shows.
 //!
 //! One definition for the whole suite: linear interpolation between closest ranks at position
-//! (n − 1)·q, which is numpy's default and the originals' choice (cache_rate_tester.md 7.2). A statistic
+//! (n − 1)·q, which is numpy's default and the originals' choice. A statistic
 //! of nothing is `None`, never 0. Values that are not finite are refused: they take no part.
 
 /// Value at quantile `q` (0 to 1, clamped) of a sample that is sorted ascending.
@@ -25,7 +25,7 @@ pub fn mean(values: &[f64]) -> Option<f64> {
     (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }
 
-/// Population standard deviation (divides by n, cache_rate_tester.md 7.2); `None` for an empty sample.
+/// Population standard deviation (divides by n, as the originals do); `None` for an empty sample.
 #[must_use]
 pub fn population_std(values: &[f64]) -> Option<f64> {
     let centre = mean(values)?;

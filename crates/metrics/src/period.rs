@@ -158,7 +158,7 @@ pub fn settle_rows(rows: &mut [PeriodRow], settled: &Settled) {
     }
 }
 
-/// The summary row of a sustained test from all its periods (cache_rate_tester.md 7.2): rates are Σ tokens ÷
+/// The summary row of a sustained test from all its periods: rates are Σ tokens ÷
 /// Σ duration, latencies the mean over periods that have data, the peak level the highest one used.
 ///
 /// The reported hit rate is in no period and comes from the caller; the peak of `key` is not looked at.

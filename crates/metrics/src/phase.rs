@@ -39,7 +39,7 @@ pub struct PhaseRow {
 
 impl PhaseRow {
     /// The `phase_type` column: `RAMP` if the id contains `RAMP`, else `RETRY`. Fixed-mode windows are
-    /// `RETRY` too, and readers rely on it (cache_rate_tester.md 8.3).
+    /// `RETRY` too, and readers rely on it.
     #[must_use]
     pub fn phase_type(&self) -> &'static str {
         phase_type(&self.phase_id)

@@ -1,6 +1,6 @@
 //! Per-request records: rows of `detailed_results_*.csv` and `failed_requests_*.csv`.
 //!
-//! Formulas are those of cache_rate_tester.md 4.4, with one difference: what is undefined is `None`
+//! Formulas are those of the originals, with one difference: what is undefined is `None`
 //! where the originals wrote 0.0.
 
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Retry-based metrics: the points and bands of charts, from the stored files (report_utilities.md 4.2).
+//! Retry-based metrics: the points and bands of charts, from the stored files.
 //!
 //! For one summary row: the windows at its peak level, each with its own rates and TTFT figures; the point
 //! is their unweighted mean, the band their extremes. Files of this suite hold the window-accounted rates

@@ -8,7 +8,7 @@ use crate::record::RequestRecord;
 
 /// A median prompt length may be off by this share of the expected length …
 pub const PROMPT_TOLERANCE_SHARE: f64 = 0.02;
-/// … plus this many tokens, for the chat template (cache_rate_tester.md 3.4).
+/// … plus this many tokens, for the chat template.
 pub const PROMPT_TOLERANCE_TOKENS: f64 = 64.0;
 /// Cached tokens that a chat template alone can explain when the engine's block size is not known.
 pub const TEMPLATE_ALLOWANCE_TOKENS: u64 = 64;

@@ -1,6 +1,6 @@
 //! Spreads a request's output tokens over its text chunks.
 //!
-//! Promise: the parts always sum to the total, whatever the weights (cache_rate_tester.md 12.12: the
+//! Promise: the parts always sum to the total, whatever the weights (the
 //! originals re-encoded each chunk and could double the count). Not exact per chunk: a server that does not
 //! count per chunk leaves only the length of the text to go by.
 

@@ -1,7 +1,7 @@
 //! Rows of `summary_*.csv`: one per finished test, from the windows at its peak level.
 //!
 //! The row holds the unweighted mean over phases of each phase's own statistic: a mean of percentiles, not
-//! a pooled percentile, kept for comparability with the originals (cache_rate_tester.md 7.2). A statistic
+//! a pooled percentile, kept for comparability with the originals. A statistic
 //! without any sample is `None`. Phases without a completed request take no part.
 
 use crate::percentile::{Stats, mean};

@@ -1,6 +1,6 @@
 //! What one measured window yields: throughput by two accountings, latency statistics, counts.
 //!
-//! Two throughputs stand side by side (cache_rate_tester.md 7.1, 00-suite.md "Files"):
+//! Two throughputs stand side by side (`docs/cache_rate_tester.md`):
 //!
 //! * *published*: Σ tokens of completed requests ÷ (last finish − first launch), the originals' formula. It
 //!   counts the idle tail of the drain and reads low on short windows.
@@ -114,7 +114,7 @@ pub fn cancelled_tokens(request: &FailedRequest, start: f64, end: f64) -> (u64, 
     (input, output)
 }
 
-/// Window-accounted throughput (cache_rate_tester.md 7.1, "prorated accounting").
+/// Window-accounted throughput.
 ///
 /// Zero when no request completed: a server too slow to finish one has shown no rate.
 #[must_use]
@@ -168,7 +168,7 @@ pub fn published_throughput<'a>(
 }
 
 /// `--strict-time-window`: requests launched before, and finished at or before, first launch + `planned`
-/// seconds. Per phase, never over several (cache_rate_tester.md 12.20).
+/// seconds. Per phase, never over several.
 #[must_use]
 pub fn strict_filter<'a>(
     records: impl IntoIterator<Item = &'a RequestRecord>,
@@ -272,7 +272,7 @@ impl SpeedMetric {
     }
 }
 
-/// Everything a window says about its level (cache_rate_tester.md 6.2).
+/// Everything a window says about its level.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LevelMetrics {
     /// Requests handed to a connection.

@@ -1,4 +1,4 @@
-//! The `ramp` controller: climb, search, choose, repeat (cache_rate_tester.md 6.3).
+//! The `ramp` controller: climb, search, choose, repeat.
 //!
 //! Promise: levels stay within 1 and the maximum, phase ids are unique, and the number of windows is
 //! bounded by the settings alone, whatever the server shows. What it does not promise: that the server's
@@ -138,7 +138,7 @@ impl RampController {
     }
 
     /// Id of a climb window; the second one at a level gets `_2`, so that the two are never merged into
-    /// one window that spans the gap (12.22).
+    /// one window that spans the gap.
     fn climb_id(&mut self, level: u32) -> String {
         let n = self.climbs.entry(level).or_insert(0);
         *n += 1;

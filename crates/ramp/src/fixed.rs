@@ -1,4 +1,4 @@
-//! The `fixed` controller: listed levels, ascending, each measured and repeated (cache_rate_tester.md 6.4).
+//! The `fixed` controller: listed levels, ascending, each measured and repeated.
 //!
 //! Promise: every level is tried at most once, in ascending order; with an active threshold nothing above
 //! the first level that failed is tried; a level that gave no result is neither repeated nor chosen. There

@@ -1,7 +1,7 @@
-//! Thresholds: whether a level passes, and by how much (cache_rate_tester.md 6.2, 6.3).
+//! Thresholds: whether a level passes, and by how much.
 //!
 //! A level passes when every active threshold holds; equality holds. A threshold without a sample does
-//! not hold: silence is no proof of speed (12.11).
+//! not hold: silence is no proof of speed.
 
 /// Active thresholds.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]

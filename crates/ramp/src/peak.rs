@@ -1,4 +1,4 @@
-//! The choice of the peak among tested levels (cache_rate_tester.md 6.3).
+//! The choice of the peak among tested levels.
 
 use crate::judge::{Observation, Thresholds};
 use crate::outcome::{Peak, TestedLevel};

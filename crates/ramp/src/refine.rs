@@ -20,7 +20,7 @@ impl Refinement {
     ///
     /// First the middle counted in whole increments from the good end; where that does not move, the middle
     /// rounded down to a multiple of the increment. With a good end that is no such multiple, rounding may
-    /// leave the range: then the search is over (cache_rate_tester.md 6.3).
+    /// leave the range: then the search is over.
     #[must_use]
     pub fn middle(self, increment: u32) -> Option<u32> {
         let Self { good, bad } = self;

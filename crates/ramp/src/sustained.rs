@@ -1,5 +1,5 @@
 //! The `sustained` controller: requests never stop, the level is decided anew after every period
-//! (cache_rate_tester.md 6.5, working_set_tester.md 6.1).
+//! (`docs/cache_rate_tester.md`).
 //!
 //! Promise: levels stay within start and maximum; every period gets exactly one decision; the periods'
 //! lengths sum to at most the time limit. Where the pages of the two tools differ, the difference is a

@@ -1,4 +1,4 @@
-//! Rough size of the KV cache of a working set, from the model's name (cache_rate_tester.md 7.3).
+//! Rough size of the KV cache of a working set, from the model's name.
 //!
 //! One table for pages and consoles. It is an estimate by name and says so; the exact size follows from
 //! a model's geometry, which is another tool's work.

@@ -1,4 +1,4 @@
-//! Schema of `detailed_results_*.csv`: one row per completed request (cache_rate_tester.md 8.2).
+//! Schema of `detailed_results_*.csv`: one row per completed request.
 //!
 //! The first originals end at `itl` and the originals of the working-set tool never had the lists; both
 //! are read. What no column holds comes back empty: question tokens as 0, a missing endpoint as "".

@@ -1,4 +1,4 @@
-//! Schema of `failed_requests_*.csv`: one row per failed or cancelled request (00-suite.md).
+//! Schema of `failed_requests_*.csv`: one row per failed or cancelled request.
 
 use std::io::Write;
 

@@ -1,7 +1,7 @@
 //! Schemas of the summary, phase and period files.
 //!
-//! Column order is the originals' (cache_rate_tester.md 8.1, 8.3, 8.4), then the appended columns of
-//! 00-suite.md. The order of cells in `read` and `write` is the order of `COLUMNS`.
+//! Column order is the originals', then the appended columns of
+//! this suite. The order of cells in `read` and `write` is the order of `COLUMNS`.
 
 use super::SchemaError;
 use super::table::sealed::Cellular;

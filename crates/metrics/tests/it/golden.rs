@@ -259,7 +259,7 @@ fn the_pause_of_old_fixed_runs_is_taken_out() {
 
 #[test]
 fn window_accounting_reads_somewhat_higher_than_the_published_rate() {
-    // cache_rate_tester.md 7.1: 1 to 10 % above the stored summaries on this run of 10 s windows.
+    // 1 to 10 % above the stored summaries on this run of 10 s windows.
     let run = ramp();
     for summary in &run.summary {
         let rates: Vec<f64> = run

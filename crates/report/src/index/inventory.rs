@@ -88,7 +88,7 @@ impl Inventory {
             .sum()
     }
 
-    /// Which tool's results these are, by the names of the files (report_utilities.md 2).
+    /// Which tool's results these are, by the names of the files.
     pub(super) fn kind(&self, data: &RunData) -> RunKind {
         let any = |part: &str| self.names.iter().any(|name| name.contains(part));
         let combined = self

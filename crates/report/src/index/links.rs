@@ -36,7 +36,7 @@ pub(super) struct Visualizations {
     pub(super) groups: Vec<Group>,
 }
 
-/// Categories in the order in which a page shows them (report_utilities.md 3.3).
+/// Categories in the order in which a page shows them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Category {
     Performance,

@@ -9,7 +9,7 @@ use super::{Findings, Validation, agree};
 use crate::data::RunData;
 use crate::test_name::TestName;
 
-/// Words of the `decision` column that our tools write (cache_rate_tester.md 6.5).
+/// Words of the `decision` column that our tools write.
 const DECISIONS: [&str; 6] = [
     "STAY",
     "RAMP_UP",

@@ -12,7 +12,7 @@ use crate::progress::{PROGRESS_FILE, Progress, test_id};
 use crate::stamp::{RunStamp, StampedFile};
 use crate::test_name::TestName;
 
-/// Keys of `parameters` that every reader may count on (cache_rate_tester.md 8.5).
+/// Keys of `parameters` that every reader may count on.
 const PARAMETERS: [&str; 33] = [
     "api_endpoint",
     "api_endpoints",
