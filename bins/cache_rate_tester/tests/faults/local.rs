@@ -269,7 +269,7 @@ fn a_disk_that_takes_no_more_ends_the_run_and_keeps_every_whole_row() {
         Act::Forward(healthy())
     });
     let args = format!(
-        "--api-endpoint {} {STUDY} --cache-hit-rates 0 20 30 40 50 60 70 80 90 100",
+        "--api-endpoint {} {STUDY} --cache-hit-rates 0 30 35 40 50 60 70 80 90 100",
         relay.url()
     );
     let script = format!("trap '' XFSZ; ulimit -f {UNITS}; exec \"$@\"");
