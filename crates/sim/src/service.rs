@@ -5,10 +5,11 @@
 //! stream cancels its request. Tokenising anything but a
 //! small prompt runs on the blocking pool and never on the thread that emits tokens.
 //!
-//! Refuses: to wait for slow readers. A stream's channel has room for all of its request's tokens.
+//! Refuses: to wait for slow readers. A stream's queue has room for all of its request's tokens.
 
 mod driver;
 mod lateness;
+mod queue;
 mod stream;
 mod timer;
 

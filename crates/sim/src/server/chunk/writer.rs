@@ -337,7 +337,8 @@ impl ChunkWriter {
         bytes.put_slice(extra.as_bytes());
         bytes.put_u8(b'}');
         bytes.put_slice(self.end_of_event().as_bytes());
-        let bytes = bytes.freeze();
+        // Copied into a piece of exactly its length: one with room left needs a second allocation to be shared.
+        let bytes = Bytes::copy_from_slice(&bytes);
         // The first multi-byte character's second byte.
         let inside = self
             .splits_utf8()
