@@ -204,7 +204,8 @@ impl SimService {
         Self::start(config, Timer::of_tokio)
     }
 
-    /// Like [`Self::new`], but tokens come to within a tenth of a millisecond and not a whole one, where the
+    /// Like [`Self::new`], but tokens come to within some ten microseconds (0.4 ms for thousands of streams)
+    /// and not a whole millisecond, where the
     /// system has such a timer. Only for real time: it does not work under tokio's paused clock.
     ///
     /// # Errors

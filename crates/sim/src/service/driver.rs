@@ -52,7 +52,8 @@ pub(super) async fn drive(
     };
     loop {
         let next = driver.engine.next_event_at();
-        timer.set(next.map(|at| driver.shared.clock.instant_of(at)));
+        let next = next.map(|at| driver.shared.clock.instant_of(at));
+        timer.set(next, driver.streams.len());
         tokio::select! {
             biased;
             command = commands.recv() => match command {

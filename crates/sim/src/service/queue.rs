@@ -4,11 +4,11 @@
 //! With thousands of streams most of a token's cost is memory that another stream has pushed out of the caches
 //! meanwhile; a general channel, with its list of blocks and its permits, costs several times as much of it.
 
-use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use crate::model::Event;
+use crate::slotted::Slotted;
 
 /// The reader is gone; nobody will see what is sent.
 #[derive(Debug)]
@@ -16,7 +16,7 @@ pub(super) struct ReaderGone;
 
 #[derive(Debug, Default)]
 struct State {
-    events: VecDeque<Event>,
+    events: Slotted<Event>,
     /// The reader's task; kept from one wait to the next.
     reader: Option<Waker>,
     /// The reader found nothing and waits to be woken.
@@ -103,7 +103,7 @@ impl Drop for EventReceiver {
         let mut state = self.0.state();
         state.reader_gone = true;
         state.reader = None;
-        state.events = VecDeque::new();
+        state.events = Slotted::default();
     }
 }
 
