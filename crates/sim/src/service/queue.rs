@@ -2,7 +2,7 @@
 //!
 //! Promises: sending never waits, and a reader that keeps up touches the same few cache lines for every token.
 //! With thousands of streams most of a token's cost is memory that another stream has pushed out of the caches
-//! meanwhile; a general channel, with its list of blocks and its permits, costs several times as much of it.
+//! meanwhile; a general channel, with its list of blocks and its permits, touches more of it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
