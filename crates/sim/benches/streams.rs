@@ -48,7 +48,8 @@ struct Scenario {
 enum Load {
     /// The batching engine with steps so short that it is never what one waits for.
     FlatOut,
-    /// One token each so many milliseconds, starts spread evenly over so many of them.
+    /// One token each so many milliseconds; starts are spread evenly over so many of them, and so that at any
+    /// later time the next tokens of all streams are due evenly spread over the gap.
     Paced { gap_ms: u64, ramp_ms: u64 },
 }
 
@@ -189,22 +190,21 @@ async fn run(
         stamps: vec![Vec::new(); scenario.streams],
         ..Received::default()
     }));
-    let between = match scenario.load {
-        Load::FlatOut => Duration::ZERO,
-        Load::Paced { ramp_ms, .. } => {
-            Duration::from_millis(ramp_ms) / u32::try_from(scenario.streams).unwrap_or(u32::MAX)
-        }
-    };
-    // The client never sleeps: waking it would be the dearest part of a write, and it has its core for itself.
-    let spinning = tokio::task::spawn_local(async {
+    // The client looks for what has come a few thousand times a second and never waits for a socket: waking it
+    // for every chunk would be the dearest part of a write.
+    let looking = tokio::task::spawn_local(async {
         loop {
+            thread::sleep(Duration::from_micros(50));
             tokio::task::yield_now().await;
         }
     });
     let begun = Instant::now();
     let mut tasks = Vec::new();
-    for index in 0..scenario.streams {
-        tokio::time::sleep_until((begun + between * index as u32).into()).await;
+    for (index, start) in starts(scenario).into_iter().enumerate() {
+        // More exact than a timer, and the core is awake anyway.
+        while begun.elapsed() < start {
+            tokio::task::yield_now().await;
+        }
         let stream = connect(address).await;
         let received = Rc::clone(&received);
         tasks.push(tokio::task::spawn_local(one_stream(
@@ -215,12 +215,28 @@ async fn run(
     for task in tasks {
         task.await.expect("a stream failed");
     }
-    spinning.abort();
+    looking.abort();
     let received = received.take();
     let all = || received.stamps.iter().flatten().map(|(at, _)| *at);
     let first = all().min().expect("chunks came");
     let last = all().max().expect("chunks came");
     (received, first, last)
+}
+
+/// When the streams start, in order.
+fn starts(scenario: Scenario) -> Vec<Duration> {
+    let n = scenario.streams;
+    let Load::Paced { gap_ms, ramp_ms } = scenario.load else {
+        return vec![Duration::ZERO; n];
+    };
+    // Multiples of the golden ratio fill an interval more evenly than chance does.
+    let seconds = (0..n).map(|i| {
+        let phase = (i as f64 * 0.618_033_988_75).fract();
+        (ramp_ms as f64 * i as f64 / n as f64 + gap_ms as f64 * phase) / 1e3
+    });
+    let mut starts: Vec<_> = seconds.map(Duration::from_secs_f64).collect();
+    starts.sort();
+    starts
 }
 
 async fn connect(address: SocketAddr) -> TcpStream {
@@ -339,7 +355,7 @@ impl Server {
     fn start(config: SimConfig) -> Self {
         let (tell, told) = mpsc::channel();
         let (stop, stopped) = oneshot::channel();
-        let thread = thread::spawn(move || {
+        let serving = move || {
             bind_to(SERVER_CORE);
             let task = fs::read_link("/proc/thread-self")
                 .map(|path| path.display().to_string())
@@ -359,7 +375,12 @@ impl Server {
                 })
                 .await;
             });
-        });
+        };
+        // Named, so that it can be found and given a priority of its own on a busy machine.
+        let thread = thread::Builder::new()
+            .name("sim-server".to_owned())
+            .spawn(serving)
+            .expect("a thread is to be had");
         let (address, service, origin, task) = told.recv().expect("the server started");
         Self {
             address,

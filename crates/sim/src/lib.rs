@@ -19,6 +19,7 @@ pub mod prompt;
 pub mod record;
 pub mod server;
 pub mod service;
+mod slotted;
 pub mod text;
 pub mod tls;
 pub mod vocabulary;

@@ -5,10 +5,11 @@
 //! stream cancels its request. Tokenising anything but a
 //! small prompt runs on the blocking pool and never on the thread that emits tokens.
 //!
-//! Refuses: to wait for slow readers. A stream's channel has room for all of its request's tokens.
+//! Refuses: to wait for slow readers. A stream's queue has room for all of its request's tokens.
 
 mod driver;
 mod lateness;
+mod queue;
 mod stream;
 mod timer;
 
@@ -203,7 +204,8 @@ impl SimService {
         Self::start(config, Timer::of_tokio)
     }
 
-    /// Like [`Self::new`], but tokens come to within a tenth of a millisecond and not a whole one, where the
+    /// Like [`Self::new`], but tokens come to within some ten microseconds (0.4 ms for thousands of streams)
+    /// and not a whole millisecond, where the
     /// system has such a timer. Only for real time: it does not work under tokio's paused clock.
     ///
     /// # Errors

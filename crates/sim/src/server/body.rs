@@ -3,7 +3,6 @@
 //! Promises: each step of data is a frame of its own (an HTTP/1.1 chunk) and, in a stream, a write of its own;
 //! dropping the body cancels the request behind it.
 
-use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -16,6 +15,7 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::chunk::writer::ChunkWriter;
 use crate::service::SimStream;
+use crate::slotted::Slotted;
 
 /// What a body does next.
 #[derive(Debug)]
@@ -47,7 +47,7 @@ struct Silence {
 
 impl Source {
     /// The next event, or a comment if there was silence for too long.
-    fn poll(&mut self, context: &mut Context<'_>, steps: &mut VecDeque<Step>) -> Poll<Option<()>> {
+    fn poll(&mut self, context: &mut Context<'_>, steps: &mut Slotted<Step>) -> Poll<Option<()>> {
         let event = match Pin::new(&mut self.stream).poll_next(context) {
             Poll::Ready(None) => return Poll::Ready(None),
             Poll::Ready(Some(event)) => Some(event),
@@ -75,7 +75,7 @@ impl Source {
 
 /// A response body.
 pub(super) struct SimBody {
-    steps: VecDeque<Step>,
+    steps: Slotted<Step>,
     sleep: Option<Pin<Box<Sleep>>>,
     source: Option<Box<Source>>,
     /// A frame of a stream was handed over and must be written before the next one is.
@@ -172,7 +172,7 @@ impl SimBody {
                     return Poll::Pending;
                 }
                 Some(Step::Data(_)) => {
-                    body.unwritten = body.source.is_some() || body.steps.len() > 1;
+                    body.unwritten = body.source.is_some() || body.steps.has_more();
                     if let Some(Step::Data(bytes)) = body.steps.pop_front() {
                         return Poll::Ready(Some(Ok(Frame::data(bytes))));
                     }

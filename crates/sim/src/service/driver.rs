@@ -10,11 +10,12 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use super::Shared;
+use super::queue::{EventReceiver, EventSender, queue};
 use super::timer::Timer;
-use crate::model::{Engine, EngineStats, Event, EventKind, Refusal, Request, RequestId};
+use crate::model::{Engine, EngineStats, EventKind, Refusal, Request, RequestId};
 
-/// What a submitter gets: the request's number and the channel of its events.
-pub(super) type Accepted = (RequestId, mpsc::Receiver<Event>);
+/// What a submitter gets: the request's number and the queue of its events.
+pub(super) type Accepted = (RequestId, EventReceiver);
 
 /// What the driver is asked to do.
 #[derive(Debug)]
@@ -33,7 +34,7 @@ pub(super) enum Command {
 
 struct Driver {
     engine: Engine,
-    streams: HashMap<RequestId, mpsc::Sender<Event>>,
+    streams: HashMap<RequestId, EventSender>,
     shared: Arc<Shared>,
 }
 
@@ -51,7 +52,8 @@ pub(super) async fn drive(
     };
     loop {
         let next = driver.engine.next_event_at();
-        timer.set(next.map(|at| driver.shared.clock.instant_of(at)));
+        let next = next.map(|at| driver.shared.clock.instant_of(at));
+        timer.set(next, driver.streams.len());
         tokio::select! {
             biased;
             command = commands.recv() => match command {
@@ -74,10 +76,8 @@ impl Driver {
         let now = self.shared.clock.now();
         match command {
             Command::Submit { request, reply } => {
-                // Room for every token and the end: sending never has to wait.
-                let room = usize::try_from(request.output_tokens).unwrap_or(usize::MAX / 8) + 1;
                 let taken = self.engine.submit(now, request).map(|id| {
-                    let (sender, receiver) = mpsc::channel(room);
+                    let (sender, receiver) = queue();
                     self.streams.insert(id, sender);
                     (id, receiver)
                 });
@@ -120,8 +120,7 @@ impl Driver {
             let Some(stream) = self.streams.get(&id) else {
                 continue;
             };
-            // The channel has room; the only way to fail is a stream that was dropped.
-            let gone = stream.try_send(event).is_err();
+            let gone = stream.send(event).is_err();
             if done {
                 self.streams.remove(&id);
             } else if gone {

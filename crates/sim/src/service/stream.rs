@@ -6,9 +6,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::Stream;
-use tokio::sync::mpsc;
 
 use super::SimService;
+use super::queue::EventReceiver;
 use crate::model::{Event, EventKind, OutputIds, RequestId, Timing, Usage, output};
 use crate::record::RequestState;
 
@@ -68,7 +68,7 @@ pub(super) struct Outline {
 #[derive(Debug)]
 pub struct SimStream {
     outline: Outline,
-    events: mpsc::Receiver<Event>,
+    events: EventReceiver,
     output_ids: Option<OutputIds>,
     service: SimService,
     done: bool,
@@ -77,7 +77,7 @@ pub struct SimStream {
 impl SimStream {
     pub(super) fn new(
         outline: Outline,
-        events: mpsc::Receiver<Event>,
+        events: EventReceiver,
         output_ids: Option<OutputIds>,
         service: SimService,
     ) -> Self {
@@ -115,7 +115,7 @@ impl SimStream {
 
     fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Option<SimEvent>> {
         self.events
-            .poll_recv(context)
+            .poll_next(context)
             .map(|event| event.map(|event| self.translate(event)))
     }
 

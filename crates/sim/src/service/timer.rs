@@ -37,14 +37,15 @@ impl Timer {
         Self::of_tokio()
     }
 
-    /// Sets the deadline; `None` for never. One that has passed expires at once.
-    pub(super) fn set(&mut self, at: Option<Instant>) {
+    /// Sets the deadline; `None` for never. One that has passed expires at once, but where `streams` are many not
+    /// sooner after the last one than it is worth to wake up for.
+    pub(super) fn set(&mut self, at: Option<Instant>, streams: usize) {
         match self {
             Self::Tokio(sleep) => sleep
                 .as_mut()
                 .reset(at.unwrap_or_else(|| Instant::now() + IDLE)),
             #[cfg(target_os = "linux")]
-            Self::System(timer) => timer.set(at),
+            Self::System(timer) => timer.set(at, streams),
         }
     }
 
@@ -71,9 +72,14 @@ mod system {
     use tokio::io::unix::AsyncFd;
     use tokio::time::Instant;
 
-    /// Wakes that would follow the last one sooner than this wait for it: thousands of streams have a token due
-    /// each few microseconds, and a wake for each costs more than the token.
-    const GRAIN: Duration = Duration::from_micros(100);
+    /// Least time from one wake to the next: thousands of streams have a token due each few microseconds, and a
+    /// wake for each would cost more than the token.
+    fn grain(streams: usize) -> Duration {
+        Duration::from_nanos(80 * streams as u64).clamp(LEAST_GRAIN, MOST_GRAIN)
+    }
+
+    const LEAST_GRAIN: Duration = Duration::from_micros(20);
+    const MOST_GRAIN: Duration = Duration::from_micros(400);
 
     pub(in super::super) struct SystemTimer {
         fd: AsyncFd<OwnedFd>,
@@ -96,8 +102,8 @@ mod system {
             })
         }
 
-        pub(super) fn set(&mut self, at: Option<Instant>) {
-            let at = at.map(|at| at.max(self.last_wake + GRAIN));
+        pub(super) fn set(&mut self, at: Option<Instant>, streams: usize) {
+            let at = at.map(|at| at.max(self.last_wake + grain(streams)));
             if at == self.armed_for {
                 return;
             }

@@ -5,8 +5,6 @@
 //! the last of them; usage in a chunk without choices; `[DONE]`. Faults that concern the stream are acted out
 //! here.
 
-use std::collections::VecDeque;
-
 use bytes::{BufMut, Bytes, BytesMut};
 use serde_json::{Value, json};
 
@@ -21,6 +19,7 @@ use crate::fault::FaultKind;
 use crate::form::StreamForms;
 use crate::model::Usage;
 use crate::service::{FinishReason, SimEvent, SimService, SimStream};
+use crate::slotted::Slotted;
 
 /// What split UTF-8 puts behind each word: characters of two, three and four bytes.
 const MULTI_BYTE: &str = "é東😀";
@@ -133,7 +132,7 @@ impl ChunkWriter {
     }
 
     /// Appends what `event` sends.
-    pub(in super::super) fn write(&mut self, event: SimEvent, steps: &mut VecDeque<Step>) {
+    pub(in super::super) fn write(&mut self, event: SimEvent, steps: &mut Slotted<Step>) {
         if self.over {
             return;
         }
@@ -156,7 +155,7 @@ impl ChunkWriter {
         }
     }
 
-    fn token(&mut self, word: &str, position: u32, steps: &mut VecDeque<Step>) {
+    fn token(&mut self, word: &str, position: u32, steps: &mut Slotted<Step>) {
         if let Some(keeper) = &mut self.keeper {
             keeper.push(word);
         }
@@ -191,7 +190,7 @@ impl ChunkWriter {
     }
 
     /// What a chat begins with.
-    fn begin(&mut self, steps: &mut VecDeque<Step>) {
+    fn begin(&mut self, steps: &mut Slotted<Step>) {
         if self.head.shape != Shape::Chat {
             return;
         }
@@ -202,7 +201,7 @@ impl ChunkWriter {
         self.choice(&json!({"role": "assistant", "content": ""}), steps);
     }
 
-    fn done(&mut self, usage: &Usage, steps: &mut VecDeque<Step>) {
+    fn done(&mut self, usage: &Usage, steps: &mut Slotted<Step>) {
         if let Some(keeper) = self.keeper.take() {
             keeper.keep();
         }
@@ -252,7 +251,7 @@ impl ChunkWriter {
     }
 
     /// What ends a stream.
-    fn end(&mut self, steps: &mut VecDeque<Step>) {
+    fn end(&mut self, steps: &mut Slotted<Step>) {
         let has_marker = !self.head.shape.stream_end().is_empty();
         if has_marker && self.forms().done && self.fault != Some(FaultKind::NoDone) {
             let done = format!("data: [DONE]{}", self.end_of_event());
@@ -274,7 +273,7 @@ impl ChunkWriter {
         text: &str,
         is_last: bool,
         extra: &str,
-        steps: &mut VecDeque<Step>,
+        steps: &mut Slotted<Step>,
     ) {
         let arguments;
         let mut text = text;
@@ -337,7 +336,8 @@ impl ChunkWriter {
         bytes.put_slice(extra.as_bytes());
         bytes.put_u8(b'}');
         bytes.put_slice(self.end_of_event().as_bytes());
-        let bytes = bytes.freeze();
+        // Copied into a piece of exactly its length: one with room left needs a second allocation to be shared.
+        let bytes = Bytes::copy_from_slice(&bytes);
         // The first multi-byte character's second byte.
         let inside = self
             .splits_utf8()
@@ -362,7 +362,7 @@ impl ChunkWriter {
     }
 
     /// Sends the chunk that opens a tool call, if it was not sent yet.
-    fn open_tool(&mut self, steps: &mut VecDeque<Step>) -> bool {
+    fn open_tool(&mut self, steps: &mut Slotted<Step>) -> bool {
         if std::mem::replace(&mut self.tool_is_open, true) {
             return false;
         }
@@ -380,7 +380,7 @@ impl ChunkWriter {
     }
 
     /// A chat chunk with this delta.
-    fn choice(&mut self, delta: &Value, steps: &mut VecDeque<Step>) {
+    fn choice(&mut self, delta: &Value, steps: &mut Slotted<Step>) {
         let rest = format!(
             r#""choices":[{{"index":0,"delta":{delta},"logprobs":null,"finish_reason":null}}]"#
         );
@@ -388,7 +388,7 @@ impl ChunkWriter {
     }
 
     /// An event whose JSON goes on with `rest` behind the common head.
-    fn event(&mut self, rest: &str, steps: &mut VecDeque<Step>) {
+    fn event(&mut self, rest: &str, steps: &mut Slotted<Step>) {
         let mut bytes = BytesMut::with_capacity(self.head_bytes.len() + rest.len() + 5);
         bytes.put_slice(&self.head_bytes);
         bytes.put_slice(rest.as_bytes());
@@ -398,7 +398,7 @@ impl ChunkWriter {
     }
 
     /// Sends an event's bytes in the frames that are asked for; `inside` is a place within a character.
-    fn frame(&mut self, bytes: Bytes, inside: Option<usize>, steps: &mut VecDeque<Step>) {
+    fn frame(&mut self, bytes: Bytes, inside: Option<usize>, steps: &mut Slotted<Step>) {
         if let Some(inside) = inside {
             split_at(&bytes, inside, steps);
             return;
@@ -433,7 +433,7 @@ impl ChunkWriter {
     }
 
     /// Acts out what happens after `tokens` tokens.
-    fn interrupt(&mut self, tokens: u32, steps: &mut VecDeque<Step>) {
+    fn interrupt(&mut self, tokens: u32, steps: &mut Slotted<Step>) {
         if !self.is_interrupted_at(tokens) {
             return;
         }
@@ -462,7 +462,7 @@ impl ChunkWriter {
     }
 }
 
-fn split_at(bytes: &Bytes, at: usize, steps: &mut VecDeque<Step>) {
+fn split_at(bytes: &Bytes, at: usize, steps: &mut Slotted<Step>) {
     steps.extend([
         Step::Data(bytes.slice(..at)),
         Step::Pause(APART),
