@@ -13,6 +13,7 @@ mod percentiles;
 mod records;
 mod retries;
 mod rows;
+mod samples;
 mod summaries;
 mod support;
 mod windows;
