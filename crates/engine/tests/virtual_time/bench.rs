@@ -400,7 +400,8 @@ impl Bench {
         }
     }
 
-    fn prompts(&self, id: &str) -> PhasePrompts {
+    /// Where the prompts of a phase come from.
+    pub(crate) fn prompts(&self, id: &str) -> PhasePrompts {
         PhasePrompts {
             plan: Arc::new(PromptPlan::new(
                 &self.pieces,

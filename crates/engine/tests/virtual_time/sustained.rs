@@ -1,9 +1,11 @@
 //! Sustained tests in virtual time: what a period counts, what a border leaves alone, how a test ends.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use engine::event::DoubtKind;
+use engine::feed::{InlineFeed, PromptFeed as _, ThreadFeed, VerificationCounters, next_fresh};
 use engine::stop::StopReason;
 use engine::test_run::{TestError, TestOutcome};
 use metrics::PeriodRow;
@@ -397,4 +399,33 @@ async fn without_usage_the_periods_sum_to_our_own_count() {
     assert_periods_hold_what_arrived(&outcome);
     assert!(outcome.doubts.iter().any(|d| d.kind == DoubtKind::NoUsage));
     assert!(outcome.records.iter().all(|r| r.intent.endpoint == "sim"));
+}
+
+/// Threads are real, and so is the time.
+#[tokio::test]
+async fn prompts_built_ahead_are_those_of_their_phase_in_order() {
+    let bench = Bench::simulator(linear(20, 5), SMALL, 0);
+    let counters = Arc::new(VerificationCounters::default());
+    let (mut feed, mut truth) = (
+        ThreadFeed::start(3, &counters).unwrap(),
+        InlineFeed::new(Arc::clone(&counters)),
+    );
+    // Phases that were announced, one that was not, and one announced in vain.
+    for (phase, announced) in [
+        ("P1", "P2"),
+        ("P2", "P3"),
+        ("P3", "P9"),
+        ("RAMP_c2", "P5"),
+        ("P5", "P6"),
+    ] {
+        feed.begin_phase(bench.prompts(phase), 4);
+        truth.begin_phase(bench.prompts(phase), 4);
+        for k in 0..12 {
+            let (found, expected) = (next_fresh(&mut feed).await, next_fresh(&mut truth).await);
+            assert_eq!(found.text, expected.text, "request {k} of {phase}");
+            if k == 5 {
+                feed.stage(bench.prompts(announced), 4);
+            }
+        }
+    }
 }

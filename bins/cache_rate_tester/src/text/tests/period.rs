@@ -60,7 +60,7 @@ fn a_period_says_what_arrived_and_what_follows() {
         texts(&period_result(&row, &figures, &down, &THRESHOLDS)),
         [
             "  Prefills: 37, Contributing: 40, Launched: 39",
-            "  Input: 7400 tok/s | Output: 119 tok/s (streaming-based)",
+            "  Input: 7,400 tok/s | Output: 119 tok/s (streaming-based)",
             "  Avg TTFT: 2.099s | P95 TTFT: 2.207s | P99 TTFT: n/a",
             "  Avg ITL: 31.36ms | P95 ITL: n/a | Avg Tokens/Req: 31.8 tok/s",
             "  2 requests have waited longer than the TTFT threshold for their first token",
