@@ -5,10 +5,13 @@
 //! or as Unix seconds once they are rows.
 //!
 //! The way of a number: [`timeline`] (stamps) → [`record`] (one row) → [`window`] (one level) →
-//! [`phase`], [`period`] ([`attribution`]) and [`summary`] (rows of files) → [`retry`] (points and bands of charts). [`schema`] reads and
-//! writes all rows, [`selfcheck`] compares what was meant with what the server says it received.
+//! [`phase`], [`period`] ([`attribution`]) and [`summary`] (rows of files) → [`retry`] (points and bands of charts).
+//! [`schema`] reads and writes all rows, [`selfcheck`] compares what was meant with what the server says it received.
+//! [`single_prompt`] has the rows of one prompt sent twice, [`caching`] judges them by the intervals of [`interval`].
 
 pub mod attribution;
+pub mod caching;
+pub mod interval;
 pub mod percentile;
 pub mod period;
 pub mod phase;

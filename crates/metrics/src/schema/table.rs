@@ -176,6 +176,20 @@ impl<'a> Cells<'a> {
         self.demand(name, value, "a whole number")
     }
 
+    /// Which of two words the cell holds: `false` for the first.
+    pub(super) fn one_of(
+        &mut self,
+        name: &'static str,
+        words: [&str; 2],
+        expected: &'static str,
+    ) -> Result<Option<bool>, SchemaError> {
+        let second = |cell: &str| {
+            let at = words.iter().position(|word| *word == cell)?;
+            Some(at == 1)
+        };
+        self.parse(name, second, expected)
+    }
+
     pub(super) fn opt_status(&mut self, name: &'static str) -> Result<Option<u16>, SchemaError> {
         self.parse(
             name,
