@@ -4,7 +4,6 @@
 //! effect; every reason to refuse is one line that names the option, its value and the remedy. Nothing
 //! is read or written, and no secret can be printed from it by accident.
 
-mod check;
 mod error;
 mod record;
 
@@ -12,20 +11,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use cli::logging::Verbosity;
-use cli::options::{
-    DEFAULT_API_KEY, DEFAULT_TOKENIZER, EndpointSelection, EndpointType, Header, HttpVersion,
-    KvPrecision, TtftMetric,
-};
-use cli::secret::{Redactor, Secret};
-use core_client::Endpoint;
+use cli::options::{DEFAULT_TOKENIZER, EndpointSelection, KvPrecision, TtftMetric};
 use ramp::Thresholds;
-use serde_json::{Map, Value};
+use setup::Requests;
+use setup::check::{self, Int, float_above_zero, float_from_zero, seconds};
 
 pub use error::PlanError;
 pub use record::RunFacts;
 
 use crate::args::{Args, Mode, ReinitStrategy, SpeedMetric};
-use check::{Int, extra_body, float_above_zero, float_from_zero, seconds};
 
 /// TTFT threshold in seconds where none was given and none is ruled out.
 pub const DEFAULT_MAX_TTFT: f64 = 2.0;
@@ -39,8 +33,8 @@ pub fn default_cache_hit_rates() -> Vec<u32> {
 /// A run, ready to be carried out.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// Servers, in the order given; the first one names the model.
-    pub endpoints: Vec<Endpoint>,
+    /// Servers, and what every request carries.
+    pub requests: Requests,
     /// How requests are spread over them.
     pub endpoint_selection: EndpointSelection,
     /// Context sizes in tokens, ascending, without duplicates.
@@ -93,24 +87,6 @@ pub struct Plan {
     pub tokenizer: Option<String>,
     /// Seed, if one was given: −2^63 to 2^64 − 1.
     pub seed: Option<i128>,
-    /// Model, if detection is to be skipped.
-    pub model: Option<String>,
-    /// Key, if one was given.
-    pub api_key: Option<Secret>,
-    /// Further headers of every request.
-    pub headers: Vec<Header>,
-    /// Which API is spoken.
-    pub endpoint_type: EndpointType,
-    /// Whether the server is asked not to stop early.
-    pub ignore_eos: bool,
-    /// Further fields of every request body.
-    pub extra_body: Option<Map<String, Value>>,
-    /// Limit of one request.
-    pub request_timeout: Duration,
-    /// Which HTTP version is spoken.
-    pub http: HttpVersion,
-    /// Whether any certificate is accepted.
-    pub insecure: bool,
     /// Where results go.
     pub output_dir: PathBuf,
     /// Whether chart pages are left out.
@@ -153,11 +129,6 @@ impl TryFrom<Args> for Plan {
             .within(value, 1, check::MAX_LEVEL)
         };
 
-        let endpoints = endpoint
-            .api_endpoint
-            .iter()
-            .map(|url| Endpoint::parse(url))
-            .collect::<Result<Vec<_>, _>>()?;
         let context_sizes =
             check::sorted_set(&args.context_sizes, |size| tokens("--context-sizes", size))?;
         let fixed_levels = args.fixed_concurrency_levels.as_deref().unwrap_or_default();
@@ -182,7 +153,7 @@ impl TryFrom<Args> for Plan {
         )?;
 
         let plan = Self {
-            endpoints,
+            requests: Requests::new(&endpoint.api_endpoint, endpoint.requests)?,
             endpoint_selection: endpoint.endpoint_selection,
             context_sizes,
             working_set_size: tokens("--working-set-size", args.working_set_size)?,
@@ -224,21 +195,12 @@ impl TryFrom<Args> for Plan {
                 tokenizer.tokenizer,
             )?,
             seed: tokenizer.seed.map(check::seed).transpose()?,
-            model: check::not_empty("--model", "the name the server knows it by", endpoint.model)?,
-            api_key: check::api_key(endpoint.api_key)?,
-            headers: endpoint.header,
-            endpoint_type: endpoint.endpoint_type,
-            ignore_eos: endpoint.ignore_eos,
-            extra_body: endpoint.extra_body.as_deref().map(extra_body).transpose()?,
-            request_timeout: check::timeout("--request-timeout", endpoint.request_timeout)?,
-            http: endpoint.http,
-            insecure: endpoint.insecure,
             output_dir: output.output_dir,
             skip_graphs: output.skip_graphs,
             force_restart: output.force_restart,
-            brief: output.brief,
-            verbose: output.verbose,
-            no_color: output.no_color,
+            brief: output.console.brief,
+            verbose: output.console.verbose,
+            no_color: output.console.no_color,
         };
         plan.cross_check()?;
         Ok(plan)
@@ -306,14 +268,6 @@ impl Plan {
         self.seed.map(|seed| seed as u64)
     }
 
-    /// The key to send: the given one or the placeholder.
-    #[must_use]
-    pub fn api_key_or_default(&self) -> &str {
-        self.api_key
-            .as_ref()
-            .map_or(DEFAULT_API_KEY, Secret::expose)
-    }
-
     /// The tokenizer by name, where nothing better is known than the arguments.
     #[must_use]
     pub fn tokenizer_or_default(&self) -> &str {
@@ -324,17 +278,6 @@ impl Plan {
     #[must_use]
     pub fn verbosity(&self) -> Verbosity {
         Verbosity::from_flags(self.brief, self.verbose)
-    }
-
-    /// Removes the key and the values of secret-looking headers from text that comes from outside.
-    #[must_use]
-    pub fn redactor(&self) -> Redactor {
-        let key = self.api_key.as_ref().map(Secret::expose);
-        let headers = self.headers.iter().filter(|header| header.is_secret());
-        // "Bearer abc" must also be found as "abc".
-        let parts =
-            headers.flat_map(|header| header.value().split_whitespace().chain([header.value()]));
-        Redactor::new(key.into_iter().chain(parts))
     }
 }
 

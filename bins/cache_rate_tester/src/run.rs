@@ -7,20 +7,14 @@ mod estimate;
 mod pages;
 mod study;
 mod tell;
-mod tokenizer;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context as _;
-use cli::console::{Console, stderr_is_capable, use_color};
-use cli::logging::{self, LogOptions, Verbosity, log_lines};
-use cli::progress::Progress as Display;
+use cli::logging::log_lines;
 use cli::{AppExit, Failure};
-use core_client::{
-    Client, ClientConfig, ClientError, DetectError, RequestSettings, RequestTemplate, RunClock,
-};
+use core_client::{Client, RunClock};
 use engine::feed::{ThreadFeed, VerificationCounters};
 use engine::load::{EndpointSelection, Rotation};
 use engine::recorder::{Interpreter, ThreadSink};
@@ -28,26 +22,23 @@ use engine::stop::{Stop, StopReason};
 use engine::study::{StudyEnd, StudyParts, StudyStore, run_study};
 use engine::transport::HttpTransport;
 use report::files::{ResultDir, RunWriter, TableWriter, WriterOptions};
-use report::metadata::{PromptFacts, RunFacts, SeedFacts, TestMetadata, TokenizerFacts};
+use report::metadata::{PromptFacts, RunFacts, SeedFacts, TestMetadata};
 use report::progress::{ParameterMatch, Progress};
 use report::resume::ResumeState;
 use report::stamp::RunStamp;
 use report::test_name::TestName;
 use serde_json::{Value, json};
-use workload::{PieceTable, Seed};
+use setup::terminal::{Terminal, TerminalOptions};
+use setup::tokenizer::{self, LoadedTokenizer};
+use workload::PieceTable;
 
 use crate::plan::{Plan, RunFacts as PlanFacts};
 use crate::text::{self, BriefInput, FailedTest, RunEnd, StartFacts};
-use tokenizer::LoadedTokenizer;
 
 /// Name of the tool in log lines and files.
 const TOOL: &str = "cache_rate_tester";
 /// Version in files and on pages.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
-/// Longest wait for a connection.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Descriptors beyond one per request in flight: files, standard streams, runtime.
-const SPARE_DESCRIPTORS: u64 = 64;
 
 /// Carries the plan out.
 ///
@@ -56,22 +47,17 @@ const SPARE_DESCRIPTORS: u64 = 64;
 /// through the exit code.
 pub fn run(plan: &Plan) -> Result<AppExit, Failure> {
     // What the arguments make of a request is checked before anything is written.
-    templates(plan, "")?;
-    let color = use_color(plan.no_color);
-    let console = Console::stderr();
-    let verbosity = Verbosity::from_flags(plan.brief, plan.verbose);
-    let options = LogOptions {
+    plan.requests
+        .template("", plan.output_tokens)
+        .and(plan.requests.client_config().map(drop))
+        .map_err(Failure::usage)?;
+    let terminal = Terminal::start(TerminalOptions {
         tool: TOOL,
-        verbosity,
-        color,
-        file: Some(LogOptions::default_file(TOOL)),
-        redactor: plan.redactor(),
-        capacity: LogOptions::DEFAULT_CAPACITY,
-    };
-    let log = logging::init(options, Arc::clone(&console))
-        .context("setting up the log")
-        .map_err(Failure::run)?;
-    let display = Display::start(&console, !plan.brief && stderr_is_capable(), color);
+        brief: plan.brief,
+        verbose: plan.verbose,
+        no_color: plan.no_color,
+        redactor: plan.requests.redactor(),
+    })?;
     let dir = ResultDir::create(&plan.output_dir).map_err(|error| {
         Failure::run(error).with_hint("choose a place that can be written with --output-dir")
     })?;
@@ -80,7 +66,10 @@ pub fn run(plan: &Plan) -> Result<AppExit, Failure> {
     let script = report::run_command::write(dir.path(), &stamp, &program, &plan.command_options())
         .map_err(Failure::run)?;
     log_lines(&text::banner(plan));
-    raise_descriptor_limit(plan);
+    setup::descriptors::raise_limit(
+        u64::from(plan.highest_level().max(plan.init_concurrency)),
+        "the highest level",
+    );
 
     let stop = Stop::new();
     stop.listen()
@@ -91,10 +80,9 @@ pub fn run(plan: &Plan) -> Result<AppExit, Failure> {
         .build()
         .context("starting the runtime")
         .map_err(Failure::run)?;
-    let ended = runtime.block_on(measure(plan, &dir, &stamp, &script, &stop, &display))?;
+    let ended = runtime.block_on(measure(plan, &dir, &stamp, &script, &stop, &terminal))?;
     // The report for scripts is the last output: whatever was logged is written before it.
-    drop(display);
-    drop(log);
+    drop(terminal);
     if let Some(report) = ended.report {
         cli::exit::write_stdout(&report)
             .context("the report could not be written to stdout")
@@ -117,31 +105,28 @@ async fn measure(
     stamp: &RunStamp,
     script: &Path,
     stop: &Stop,
-    display: &Display,
+    terminal: &Terminal,
 ) -> Result<Ended, Failure> {
     let clock = RunClock::start();
-    let client =
-        Client::new(plan.endpoints.clone(), client_config(plan)?, clock).map_err(Failure::run)?;
-    let model = match &plan.model {
+    let requests = &plan.requests;
+    let config = requests.client_config().map_err(Failure::usage)?;
+    let client = Client::new(requests.endpoints.clone(), config, clock).map_err(Failure::run)?;
+    let model = match &requests.model {
         Some(name) => name.clone(),
         None => {
             let detected = tokio::select! {
                 detected = client.detect_model() => detected,
                 () = stop.wait() => return Ok(interrupted(stop)),
             };
-            detected.map_err(|error| cannot_detect(plan, error))?
+            detected.map_err(|error| requests.cannot_detect(error))?
         }
     };
-    let urls: Vec<String> = plan
-        .endpoints
-        .iter()
-        .map(|e| e.given().to_owned())
-        .collect();
+    let urls = requests.urls().into_iter().map(str::to_owned).collect();
     TestMetadata::new(&model, urls, &plan.mode.to_string())
         .save(dir.path())
         .map_err(Failure::run)?;
     let loaded = tokio::select! {
-        loaded = load_tokenizer(plan, &model) => loaded?,
+        loaded = tokenizer::load_aside(plan.tokenizer.as_deref(), &model) => loaded?,
         () = stop.wait() => return Ok(interrupted(stop)),
     };
     log_lines(&text::start_facts(&StartFacts {
@@ -183,9 +168,13 @@ async fn measure(
     }
 
     let counters = Arc::new(VerificationCounters::default());
-    let (seed, seed_facts) = seed(plan.seed)?;
-    let templates = templates(plan, &model)?;
-    let transport = HttpTransport::new(client, templates.0, templates.1);
+    let (seed, seed_facts) = setup::seed::take(plan.seed)?;
+    let template = plan
+        .requests
+        .template(&model, plan.output_tokens)
+        .map_err(Failure::usage)?;
+    let warm_up = template.warmup();
+    let transport = HttpTransport::new(client, template, warm_up);
     let n_builders =
         std::thread::available_parallelism().map_or(1, |n| n.get().saturating_sub(1).clamp(1, 8));
     let threads = |error: std::io::Error| {
@@ -201,12 +190,12 @@ async fn measure(
         cli::options::EndpointSelection::RoundRobin => EndpointSelection::RoundRobin,
         cli::options::EndpointSelection::Pinned => EndpointSelection::Pinned,
     };
-    let mut rotation = Rotation::new(selection, plan.endpoints.len());
+    let mut rotation = Rotation::new(selection, plan.requests.endpoints.len());
     let mut facts = facts(&loaded, seed_facts, &pieces);
     let old_doubts = kept_doubts(dir.path(), &progress);
     let pages = pages::Pages::new(plan, dir.path(), &model, VERSION);
     let mut teller = tell::Teller::new(plan, pages);
-    let live = tell::LiveDisplay(display.handle());
+    let live = tell::LiveDisplay(terminal.live());
 
     let end = run_study(
         &study::plan(plan, &model, clock),
@@ -268,25 +257,6 @@ async fn measure(
     Ok(ended)
 }
 
-/// The tokenizer, looked for on a thread of its own: a download can take minutes, and a stop is heard meanwhile.
-async fn load_tokenizer(plan: &Plan, model: &str) -> Result<LoadedTokenizer, Failure> {
-    let (reply, loaded) = tokio::sync::oneshot::channel();
-    let given = plan.tokenizer.clone();
-    let (default, model) = (plan.tokenizer_or_default().to_owned(), model.to_owned());
-    std::thread::Builder::new()
-        .name("tokenizer".to_owned())
-        .spawn(move || {
-            // Nobody waits any more when the run was stopped.
-            drop(reply.send(tokenizer::load(given.as_deref(), &default, &model)));
-        })
-        .context("starting a thread")
-        .map_err(Failure::run)?;
-    loaded
-        .await
-        .context("the thread that loads the tokenizer has stopped")
-        .map_err(Failure::run)?
-}
-
 /// Whether a file of the end of a run was written; if not, says why. What was measured is told all the same.
 fn written<E: Into<anyhow::Error>>(result: Result<(), E>) -> bool {
     result
@@ -320,7 +290,7 @@ fn tell_end(plan: &Plan, model: &str, tables: &TableWriter, end: &StudyEnd) -> E
     let report = plan.brief.then(|| {
         text::brief_report(BriefInput {
             model,
-            endpoint: plan.endpoints.first().map_or("", |e| e.given()),
+            endpoint: plan.requests.first_url(),
             working_set_size: plan.working_set_size,
             results: tables.summary(),
             output_dir: &plan.output_dir,
@@ -342,81 +312,6 @@ fn interrupted(stop: &Stop) -> Ended {
         Some(StopReason::Interrupt) | None => AppExit::Interrupted,
     };
     Ended { exit, report: None }
-}
-
-fn cannot_detect(plan: &Plan, error: ClientError) -> Failure {
-    let endpoint = plan.endpoints.first().map_or("", |e| e.given());
-    let endpoint = endpoint.strip_suffix("/v1").unwrap_or(endpoint);
-    let what = format!("Fatal error: Could not detect model from {endpoint}/v1/models");
-    let ClientError::DetectModel { source, .. } = error else {
-        return Failure::run(anyhow::Error::new(error).context(what));
-    };
-    let hint = detection_hint(&source);
-    let failure = Failure::run(anyhow::Error::new(source).context(what));
-    match hint {
-        Some(hint) => failure.with_hint(hint),
-        None => failure,
-    }
-}
-
-/// What to do where no model was found; `None` where the cause says it all.
-fn detection_hint(error: &DetectError) -> Option<&'static str> {
-    match error {
-        DetectError::Failed(failure) => match failure.status {
-            // Without the right key no request will do better.
-            Some(401 | 403) => None,
-            // The server is there, and may only lack this list.
-            Some(_) => Some("--model NAME leaves the question out"),
-            None => Some("check that the server runs and that --api-endpoint names it"),
-        },
-        DetectError::Timeout { .. } => {
-            Some("check that the server runs and that --api-endpoint names it")
-        }
-        DetectError::NoList(_) => Some(
-            "check that --api-endpoint names an OpenAI API; --model NAME leaves the question out",
-        ),
-        _ => None,
-    }
-}
-
-fn client_config(plan: &Plan) -> Result<ClientConfig, Failure> {
-    use core_client::{EndpointType, HttpVersion};
-    let headers = plan
-        .headers
-        .iter()
-        .map(|h| Ok((h.name().parse()?, h.value().parse()?)))
-        .collect::<anyhow::Result<Vec<_>>>()
-        .context("--header does not make a valid HTTP header")
-        .map_err(Failure::usage)?;
-    Ok(ClientConfig {
-        endpoint_type: match plan.endpoint_type {
-            cli::options::EndpointType::Chat => EndpointType::Chat,
-            cli::options::EndpointType::Completions => EndpointType::Completions,
-        },
-        http: match plan.http {
-            cli::options::HttpVersion::Auto => HttpVersion::Auto,
-            cli::options::HttpVersion::Http1 => HttpVersion::Http1,
-            cli::options::HttpVersion::Http2 => HttpVersion::Http2,
-        },
-        api_key: plan.api_key.as_ref().map(|key| key.expose().to_owned()),
-        headers,
-        insecure: plan.insecure,
-        request_timeout: plan.request_timeout,
-        connect_timeout: CONNECT_TIMEOUT.min(plan.request_timeout),
-    })
-}
-
-fn templates(plan: &Plan, model: &str) -> Result<(RequestTemplate, RequestTemplate), Failure> {
-    let settings = RequestSettings {
-        model: model.to_owned(),
-        output_tokens: plan.output_tokens,
-        ignore_eos: plan.ignore_eos,
-        extra_body: plan.extra_body.clone(),
-        endpoint_type: client_config(plan)?.endpoint_type,
-    };
-    let measured = RequestTemplate::new(settings).map_err(Failure::usage)?;
-    let warm_up = measured.warmup();
-    Ok((measured, warm_up))
 }
 
 /// A finished, matching `progress.json` to go on from, or a fresh one.
@@ -473,37 +368,9 @@ fn contexts_with_work(plan: &Plan, progress: &Progress) -> Vec<u64> {
         .collect()
 }
 
-/// The seed given, or one nobody has used before.
-fn seed(given: Option<i128>) -> Result<(Seed, SeedFacts), Failure> {
-    let value =
-        match given {
-            Some(value) => value,
-            None => i128::from(getrandom::u64().map_err(|e| {
-                Failure::run(anyhow::anyhow!("the system gave no random seed: {e}"))
-            })?),
-        };
-    let number = u64::try_from(value)
-        .map(serde_json::Number::from)
-        .or_else(|_| i64::try_from(value).map(serde_json::Number::from));
-    let number = number
-        .context("--seed is outside of 64 bits")
-        .map_err(Failure::usage)?;
-    Ok((
-        Seed::new(value),
-        SeedFacts {
-            value: number,
-            given: given.is_some(),
-        },
-    ))
-}
-
 fn facts(loaded: &LoadedTokenizer, seed: SeedFacts, pieces: &PieceTable) -> RunFacts {
     let mut facts = RunFacts::new(TOOL, VERSION);
-    facts.tokenizer = Some(TokenizerFacts {
-        name: loaded.name.clone(),
-        origin: loaded.origin.clone(),
-        fingerprint: Some(format!("{:016x}", loaded.tokenizer.fingerprint())),
-    });
+    facts.tokenizer = Some(loaded.facts());
     facts.seed = Some(seed);
     // A reader who checks prompt_tokens needs to know what the question behind request k adds.
     let questions: Vec<u64> = (0..pieces.n_questions())
@@ -572,20 +439,5 @@ fn store_doubts(facts: &mut RunFacts, mut doubts: Vec<Value>, end: &StudyEnd, n_
         facts
             .sections
             .insert("doubts".to_owned(), Value::Array(doubts));
-    }
-}
-
-/// Raises the limit on open files, and says when the planned concurrency does not fit.
-fn raise_descriptor_limit(plan: &Plan) {
-    let highest = plan.highest_level();
-    let needed = u64::from(highest.max(plan.init_concurrency)) + SPARE_DESCRIPTORS;
-    match rlimit::increase_nofile_limit(u64::MAX) {
-        Ok(limit) if limit < needed => tracing::warn!(
-            "Up to {} requests in flight are planned, but this process may open only {limit} files; raise the limit (ulimit -n) \
-             or plan fewer",
-            highest
-        ),
-        Ok(_) => {}
-        Err(error) => tracing::warn!("The limit on open files could not be raised: {error}"),
     }
 }

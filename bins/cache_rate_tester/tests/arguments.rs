@@ -51,7 +51,7 @@ fn refused_beyond_required(more: &[&str], words: &str) {
 fn a_missing_option_is_named() {
     refused(
         &REQUIRED[..4],
-        "cache_rate_tester: error: these options are required: --working-set-size\n",
+        "cache_rate_tester: error: the following arguments are required: --working-set-size\n",
     );
 }
 
@@ -68,23 +68,23 @@ fn syntax_errors_print_usage_and_one_line() {
     for (more, words) in [
         (
             vec!["--cache-hit-rates", "a"],
-            "cache_rate_tester: error: --cache-hit-rates: 'a' is not a whole number\n",
+            "cache_rate_tester: error: argument --cache-hit-rates: invalid int value: 'a'\n",
         ),
         (
             vec!["--ttft-metric", "p50"],
-            "error: --ttft-metric: 'p50' is not one of max, avg, p95\n",
+            "error: argument --ttft-metric: invalid choice: 'p50' (choose from 'max', 'avg', 'p95')\n",
         ),
         (
             vec!["--mode", "fast"],
-            "error: --mode: 'fast' is not one of ramp, sustained, fixed\n",
+            "error: argument --mode: invalid choice: 'fast' (choose from 'ramp', 'sustained', 'fixed')\n",
         ),
         (
             vec!["--kv-cache-quantization", "3"],
-            "error: --kv-cache-quantization: '3' is not one of 1, 2\n",
+            "error: argument --kv-cache-quantization: invalid choice: '3' (choose from '1', '2')\n",
         ),
         (
             vec!["--context-sizes"],
-            "error: --context-sizes: a value is missing\n",
+            "error: argument --context-sizes: expected at least one argument\n",
         ),
         (vec!["--test"], "hint: try 'cache_rate_tester --help'"),
     ] {

@@ -4,13 +4,12 @@
 //! which scripts may search for. Whether a number makes sense is decided by [`crate::plan`].
 
 use std::ffi::OsString;
-use std::io::{self, Write};
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
-use cli::argparse::{Stop, UsageError, parse_float, parse_int, try_parse};
+use cli::Parsed;
+use cli::argparse::{Stop, parse_float, parse_int, try_parse};
 use cli::options::{Header, HttpVersion};
-use cli::{AppExit, Parsed};
 
 /// Options of the original program; their unambiguous prefixes keep their meaning.
 pub const ORIGINAL_OPTIONS: &[&str] = &[
@@ -66,27 +65,27 @@ pub struct Args {
     pub endpoint: String,
 
     /// Measured requests
-    #[arg(long, value_name = "N", default_value = "50", value_parser = int,
+    #[arg(long, value_name = "N", default_value = "50", value_parser = parse_int,
           allow_negative_numbers = true, help_heading = "Benchmark")]
     pub requests: i128,
 
     /// Requests in flight at a time
-    #[arg(long, value_name = "N", default_value = "5", value_parser = int,
+    #[arg(long, value_name = "N", default_value = "5", value_parser = parse_int,
           allow_negative_numbers = true, help_heading = "Benchmark")]
     pub concurrency: i128,
 
     /// Tokens to generate per request, sent as max_tokens
-    #[arg(long, value_name = "TOKENS", default_value = "100", value_parser = int,
+    #[arg(long, value_name = "TOKENS", default_value = "100", value_parser = parse_int,
           allow_negative_numbers = true, help_heading = "Benchmark")]
     pub max_tokens: i128,
 
     /// Share of repeated prompts, from 0 to 1
-    #[arg(long, value_name = "SHARE", default_value = "0.3", value_parser = float,
+    #[arg(long, value_name = "SHARE", default_value = "0.3", value_parser = parse_float,
           allow_negative_numbers = true, help_heading = "Benchmark")]
     pub repeat_ratio: f64,
 
     /// Requests sent and discarded before the measurement
-    #[arg(long, value_name = "N", default_value = "5", value_parser = int,
+    #[arg(long, value_name = "N", default_value = "5", value_parser = parse_int,
           allow_negative_numbers = true, help_heading = "Benchmark")]
     pub warmup: i128,
 
@@ -95,12 +94,12 @@ pub struct Args {
     pub shuffle: bool,
 
     /// Order of --shuffle; the same number gives the same order [default: 0]
-    #[arg(long, value_name = "N", value_parser = int, allow_negative_numbers = true,
+    #[arg(long, value_name = "N", value_parser = parse_int, allow_negative_numbers = true,
           help_heading = "Benchmark")]
     pub seed: Option<i128>,
 
     /// Seconds until an unfinished request counts as failed
-    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = float,
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = parse_float,
           allow_negative_numbers = true, help_heading = "Requests")]
     pub timeout: f64,
 
@@ -163,75 +162,16 @@ pub enum StreamMode {
     Off,
 }
 
-/// A word that is no number. Its text ends a sentence that [`in_argparse_words`] turns around.
-#[derive(Debug, Clone, Copy, thiserror::Error)]
-enum NoNumber {
-    #[error("invalid int value")]
-    Int,
-    #[error("invalid float value")]
-    Float,
-}
-
-fn int(text: &str) -> Result<i128, NoNumber> {
-    parse_int(text).map_err(|_| NoNumber::Int)
-}
-
-fn float(text: &str) -> Result<f64, NoNumber> {
-    parse_float(text).map_err(|_| NoNumber::Float)
-}
-
-/// Says what is wrong as argparse did.
-fn in_argparse_words(message: &str) -> String {
-    for kind in [NoNumber::Int, NoNumber::Float] {
-        let end = format!("' is {kind}");
-        if let Some(start) = message.strip_suffix(&end)
-            && let Some((option, value)) = start.split_once(": '")
-        {
-            return format!("argument {option}: {kind}: '{value}'");
-        }
-    }
-    let unknown = message
-        .strip_prefix("unknown option '")
-        .and_then(|rest| rest.strip_suffix('\''))
-        .or_else(|| {
-            message
-                .strip_suffix("' belongs to no option")?
-                .strip_prefix('\'')
-        });
-    match unknown {
-        Some(word) => format!("unrecognized arguments: {word}"),
-        None => message.to_owned(),
-    }
-}
-
 /// Parses a command line without printing anything.
 ///
 /// # Errors
 /// [`Stop::Text`] for `--help` and `--version`, [`Stop::Usage`] for everything that is wrong.
 pub fn read(argv: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Result<Args, Stop> {
-    try_parse(OPTION_GENERATIONS, argv).map_err(|stop| match stop {
-        Stop::Usage(error) => Stop::Usage(UsageError {
-            message: in_argparse_words(&error.message),
-            ..error
-        }),
-        text => text,
-    })
+    try_parse(OPTION_GENERATIONS, argv)
 }
 
 /// Parses a command line; prints help to stdout and errors to stderr.
 #[must_use]
 pub fn parse(argv: impl IntoIterator<Item = OsString>) -> Parsed<Args> {
-    let argv: Vec<OsString> = argv.into_iter().collect();
-    match read(argv.clone()) {
-        Ok(args) => Parsed::Run(args),
-        Err(Stop::Usage(error)) => {
-            let mut stderr = io::stderr().lock();
-            for line in error.lines() {
-                // A stderr that is closed is nobody's problem.
-                let _ = writeln!(stderr, "{line}");
-            }
-            Parsed::Exit(AppExit::Usage)
-        }
-        Err(Stop::Text { .. }) => cli::parse(OPTION_GENERATIONS, argv),
-    }
+    cli::parse(OPTION_GENERATIONS, argv)
 }

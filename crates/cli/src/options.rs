@@ -6,13 +6,13 @@
 //!
 //! | Group | Options |
 //! |---|---|
-//! | [`EndpointArgs`] | where requests go and what every request carries |
+//! | [`EndpointArgs`] | where requests go, and, as [`RequestArgs`], what every request carries |
 //! | [`ThresholdArgs`] | what latency is acceptable |
 //! | [`PacingArgs`] | what happens between windows |
 //! | [`ConcurrencyArgs`] | how many requests are in flight |
 //! | [`CacheArgs`] | blocks, warm-up and choice of prompts |
 //! | [`TokenizerArgs`] | tokenizer and seed |
-//! | [`OutputArgs`] | files and console |
+//! | [`OutputArgs`] | files and, as [`ConsoleArgs`], the console |
 
 mod choice;
 mod header;
@@ -51,6 +51,14 @@ pub struct EndpointArgs {
     )]
     pub endpoint_selection: EndpointSelection,
 
+    /// What every request carries.
+    #[command(flatten)]
+    pub requests: RequestArgs,
+}
+
+/// What every request carries.
+#[derive(Debug, Clone, Args)]
+pub struct RequestArgs {
     /// Send requests for this model instead of the first one the server lists
     #[arg(long, value_name = "NAME", help_heading = "Requests")]
     pub model: Option<String>,
@@ -217,6 +225,14 @@ pub struct OutputArgs {
     #[arg(long, help_heading = "Output")]
     pub force_restart: bool,
 
+    /// The console.
+    #[command(flatten)]
+    pub console: ConsoleArgs,
+}
+
+/// What is printed.
+#[derive(Debug, Clone, Args)]
+pub struct ConsoleArgs {
     /// Print a report for scripts on stdout, and of the log only warnings
     #[arg(long, help_heading = "Output")]
     pub brief: bool,

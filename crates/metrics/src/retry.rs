@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use crate::percentile::{Stats, mean, population_std};
 use crate::phase::PhaseRow;
 use crate::record::RequestRecord;
+use crate::sample::Completed;
 use crate::summary::SummaryRow;
 use crate::window::{Throughput, published_throughput, strict_filter};
 
@@ -134,7 +135,27 @@ pub fn retry_metrics<'a>(
     detail: impl IntoIterator<Item = &'a RequestRecord>,
     strict: bool,
 ) -> RetryMetrics {
-    let at_peak: Vec<&PhaseRow> = phases
+    let at_peak = windows_at_peak(summary, phases);
+    let by_phase = group(summary, &at_peak, detail);
+    let rows_of = |id: &str| by_phase.get(id).cloned().unwrap_or_default();
+    metrics_of(summary, &at_peak, rows_of, strict)
+}
+
+/// As [`retry_metrics`], where the rows of the test lie sorted by phase already: `rows_of` gives those of
+/// one phase at the peak level of the test.
+#[must_use]
+pub fn retry_metrics_by_phase<'a, R: Completed + 'a>(
+    summary: &SummaryRow,
+    phases: &[PhaseRow],
+    rows_of: impl Fn(&str) -> Vec<&'a R>,
+    strict: bool,
+) -> RetryMetrics {
+    metrics_of(summary, &windows_at_peak(summary, phases), rows_of, strict)
+}
+
+/// Windows of the test at its peak level.
+fn windows_at_peak<'p>(summary: &SummaryRow, phases: &'p [PhaseRow]) -> Vec<&'p PhaseRow> {
+    phases
         .iter()
         .filter(|p| {
             p.is_of_test(
@@ -143,17 +164,21 @@ pub fn retry_metrics<'a>(
                 summary.cache_hit_rate,
             ) && p.concurrency_level == summary.peak_concurrency
         })
-        .collect();
-    let by_phase = group(summary, &at_peak, detail);
+        .collect()
+}
+
+fn metrics_of<'a, R: Completed + 'a>(
+    summary: &SummaryRow,
+    at_peak: &[&PhaseRow],
+    rows_of: impl Fn(&str) -> Vec<&'a R>,
+    strict: bool,
+) -> RetryMetrics {
     let mut measured: Vec<PhaseFigures> = Vec::new();
-    for phase in &at_peak {
-        let rows = by_phase
-            .get(phase.phase_id.as_str())
-            .map_or(&[][..], Vec::as_slice);
-        measured.extend(PhaseFigures::of(phase, rows, strict));
+    for phase in at_peak {
+        measured.extend(PhaseFigures::of(phase, &rows_of(&phase.phase_id), strict));
     }
     // Without a single detail row the stored rates of windows that completed something are still good.
-    let stored_only = by_phase.is_empty() && !strict;
+    let stored_only = measured.is_empty() && !strict;
     if stored_only {
         measured = at_peak
             .iter()
@@ -244,8 +269,8 @@ struct PhaseFigures {
 
 impl PhaseFigures {
     /// `None` for a phase without rows.
-    fn of(phase: &PhaseRow, rows: &[&RequestRecord], strict: bool) -> Option<Self> {
-        let last_finish = rows.iter().map(|r| r.finish_time).reduce(f64::max)?;
+    fn of<R: Completed>(phase: &PhaseRow, rows: &[&R], strict: bool) -> Option<Self> {
+        let last_finish = rows.iter().map(|r| r.finish_time()).reduce(f64::max)?;
         let pause_removed = phase.phase_id.starts_with("FIXED_")
             && phase.end_time - last_finish > PAUSE_IS_LONGER_THAN;
         let duration = if pause_removed {
@@ -275,7 +300,7 @@ impl PhaseFigures {
         } else {
             (duration > 0.0).then(|| Throughput {
                 input_tps: kept.iter().map(|r| r.input_tokens()).sum::<u64>() as f64 / duration,
-                output_tps: kept.iter().map(|r| r.output_tokens).sum::<u64>() as f64 / duration,
+                output_tps: kept.iter().map(|r| r.output_tokens()).sum::<u64>() as f64 / duration,
             })
         };
         Some(Self {

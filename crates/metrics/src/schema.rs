@@ -13,16 +13,19 @@ mod cell;
 mod detail;
 mod failed;
 mod rows;
+mod single_prompt;
+mod strip;
 mod table;
 
-use std::io::{Read, Write};
+use std::io::{BufRead, Read, Write};
 
-pub use detail::{DetailReader, DetailWriter, Lists};
+pub use detail::{DetailReader, DetailWriter, Lists, SampleReader, SampleRow};
 pub use failed::{FailedRow, FailedWriter};
 pub use table::{Row, RowReader, RowWriter};
 
 use crate::period::PeriodRow;
 use crate::phase::PhaseRow;
+use crate::single_prompt::SinglePromptRow;
 use crate::summary::SummaryRow;
 
 /// Why a CSV could not be read or written.
@@ -109,6 +112,14 @@ pub fn read_failed(input: impl Read) -> Result<Vec<FailedRow>, SchemaError> {
     RowReader::new(input)?.collect()
 }
 
+/// Reads `single_prompt_results_*.csv`.
+///
+/// # Errors
+/// At the first thing that is wrong.
+pub fn read_single_prompt(input: impl Read) -> Result<Vec<SinglePromptRow>, SchemaError> {
+    RowReader::new(input)?.collect()
+}
+
 /// Reads `detailed_results_*.csv` row by row, list columns included.
 ///
 /// # Errors
@@ -124,6 +135,22 @@ pub fn read_detail<R: Read>(input: R) -> Result<DetailReader<R>, SchemaError> {
 /// When the header is missing or lacks a column; errors of rows come from the iterator.
 pub fn read_detail_without_lists<R: Read>(input: R) -> Result<DetailReader<R>, SchemaError> {
     DetailReader::new(input, Lists::Skip)
+}
+
+/// Reads the samples of `detailed_results_*.csv` row by row.
+///
+/// # Errors
+/// When the header is missing or lacks a column; errors of rows come from the iterator.
+pub fn read_samples<R: BufRead>(input: R) -> Result<SampleReader<R>, SchemaError> {
+    SampleReader::new(input)
+}
+
+/// Reads `single_prompt_results_*.csv`.
+///
+/// # Errors
+/// At the first thing that is wrong.
+pub fn read_single_prompt(input: impl Read) -> Result<Vec<SinglePromptRow>, SchemaError> {
+    RowReader::new(input)?.collect()
 }
 
 /// Writes a whole `summary_*.csv`.

@@ -5,6 +5,7 @@
 
 use crate::percentile::{percentile, sorted};
 use crate::record::RequestRecord;
+use crate::sample::Completed;
 
 /// A median prompt length may be off by this share of the expected length …
 pub const PROMPT_TOLERANCE_SHARE: f64 = 0.02;
@@ -69,20 +70,20 @@ pub struct CachedCheck {
 
 /// Reported − intended cached tokens of one request; `None` when the server reported none.
 #[must_use]
-pub fn cached_mismatch(record: &RequestRecord) -> Option<i64> {
-    let reported = i64::try_from(record.reported_cached_tokens?).unwrap_or(i64::MAX);
-    let intended = i64::try_from(record.intent.cached_tokens).unwrap_or(i64::MAX);
+pub fn cached_mismatch(record: &impl Completed) -> Option<i64> {
+    let reported = i64::try_from(record.reported_cached_tokens()?).unwrap_or(i64::MAX);
+    let intended = i64::try_from(record.cached_tokens()).unwrap_or(i64::MAX);
     Some(reported.saturating_sub(intended))
 }
 
 /// Compares cached tokens, request by request, with a tolerance in tokens (one cache block, as a rule);
 /// `None` when the server reported none.
 #[must_use]
-pub fn check_cached<'a>(
-    records: impl IntoIterator<Item = &'a RequestRecord>,
+pub fn check_cached<'a, R: Completed + 'a>(
+    records: impl IntoIterator<Item = &'a R>,
     tolerance: u64,
 ) -> Option<CachedCheck> {
-    let deviations: Vec<i64> = records.into_iter().filter_map(cached_mismatch).collect();
+    let deviations: Vec<i64> = records.into_iter().filter_map(|r| cached_mismatch(r)).collect();
     Some(CachedCheck {
         n: deviations.len(),
         n_mismatched: deviations
@@ -116,14 +117,14 @@ impl ColdCheck {
 /// Looks for warm requests among those of rate 0; `allowance` is what the chat template may explain, in
 /// tokens. `None` when there are no such requests or the server reported nothing.
 #[must_use]
-pub fn check_cold<'a>(
-    records: impl IntoIterator<Item = &'a RequestRecord>,
+pub fn check_cold<'a, R: Completed + 'a>(
+    records: impl IntoIterator<Item = &'a R>,
     allowance: u64,
 ) -> Option<ColdCheck> {
     let cached: Vec<u64> = records
         .into_iter()
-        .filter(|r| r.intent.cache_hit_rate == 0)
-        .filter_map(|r| r.reported_cached_tokens)
+        .filter(|r| r.cache_hit_rate() == 0)
+        .filter_map(Completed::reported_cached_tokens)
         .collect();
     Some(ColdCheck {
         n: cached.len(),

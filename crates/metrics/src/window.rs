@@ -12,6 +12,7 @@
 
 use crate::percentile::{SpeedStats, Stats};
 use crate::record::{FailedRequest, RequestRecord};
+use crate::sample::Completed;
 
 /// Tokens per second in both directions.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -142,22 +143,24 @@ pub fn prorated_throughput(window: &WindowSample<'_>) -> Throughput {
 
 /// First launch and last finish, Unix seconds; `None` without requests.
 #[must_use]
-pub fn time_span<'a>(records: impl IntoIterator<Item = &'a RequestRecord>) -> Option<(f64, f64)> {
+pub fn time_span<'a, R: Completed + 'a>(
+    records: impl IntoIterator<Item = &'a R>,
+) -> Option<(f64, f64)> {
     records
         .into_iter()
-        .map(|r| (r.launch_time, r.finish_time))
+        .map(|r| (r.launch_time(), r.finish_time()))
         .reduce(|(first, last), (launch, finish)| (first.min(launch), last.max(finish)))
 }
 
 /// The originals' throughput: Σ tokens ÷ (last finish − first launch). `None` when no time passed.
 #[must_use]
-pub fn published_throughput<'a>(
-    records: impl IntoIterator<Item = &'a RequestRecord>,
+pub fn published_throughput<'a, R: Completed + 'a>(
+    records: impl IntoIterator<Item = &'a R>,
 ) -> Option<Throughput> {
     let (mut input, mut output) = (0, 0);
     let span = time_span(records.into_iter().inspect(|r| {
         input += r.input_tokens();
-        output += r.output_tokens;
+        output += r.output_tokens();
     }));
     let (first, last) = span?;
     let seconds = last - first;
@@ -170,17 +173,17 @@ pub fn published_throughput<'a>(
 /// `--strict-time-window`: requests launched before, and finished at or before, first launch + `planned`
 /// seconds. Per phase, never over several.
 #[must_use]
-pub fn strict_filter<'a>(
-    records: impl IntoIterator<Item = &'a RequestRecord>,
+pub fn strict_filter<'a, R: Completed + 'a>(
+    records: impl IntoIterator<Item = &'a R>,
     planned: f64,
-) -> Vec<&'a RequestRecord> {
-    let all: Vec<&RequestRecord> = records.into_iter().collect();
+) -> Vec<&'a R> {
+    let all: Vec<&R> = records.into_iter().collect();
     let Some((first, _)) = time_span(all.iter().copied()) else {
         return Vec::new();
     };
     let end = first + planned;
     all.into_iter()
-        .filter(|r| r.launch_time < end && r.finish_time <= end)
+        .filter(|r| r.launch_time() < end && r.finish_time() <= end)
         .collect()
 }
 

@@ -24,7 +24,7 @@ pub use run::{
 };
 pub use sustained::{SustainedInput, sustained_chart, sustained_comparison};
 
-use metrics::record::RequestRecord;
+use metrics::Completed;
 use metrics::retry::{Band, RateSource};
 
 use crate::chart::{Axis, AxisRange, NumberFormat, Ticks, count, fixed};
@@ -47,12 +47,12 @@ pub struct SummaryLine {
 impl SummaryLine {
     /// Sums and means over the requests of one test.
     #[must_use]
-    pub fn of_records<'a>(records: impl IntoIterator<Item = &'a RequestRecord>) -> Self {
+    pub fn of_records<'a, R: Completed + 'a>(records: impl IntoIterator<Item = &'a R>) -> Self {
         let mut line = Self::default();
         let (mut ttft, mut speed) = (Mean::default(), Mean::default());
         for record in records {
             line.input_tokens += whole(record.input_tokens());
-            line.output_tokens += whole(record.output_tokens);
+            line.output_tokens += whole(record.output_tokens());
             line.requests += 1;
             ttft.add(record.ttft_sample());
             speed.add(record.request_speed());

@@ -6,6 +6,8 @@
 
 mod format;
 
+use std::borrow::Cow;
+
 pub use format::{NumberFormat, count, fixed};
 
 /// One chart: a title block, one or more panels stacked below each other, and captions.
@@ -88,6 +90,8 @@ pub enum AxisRange {
     Fixed(f64, f64),
     /// Logarithmic around the data, which must be positive.
     Log,
+    /// Every distinct value of the data has a place of its own, all equally wide. For horizontal axes.
+    Categories,
 }
 
 /// Where ticks and grid lines stand.
@@ -132,6 +136,16 @@ pub enum SeriesStyle {
     },
     /// A shaded range between `low` and `high` of each point.
     Band,
+    /// A bar from zero, with an error bar over the point's range; for an axis of categories.
+    Bars {
+        /// Crossed by stripes, so that neighbours differ in black and white too.
+        striped: bool,
+    },
+    /// An unbroken line with markers, filled down to zero.
+    Area {
+        /// Shape of the markers.
+        marker: Marker,
+    },
 }
 
 /// Vertical axis of a series.
@@ -177,6 +191,18 @@ impl Point {
             x,
             range,
             ..Self::default()
+        }
+    }
+
+    /// A point of a series of bars: a mean and, where it is known, its standard deviation in the unit of
+    /// the axis. The lower end of the error bar is cut off at zero.
+    #[must_use]
+    pub fn bar(x: f64, mean: f64, std: Option<f64>, format: NumberFormat) -> Self {
+        let std = std.filter(|v| v.is_finite());
+        Self {
+            range: std.map(|std| ((mean - std).max(0.0), mean + std)),
+            note: std.map(|std| format!("± {} std", format.show(std))),
+            ..Self::line(x, Some(mean))
         }
     }
 
@@ -269,16 +295,25 @@ pub enum Ink {
     Purple,
     /// Inter-token latency.
     Teal,
+    /// Working-set size.
+    Brown,
     /// Contexts in a comparison, in ascending order; taken modulo [`Ink::PALETTE_LEN`].
     Palette(usize),
+    /// Runs side by side, by their position; taken modulo [`Ink::RUN_LEN`].
+    Run(usize),
+    /// A cache hit rate among others, percent.
+    Rate(u32),
 }
 
 impl Ink {
     /// Number of distinct palette colours.
     pub const PALETTE_LEN: usize = 5;
+    /// Number of distinct colours of runs.
+    pub const RUN_LEN: usize = 8;
 
-    /// Every colour once.
-    pub const ALL: [Self; 13] = [
+    /// Every colour that all pages know, once. Those of rates beyond the usual ones are written into the
+    /// pages that need them.
+    pub const ALL: [Self; 18] = [
         Self::Blue,
         Self::Green,
         Self::Orange,
@@ -287,17 +322,22 @@ impl Ink {
         Self::DarkRed,
         Self::Purple,
         Self::Teal,
+        Self::Brown,
         Self::Palette(0),
         Self::Palette(1),
         Self::Palette(2),
         Self::Palette(3),
         Self::Palette(4),
+        Self::Run(5),
+        Self::Run(6),
+        Self::Run(7),
+        Self::Rate(100),
     ];
 
     /// Name in style sheets.
     #[must_use]
-    pub fn class(self) -> &'static str {
-        match self {
+    pub fn class(self) -> Cow<'static, str> {
+        Cow::Borrowed(match self {
             Self::Blue => "c-blue",
             Self::Green => "c-green",
             Self::Orange => "c-orange",
@@ -306,8 +346,31 @@ impl Ink {
             Self::DarkRed => "c-dark-red",
             Self::Purple => "c-purple",
             Self::Teal => "c-teal",
-            Self::Palette(i) => ["c-0", "c-1", "c-2", "c-3", "c-4"][i % Self::PALETTE_LEN],
-        }
+            Self::Brown => "c-brown",
+            Self::Palette(i) => Self::RUN_CLASSES[i % Self::PALETTE_LEN],
+            Self::Run(i) => Self::RUN_CLASSES[i % Self::RUN_LEN],
+            Self::Rate(rate) => match Self::usual(rate) {
+                Some(same) => return same.class(),
+                None if rate == 100 => "c-cyan",
+                None => return Cow::Owned(format!("c-rate-{rate}")),
+            },
+        })
+    }
+
+    /// The first five are the palette's.
+    const RUN_CLASSES: [&'static str; Self::RUN_LEN] =
+        ["c-0", "c-1", "c-2", "c-3", "c-4", "c-5", "c-6", "c-7"];
+
+    /// The published colours of hit rates that are those of the palette.
+    fn usual(rate: u32) -> Option<Self> {
+        Some(Self::Palette(match rate {
+            0 => 1,
+            25 => 4,
+            50 => 3,
+            75 => 2,
+            90 => 0,
+            _ => return None,
+        }))
     }
 
     /// Shade on a light background, as red, green and blue.
@@ -322,6 +385,18 @@ impl Ink {
             Self::DarkRed => (0x7d, 0x0a, 0x1e),
             Self::Purple => (0x7b, 0x3f, 0xb5),
             Self::Teal => (0x00, 0x80, 0x8c),
+            Self::Brown => (0x8b, 0x4a, 0x1f),
+            Self::Run(i) => match i % Self::RUN_LEN {
+                5 => (0xff, 0xa5, 0x00),
+                6 => (0x8b, 0x45, 0x13),
+                7 => (0x2f, 0x4f, 0x4f),
+                i => return Self::Palette(i).light(),
+            },
+            Self::Rate(rate) => match Self::usual(rate) {
+                Some(same) => same.light(),
+                None if rate == 100 => (0x19, 0xd3, 0xf3),
+                None => hue(rate, 0.5),
+            },
             // The published palette of the comparison charts.
             Self::Palette(i) => [
                 (0x63, 0x6e, 0xfa),
@@ -345,6 +420,18 @@ impl Ink {
             Self::DarkRed => (0xe8, 0x5d, 0x8a),
             Self::Purple => (0xc0, 0x97, 0xf5),
             Self::Teal => (0x3f, 0xc8, 0xd4),
+            Self::Brown => (0xd0, 0x8a, 0x5a),
+            Self::Run(i) => match i % Self::RUN_LEN {
+                5 => (0xff, 0xc8, 0x3d),
+                6 => (0xc9, 0x86, 0x4f),
+                7 => (0x8f, 0xb5, 0xb5),
+                i => return Self::Palette(i).dark(),
+            },
+            Self::Rate(rate) => match Self::usual(rate) {
+                Some(same) => same.dark(),
+                None if rate == 100 => (0x4f, 0xdf, 0xf8),
+                None => hue(rate, 0.66),
+            },
             Self::Palette(i) => [
                 (0x8b, 0x94, 0xff),
                 (0xff, 0x7b, 0x63),
@@ -354,6 +441,24 @@ impl Ink {
             ][i % Self::PALETTE_LEN],
         }
     }
+}
+
+/// Red, green and blue of a hit rate without a colour of its own: hue 3.6° for every percent, saturation
+/// 70 %.
+fn hue(rate: u32, lightness: f64) -> (u8, u8, u8) {
+    let hue = f64::from(rate % 100) * 3.6;
+    let reach = 0.7 * lightness.min(1.0 - lightness);
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a share of 255"
+    )]
+    let channel = |offset: f64| {
+        let k = (offset + hue / 30.0) % 12.0;
+        let value = lightness - reach * (k - 3.0).min(9.0 - k).clamp(-1.0, 1.0);
+        (value * 255.0).round() as u8
+    };
+    (channel(0.0), channel(8.0), channel(4.0))
 }
 
 /// A straight line across the panel that marks one value.

@@ -6,25 +6,29 @@
 //! newest detail rows that belong to them. Refuses to write and to interpret.
 
 pub(crate) mod open;
+mod samples;
 pub(crate) mod source;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use metrics::phase::newest_phases;
-use metrics::schema::{self, FailedRow};
+use metrics::schema::{self, FailedRow, SampleRow};
 use metrics::summary::newest_summaries;
-use metrics::{FailureKind, PeriodRow, PhaseRow, RequestRecord, SummaryRow};
+use metrics::{
+    Completed as _, FailureKind, PeriodRow, PhaseRow, RequestRecord, Sample, SinglePromptRow, SummaryRow};
 use serde_json::{Map, Value};
 
 use crate::files::{DataFiles, FileKind, ResultDir};
-use crate::metadata::{RunFacts, TestMetadata};
+use crate::metadata::{RunFacts, TestMetadata, load_single_prompt};
 use crate::progress::{PROGRESS_FILE, Progress};
 use crate::test_name::TestName;
 
 use open::{for_each_row, read_table};
-use source::{PhaseSpans, newest_per_test};
+pub use samples::TestSamples;
+use source::{PhaseSpans, Selected, newest_per_test};
 
 /// Something in the directory that could not be used, or not wholly.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,23 +96,50 @@ pub struct RunData {
     pub facts: Option<RunFacts>,
     /// Requests that yielded no sample, of tests whose phases or periods are known.
     pub failed: BTreeMap<TestName, FailureCounts>,
+    /// `metadata.json` of `single_prompt_tester`.
+    pub single_prompt_metadata: Option<Map<String, Value>>,
+    /// Rows of the newest `single_prompt_results_*.csv`.
+    pub single_prompt: Vec<SinglePromptRow>,
+    /// Whether any summary has a column for the working set, rows or not.
+    pub varies_working_set: bool,
     /// What could not be used.
     pub warnings: Vec<DataWarning>,
+    samples: BTreeMap<TestName, TestSamples>,
     details: BTreeMap<TestName, Vec<RequestRecord>>,
 }
 
+/// How much is kept of the detail rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rows {
+    Samples,
+    Whole,
+}
+
 impl RunData {
-    /// Reads everything. Detail rows are kept for the tests of the summary (for all tests where there
-    /// is none), without their two list columns.
+    /// Reads everything that charts and pages need. Of the detail rows of the tests of the summary (of
+    /// all tests where there is none) only the samples are kept, so that a million of them fit.
     #[must_use]
     pub fn read(dir: &Path) -> Self {
+        Self::read_with(dir, Rows::Samples)
+    }
+
+    /// As [`RunData::read`], with the detail rows themselves, without their two list columns.
+    #[must_use]
+    pub fn read_whole(dir: &Path) -> Self {
+        Self::read_with(dir, Rows::Whole)
+    }
+
+    fn read_with(dir: &Path, rows: Rows) -> Self {
         let mut data = Self {
             dir: dir.to_owned(),
             ..Self::default()
         };
         if let Some(files) = data.read_small_files() {
             data.read_failed(&files);
-            data.read_details(&files);
+            match rows {
+                Rows::Samples => data.read_samples(&files),
+                Rows::Whole => data.read_details(&files),
+            }
         }
         data
     }
@@ -130,22 +161,27 @@ impl RunData {
         self.progress.as_ref().map(|progress| &progress.parameters)
     }
 
-    /// One option of the run; `None` where it is unknown or null.
+    /// One option of the run; `None` where it is unknown or null. What `metadata.json` says counts more
+    /// than `progress.json`.
     #[must_use]
     pub fn parameter(&self, key: &str) -> Option<&Value> {
-        self.parameters()?.get(key).filter(|value| !value.is_null())
+        [self.single_prompt_metadata.as_ref(), self.parameters()]
+            .into_iter()
+            .flatten()
+            .find_map(|map| map.get(key).filter(|value| !value.is_null()))
     }
 
     /// The model: from the metadata, else the parameters, else the first summary row that names one.
     #[must_use]
     pub fn model(&self) -> Option<&str> {
-        let stored = || self.parameter("detected_model")?.as_str();
+        let stored = |key| self.parameter(key)?.as_str().filter(|m| !m.is_empty());
         let in_rows = || self.summary.iter().find_map(|row| row.model.as_deref());
         self.metadata
             .as_ref()
             .map(|metadata| metadata.model.as_str())
             .filter(|model| !model.is_empty())
-            .or_else(stored)
+            .or_else(|| stored("detected_model"))
+            .or_else(|| stored("model"))
             .or_else(in_rows)
     }
 
@@ -156,8 +192,15 @@ impl RunData {
             .filter(move |row| TestName::from(*row) == test)
     }
 
+    /// The samples of a test, from the newest file of its context that holds it.
+    #[must_use]
+    pub fn samples(&self, test: TestName) -> &TestSamples {
+        const NONE: &TestSamples = &TestSamples::NONE;
+        self.samples.get(&test).unwrap_or(NONE)
+    }
+
     /// The detail rows of a test, from the newest file of its context that holds it, list columns
-    /// left out; empty when there are none.
+    /// left out; empty when there are none, or when they were not asked for ([`RunData::read_whole`]).
     #[must_use]
     pub fn details(&self, test: TestName) -> &[RequestRecord] {
         self.details.get(&test).map_or(&[], Vec::as_slice)
@@ -179,6 +222,9 @@ impl RunData {
             self.summary = newest_summaries(rows);
             self.summary_file = Some(file.name.clone());
         }
+        self.varies_working_set = files
+            .of_kind(FileKind::Summary)
+            .any(|file| open::has_column(file, "working_set_size"));
         for file in files.of_kind(FileKind::Phases) {
             let rows = read_table::<PhaseRow>(file, &mut self.warnings);
             let tests: BTreeSet<TestName> = rows.iter().map(TestName::from).collect();
@@ -187,11 +233,22 @@ impl RunData {
             self.phases.extend(newest_phases(rows));
         }
         for file in files.of_kind(FileKind::Periods) {
+            // The working set grows from period to period: which test it was, only the name tells.
+            let named = TestName::of_periods_file(&file.name);
             let mut by_test: BTreeMap<TestName, Vec<PeriodRow>> = BTreeMap::new();
             for row in read_table::<PeriodRow>(file, &mut self.warnings) {
-                by_test.entry(TestName::from(&row)).or_default().push(row);
+                let test = named
+                    .filter(|test| {
+                        test.context_size == row.context_size
+                            && test.cache_hit_rate == row.cache_hit_rate
+                    })
+                    .unwrap_or_else(|| TestName::from(&row));
+                by_test.entry(test).or_default().push(row);
             }
             self.periods.extend(by_test);
+        }
+        if let Some(file) = files.of_kind(FileKind::SinglePrompt).next_back() {
+            self.single_prompt = read_table::<SinglePromptRow>(file, &mut self.warnings);
         }
         Some(files)
     }
@@ -210,6 +267,13 @@ impl RunData {
                 &error,
             )),
         }
+        match load_single_prompt(&self.dir) {
+            Ok(metadata) => self.single_prompt_metadata = metadata,
+            Err(error) => self.warnings.push(DataWarning::of_error(
+                crate::metadata::SINGLE_PROMPT_FILE,
+                &error,
+            )),
+        }
         match RunFacts::load(&self.dir) {
             Ok(facts) => self.facts = facts,
             Err(error) => self
@@ -224,7 +288,7 @@ impl RunData {
     }
 
     fn spans(&self) -> PhaseSpans {
-        PhaseSpans::of(&self.phases, self.periods.values().flatten())
+        PhaseSpans::of(&self.phases, &self.periods)
     }
 
     fn read_failed(&mut self, files: &DataFiles) {
@@ -232,14 +296,15 @@ impl RunData {
         for context in files.failed_contexts() {
             let newest_first = files.of_kind(FileKind::Failed(context)).rev();
             let warnings = &mut self.warnings;
-            let selected = newest_per_test(newest_first, None, false, |file, take| {
-                for_each_row(file, warnings, schema::RowReader::new, |row: FailedRow| {
-                    let test = spans.test_at(context, &row.phase_id, row.launch_time);
-                    if let Some(test) = test {
-                        take(test, true, row.kind);
-                    }
+            let selected: BTreeMap<TestName, Selected<Vec<FailureKind>>> =
+                newest_per_test(newest_first, None, false, |file, take| {
+                    for_each_row(file, warnings, schema::RowReader::new, |row: FailedRow| {
+                        let test = spans.test_at(context, &row.phase_id, row.launch_time);
+                        if let Some(test) = test {
+                            take(test, true, row.kind);
+                        }
+                    });
                 });
-            });
             for (test, selected) in selected {
                 let counts = self.failed.entry(test).or_default();
                 for kind in selected.rows {
@@ -253,34 +318,78 @@ impl RunData {
         let spans = self.spans();
         let wanted = self.wanted();
         for context in files.detail_contexts() {
-            let wanted: Option<BTreeSet<TestName>> = wanted.as_ref().map(|all| {
-                let of_context = all.iter().filter(|test| test.context_size == context);
-                of_context.copied().collect()
-            });
+            let wanted = of_context(wanted.as_ref(), context);
             let newest_first = files.of_kind(FileKind::Detail(context)).rev();
             let warnings = &mut self.warnings;
-            let selected = newest_per_test(newest_first, wanted.as_ref(), true, |file, take| {
-                let reader = schema::read_detail_without_lists;
-                for_each_row(file, warnings, reader, |row: RequestRecord| {
-                    let test = TestName::from(&row.intent);
-                    // The originals wrote rows of earlier contexts into later contexts' files.
-                    if test.context_size == context {
-                        let fits = spans.fits(test, &row.intent.phase_id, row.launch_time);
-                        take(test, fits, row);
-                    }
+            let selected: BTreeMap<TestName, Selected<Vec<RequestRecord>>> =
+                newest_per_test(newest_first, wanted.as_ref(), true, |file, take| {
+                    let reader = schema::read_detail_without_lists;
+                    for_each_row(file, warnings, reader, |row: RequestRecord| {
+                        let test = TestName::from(&row.intent);
+                        // The originals wrote rows of earlier contexts into later contexts' files.
+                        if test.context_size == context {
+                            let fits = spans.fits(test, &row.intent.phase_id, row.launch_time);
+                            take(test, fits, row);
+                        }
+                    });
                 });
-            });
             for (test, selected) in selected {
-                if !selected.fits {
-                    self.warnings.push(DataWarning::new(
-                        selected.file.name,
-                        format!("the rows of test {test} belong to none of its phases"),
-                    ));
-                }
+                self.warn_of_unfit(test, &selected);
+                let mut samples = TestSamples::default();
+                let pairs = selected.rows.iter().map(|row| {
+                    (
+                        Arc::from(row.intent.phase_id.as_str()),
+                        Sample::from(row),
+                    )
+                });
+                samples.extend(pairs);
+                self.samples.insert(test, samples);
                 self.details.insert(test, selected.rows);
             }
         }
     }
+
+    fn read_samples(&mut self, files: &DataFiles) {
+        let spans = self.spans();
+        let wanted = self.wanted();
+        for context in files.detail_contexts() {
+            let wanted = of_context(wanted.as_ref(), context);
+            let newest_first = files.of_kind(FileKind::Detail(context)).rev();
+            let warnings = &mut self.warnings;
+            let selected: BTreeMap<TestName, Selected<TestSamples>> =
+                newest_per_test(newest_first, wanted.as_ref(), true, |file, take| {
+                    let reader = schema::read_samples;
+                    for_each_row(file, warnings, reader, |row: SampleRow| {
+                        let test = TestName::new(row.context_size, row.cache_hit_rate)
+                            .with_working_set(row.working_set_size);
+                        if test.context_size == context {
+                            let launched = row.sample.launch_time();
+                            let fits = spans.fits(test, &row.phase_id, launched);
+                            take(test, fits, (row.phase_id, row.sample));
+                        }
+                    });
+                });
+            for (test, selected) in selected {
+                self.warn_of_unfit(test, &selected);
+                self.samples.insert(test, selected.rows);
+            }
+        }
+    }
+
+    fn warn_of_unfit<C>(&mut self, test: TestName, selected: &Selected<C>) {
+        if !selected.fits {
+            self.warnings.push(DataWarning::new(
+                &selected.file.name,
+                format!("the rows of test {test} belong to none of its phases"),
+            ));
+        }
+    }
+}
+
+/// The tests of one context among those wanted.
+fn of_context(wanted: Option<&BTreeSet<TestName>>, context: u64) -> Option<BTreeSet<TestName>> {
+    let of_context = wanted?.iter().filter(|test| test.context_size == context);
+    Some(of_context.copied().collect())
 }
 
 #[cfg(test)]

@@ -34,6 +34,8 @@ pub enum FileKind {
     Phases,
     /// `sustained_periods_ctx<context>_…_<ts>.csv`.
     Periods,
+    /// `single_prompt_results_<ts>.csv`.
+    SinglePrompt,
     /// `run_command_<ts>.sh`.
     RunCommand,
 }
@@ -63,6 +65,8 @@ impl FileKind {
             Some(Self::Phases)
         } else if stem.starts_with("sustained_periods") {
             Some(Self::Periods)
+        } else if stem.starts_with("single_prompt_results") {
+            Some(Self::SinglePrompt)
         } else if stem.starts_with("summary_") && stem != "summary_comparison" {
             Some(Self::Summary)
         } else {

@@ -19,6 +19,8 @@ use crate::progress::{utc_now, write_json};
 pub const METADATA_FILE: &str = "test_metadata.json";
 /// Name of our file.
 pub const FACTS_FILE: &str = "run_facts.json";
+/// Name of the file of `single_prompt_tester`.
+pub const SINGLE_PROMPT_FILE: &str = "metadata.json";
 /// Version of the form of `run_facts.json`; grows when a field changes its meaning.
 pub const FACTS_SCHEMA_VERSION: u32 = 1;
 
@@ -82,6 +84,14 @@ impl TestMetadata {
     pub fn load(dir: &Path) -> Result<Option<Self>, MetadataError> {
         load_json(dir.join(METADATA_FILE))
     }
+}
+
+/// Reads `metadata.json`, whose keys are the options of `single_prompt_tester`; `None` when there is none.
+///
+/// # Errors
+/// When the file exists and cannot be read or understood.
+pub fn load_single_prompt(dir: &Path) -> Result<Option<Map<String, Value>>, MetadataError> {
+    load_json(dir.join(SINGLE_PROMPT_FILE))
 }
 
 /// Content of `run_facts.json`. Fields that a run has no answer to are left out.

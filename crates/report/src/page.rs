@@ -17,6 +17,7 @@ use crate::atomic::{self, FileError};
 use crate::chart::Chart;
 use crate::svg::{Layout, draw};
 
+use style::style_sheet_for;
 pub(crate) use style::{policy_without_script, style_sheet};
 
 /// What pages say about the run they belong to.
@@ -61,7 +62,7 @@ pub fn chart_page(chart: &Chart, context: &PageContext) -> String {
         description: &chart.description,
         model: context.model.as_deref(),
         preview: draw(chart, Layout::Preview).svg,
-        style: style_sheet(),
+        style: style_sheet_for(chart),
         data: data::embed(chart, &wide, &narrow),
         wide: wide.svg,
         narrow: narrow.svg,

@@ -87,7 +87,7 @@ impl ResumeState {
 
     /// When the kept phases were.
     pub(crate) fn spans(&self) -> PhaseSpans {
-        PhaseSpans::of(&self.phases, self.periods.values().flatten())
+        PhaseSpans::of(&self.phases, &self.periods)
     }
 
     /// For the complete tests of a context, the files their detail rows come from.
@@ -101,7 +101,7 @@ impl ResumeState {
         let newest_first = self.files.of_kind(FileKind::Detail(context_size)).rev();
         // What is wrong with the files is told when their rows are copied.
         let mut scratch = Vec::new();
-        let selected = newest_per_test(newest_first, Some(&wanted), true, |file, take| {
+        let selected: BTreeMap<TestName, Selected<()>> = newest_per_test(newest_first, Some(&wanted), true, |file, take| {
             let reader = read_detail_without_lists;
             for_each_row(file, &mut scratch, reader, |row: RequestRecord| {
                 let test = TestName::from(&row.intent);
@@ -124,7 +124,7 @@ impl ResumeState {
         let spans = self.spans();
         let newest_first = self.files.of_kind(FileKind::Failed(context_size)).rev();
         let mut scratch = Vec::new();
-        let selected = newest_per_test(newest_first, Some(&wanted), false, |file, take| {
+        let selected: BTreeMap<TestName, Selected<()>> = newest_per_test(newest_first, Some(&wanted), false, |file, take| {
             let reader = RowReader::<BufReader<_>, FailedRow>::new;
             for_each_row(file, &mut scratch, reader, |row| {
                 let test = spans.test_at(context_size, &row.phase_id, row.launch_time);

@@ -5,6 +5,7 @@
 //! recolour it through the class names. Decides nothing about data, and cannot fail: anything that
 //! is not finite was made a gap when the chart was prepared.
 
+mod bars;
 mod canvas;
 mod heat;
 mod layout;
@@ -175,7 +176,9 @@ fn preview_style(chart: &Chart) -> String {
             ".ln.{class} *{{stroke:#{r:02x}{g:02x}{b:02x}}}.mk.{class} *,.bd.{class} *{{fill:#{r:02x}{g:02x}{b:02x}}}"
         ));
     }
-    style.push_str(".mk{stroke:#161b22}}</style>\n");
+    style.push_str(
+        ".mk{stroke:#161b22}.stripe *{stroke:#161b22}.err *{stroke:#e6edf3}}</style>\n",
+    );
     style
 }
 

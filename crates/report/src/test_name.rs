@@ -40,6 +40,23 @@ impl TestName {
     }
 }
 
+impl TestName {
+    /// The test of a file `sustained_periods_ctx<c>[_ws<w>]_cache<r>_<ts>.csv`; `None` for other names.
+    #[must_use]
+    pub fn of_periods_file(name: &str) -> Option<Self> {
+        let rest = name.strip_prefix("sustained_periods_ctx")?;
+        let (numbers, rate) = rest.split_once("_cache")?;
+        let rate = rate.split(['_', '.']).next()?;
+        let (context, working_set) = match numbers.split_once("_ws") {
+            Some((context, set)) => (context, Some(set.parse().ok()?)),
+            None => (numbers, None),
+        };
+        Some(
+            Self::new(context.parse().ok()?, rate.parse().ok()?).with_working_set(working_set),
+        )
+    }
+}
+
 impl fmt::Display for TestName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.working_set_size {
@@ -118,6 +135,24 @@ mod tests {
             let name = TestName::new(context, rate).with_working_set(set);
             prop_assert_eq!(name.to_string().parse::<TestName>(), Ok(name));
         });
+    }
+
+    #[test]
+    fn the_name_of_a_periods_file_tells_its_test() {
+        for (name, expected) in [
+            (
+                "sustained_periods_ctx512_ws10000_cache90_20261122_010713.csv",
+                Some(TestName::new(512, 90).with_working_set(Some(10_000))),
+            ),
+            (
+                "sustained_periods_ctx1000_cache0_20261122_010854.csv",
+                Some(TestName::new(1000, 0)),
+            ),
+            ("sustained_periods_20261122_010854.csv", None),
+            ("sustained_periods_ctxa_cache0.csv", None),
+        ] {
+            assert_eq!(TestName::of_periods_file(name), expected, "{name}");
+        }
     }
 
     #[test]

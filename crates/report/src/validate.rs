@@ -108,7 +108,7 @@ pub fn validate(dir: &Path) -> Validation {
         }
     }
     // Broken rows were found above, file by file; what the tolerant reader leaves is compared.
-    let data = RunData::read(dir);
+    let data = RunData::read_whole(dir);
     agreement::check(&data, &files, &mut found);
     run::check(&data, &listing, &files, &mut found);
     page::check(dir, &listing, &data, &mut found);

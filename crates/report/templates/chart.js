@@ -27,8 +27,9 @@
   function show(value, format) {
     return value.toLocaleString('en-US', { minimumFractionDigits: format[0], maximumFractionDigits: format[0] }) + format[1];
   }
-  // Share of an axis [min, max, logarithmic] at which a value stands.
+  // Share of an axis [min, max, logarithmic, categories] at which a value stands.
   function share(axis, value) {
+    if (axis[3]) { return (axis[3].indexOf(value) + 0.5) / axis[3].length; }
     return axis[2] ? Math.log(value / axis[0]) / Math.log(axis[1] / axis[0]) : (value - axis[0]) / (axis[1] - axis[0]);
   }
 

@@ -6,9 +6,9 @@
 
 use std::time::Duration;
 
-use cli::options::{EndpointSelection, EndpointType, HttpVersion, KvPrecision, TtftMetric};
-use cli::secret::MASK;
-use serde_json::{Map, Number, Value, json};
+use cli::options::{EndpointSelection, KvPrecision, TtftMetric};
+use serde_json::{Map, Value, json};
+use setup::command::{Options, seed_value, span_value};
 
 use super::{Plan, default_cache_hit_rates, effective_thresholds};
 use crate::args::{Mode, ReinitStrategy, SpeedMetric};
@@ -27,11 +27,8 @@ impl Plan {
     /// thresholds effective, options that were not given `null`.
     #[must_use]
     pub fn parameters(&self, facts: RunFacts<'_>) -> Map<String, Value> {
-        let urls: Vec<&str> = self
-            .endpoints
-            .iter()
-            .map(|endpoint| endpoint.given())
-            .collect();
+        let requests = &self.requests;
+        let urls = requests.urls();
         let levels = (!self.fixed_levels.is_empty()).then_some(&self.fixed_levels);
         let tokenizer = facts
             .tokenizer
@@ -76,34 +73,19 @@ impl Plan {
                 json!(self.endpoint_selection.as_str()),
             ),
             ("detected_model", json!(facts.detected_model)),
-            ("model", json!(self.model)),
-            ("endpoint_type", json!(self.endpoint_type.as_str())),
-            ("ignore_eos", json!(self.ignore_eos)),
-            ("extra_body", json!(self.extra_body)),
-            ("headers", self.header_names()),
-            ("request_timeout", span_value(self.request_timeout)),
-            ("http", json!(self.http.as_str())),
+            ("model", json!(requests.model)),
+            ("endpoint_type", json!(requests.endpoint_type.as_str())),
+            ("ignore_eos", json!(requests.ignore_eos)),
+            ("extra_body", json!(requests.extra_body)),
+            ("headers", requests.header_names()),
+            ("request_timeout", span_value(requests.request_timeout)),
+            ("http", json!(requests.http.as_str())),
             ("cooldown", span_value(self.cooldown)),
         ];
         pairs
             .into_iter()
             .map(|(key, value)| (key.to_owned(), value))
             .collect()
-    }
-
-    /// Names of further headers, lower case and sorted; `null` without any. Values may be secret.
-    fn header_names(&self) -> Value {
-        let mut names: Vec<String> = self
-            .headers
-            .iter()
-            .map(|header| header.name().to_ascii_lowercase())
-            .collect();
-        names.sort_unstable();
-        if names.is_empty() {
-            Value::Null
-        } else {
-            json!(names)
-        }
     }
 
     /// The options that repeat this run: the required ones always, others where they differ from their
@@ -115,7 +97,7 @@ impl Plan {
         let mut options = Options::default();
         options.always(
             "--api-endpoint",
-            self.endpoints.iter().map(|endpoint| endpoint.given()),
+            self.requests.endpoints.iter().map(|e| e.given()),
         );
         options.always("--context-sizes", &self.context_sizes);
         options.always("--working-set-size", [self.working_set_size]);
@@ -172,30 +154,7 @@ impl Plan {
             self.endpoint_selection,
             EndpointSelection::default(),
         );
-        options.if_given("--model", self.model.as_ref());
-        options.if_given("--api-key", self.api_key.as_ref().map(|_| MASK));
-        for header in &self.headers {
-            let value = if header.is_secret() {
-                MASK
-            } else {
-                header.value()
-            };
-            options.always("--header", [format!("{}: {value}", header.name())]);
-        }
-        options.unless(
-            "--endpoint-type",
-            self.endpoint_type,
-            EndpointType::default(),
-        );
-        options.switch("--ignore-eos", self.ignore_eos);
-        options.if_given("--extra-body", self.extra_body.clone().map(Value::Object));
-        options.span(
-            "--request-timeout",
-            self.request_timeout,
-            Duration::from_secs(600),
-        );
-        options.unless("--http", self.http, HttpVersion::default());
-        options.switch("--insecure", self.insecure);
+        options.requests(&self.requests);
         options.unless(
             "--output-dir",
             self.output_dir.display().to_string(),
@@ -205,66 +164,6 @@ impl Plan {
         options.switch("--brief", self.brief);
         options.switch("--verbose", self.verbose);
         options.switch("--no-color", self.no_color);
-        options.0
+        options.into_vec()
     }
-}
-
-/// Options gathered one by one.
-#[derive(Default)]
-struct Options(Vec<(String, Vec<String>)>);
-
-impl Options {
-    fn always<T: ToString>(&mut self, flag: &str, values: impl IntoIterator<Item = T>) {
-        self.0.push((
-            flag.to_owned(),
-            values.into_iter().map(|value| value.to_string()).collect(),
-        ));
-    }
-
-    fn unless<T: ToString + PartialEq>(&mut self, flag: &str, value: T, default: T) {
-        if value != default {
-            self.always(flag, [value]);
-        }
-    }
-
-    fn list_unless<T: ToString + PartialEq>(&mut self, flag: &str, values: &[T], default: &[T]) {
-        if values != default {
-            self.always(flag, values.iter().map(ToString::to_string));
-        }
-    }
-
-    fn if_given<T: ToString>(&mut self, flag: &str, value: Option<T>) {
-        if let Some(value) = value {
-            self.always(flag, [value]);
-        }
-    }
-
-    fn span(&mut self, flag: &str, value: Duration, default: Duration) {
-        if value != default {
-            self.always(flag, [value.as_secs_f64()]);
-        }
-    }
-
-    fn switch(&mut self, flag: &str, on: bool) {
-        if on {
-            self.always::<String>(flag, []);
-        }
-    }
-}
-
-/// Seconds, whole ones as an integer.
-fn span_value(span: Duration) -> Value {
-    if span.subsec_nanos() == 0 {
-        json!(span.as_secs())
-    } else {
-        json!(span.as_secs_f64())
-    }
-}
-
-/// JSON has room for signed and for unsigned 64 bits, which is what a seed may be.
-fn seed_value(seed: i128) -> Value {
-    let number = i64::try_from(seed)
-        .map(Number::from)
-        .or_else(|_| u64::try_from(seed).map(Number::from));
-    number.map_or(Value::Null, Value::Number)
 }

@@ -9,6 +9,10 @@ use cli::argparse::{Stop, try_parse};
 use proptest::prelude::*;
 use serde_json::json;
 
+use cli::options::{EndpointType, HttpVersion};
+use cli::secret::Secret;
+use core_client::Endpoint;
+
 use super::*;
 use crate::args::OPTION_GENERATIONS;
 
@@ -31,9 +35,9 @@ fn parse_words(words: Vec<String>) -> Args {
     };
     // Whoever runs the tests may have a key in the environment.
     if std::env::var("OPENAI_API_KEY")
-        .is_ok_and(|key| args.endpoint.api_key == Some(Secret::new(key)))
+        .is_ok_and(|key| args.endpoint.requests.api_key == Some(Secret::new(key)))
     {
-        args.endpoint.api_key = None;
+        args.endpoint.requests.api_key = None;
     }
     args
 }
@@ -98,25 +102,38 @@ fn defaults_are_those_of_the_page() {
     assert_eq!(plan.kv_precision, KvPrecision::TwoBytes);
     assert_eq!(plan.endpoint_selection, EndpointSelection::RoundRobin);
     assert_eq!(
-        (plan.endpoint_type, plan.http),
+        (plan.requests.endpoint_type, plan.requests.http),
         (EndpointType::Chat, HttpVersion::Auto)
     );
-    assert_eq!(plan.request_timeout, secs(600));
+    assert_eq!(plan.requests.request_timeout, secs(600));
     assert_eq!(plan.output_dir, PathBuf::from("./output"));
     assert_eq!(
-        (plan.tokenizer.as_deref(), plan.seed, plan.model.as_deref()),
+        (
+            plan.tokenizer.as_deref(),
+            plan.seed,
+            plan.requests.model.as_deref()
+        ),
         (None, None, None)
     );
-    assert_eq!((plan.extra_body.as_ref(), plan.headers.len()), (None, 0));
     assert_eq!(
-        (plan.api_key.as_ref(), plan.api_key_or_default()),
+        (
+            plan.requests.extra_body.as_ref(),
+            plan.requests.headers.len()
+        ),
+        (None, 0)
+    );
+    assert_eq!(
+        (
+            plan.requests.api_key.as_ref(),
+            plan.requests.api_key_or_default()
+        ),
         (None, "EMPTY")
     );
     let switches = [
         plan.strict_time_window,
         plan.random_selection,
-        plan.ignore_eos,
-        plan.insecure,
+        plan.requests.ignore_eos,
+        plan.requests.insecure,
         plan.skip_graphs,
         plan.force_restart,
         plan.brief,
@@ -183,30 +200,34 @@ fn every_option_reaches_the_plan() {
         (Some("builtin"), Some(-5))
     );
     assert_eq!(
-        (plan.endpoint_selection, plan.model.as_deref()),
+        (plan.endpoint_selection, plan.requests.model.as_deref()),
         (EndpointSelection::Pinned, Some("m"))
     );
-    assert_eq!(plan.api_key_or_default(), "sk-123456");
+    assert_eq!(plan.requests.api_key_or_default(), "sk-123456");
     let headers: Vec<_> = plan
+        .requests
         .headers
         .iter()
         .map(|header| (header.name(), header.value()))
         .collect();
     assert_eq!(headers, [("X-A", "1"), ("X-B", "2")]);
     assert_eq!(
-        (plan.endpoint_type, plan.http),
+        (plan.requests.endpoint_type, plan.requests.http),
         (EndpointType::Completions, HttpVersion::Http2)
     );
-    assert_eq!(plan.extra_body, json!({"top_p": 0.9}).as_object().cloned());
     assert_eq!(
-        (plan.request_timeout, plan.output_dir.clone()),
+        plan.requests.extra_body,
+        json!({"top_p": 0.9}).as_object().cloned()
+    );
+    assert_eq!(
+        (plan.requests.request_timeout, plan.output_dir.clone()),
         (secs(30), PathBuf::from("out"))
     );
     let switches = [
         plan.strict_time_window,
         plan.random_selection,
-        plan.ignore_eos,
-        plan.insecure,
+        plan.requests.ignore_eos,
+        plan.requests.insecure,
         plan.skip_graphs,
         plan.force_restart,
         plan.brief,
@@ -230,8 +251,18 @@ fn lists_are_sorted_without_duplicates_and_the_last_occurrence_counts() {
 #[test]
 fn endpoints_lose_their_last_slash_and_keep_their_order() {
     let plan = plan("--api-endpoint http://b:1/ http://a:2/v1");
-    let given: Vec<_> = plan.endpoints.iter().map(Endpoint::given).collect();
-    let base: Vec<_> = plan.endpoints.iter().map(Endpoint::base_url).collect();
+    let given: Vec<_> = plan
+        .requests
+        .endpoints
+        .iter()
+        .map(Endpoint::given)
+        .collect();
+    let base: Vec<_> = plan
+        .requests
+        .endpoints
+        .iter()
+        .map(Endpoint::base_url)
+        .collect();
     assert_eq!(given, ["http://b:1", "http://a:2/v1"]);
     assert_eq!(base, ["http://b:1/v1", "http://a:2/v1"]);
 }
@@ -308,7 +339,7 @@ fn seeds_are_any_64_bits() {
 
 #[test]
 fn an_empty_key_is_no_key() {
-    assert_eq!(plan("--api-key=").api_key, None);
+    assert_eq!(plan("--api-key=").requests.api_key, None);
 }
 
 #[test]
@@ -326,7 +357,9 @@ fn secrets_show_nowhere() {
     }
     assert!(shown.contains("gold"));
     assert_eq!(
-        plan.redactor().redact("401: sk-verysecret / dXNlcjpwYXNz"),
+        plan.requests
+            .redactor()
+            .redact("401: sk-verysecret / dXNlcjpwYXNz"),
         "401: *** / ***"
     );
     assert_eq!(

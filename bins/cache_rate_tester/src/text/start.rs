@@ -28,7 +28,7 @@ pub fn banner(plan: &Plan) -> Vec<Line> {
         )),
         heading(rule('=', BANNER_WIDTH)),
     ];
-    match plan.endpoints.as_slice() {
+    match plan.requests.endpoints.as_slice() {
         [only] => lines.push(config(format!("API Endpoint: {}", only.given()))),
         several => {
             let how = match plan.endpoint_selection {

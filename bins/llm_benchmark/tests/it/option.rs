@@ -34,7 +34,10 @@ fn wrong_arguments_end_with_2_and_the_originals_words() {
         (&["extra"], "unrecognized arguments: extra"),
         (&["--requets", "5"], "did you mean '--requests'"),
         (&["--re", "5"], "ambiguous"),
-        (&["--requests"], "--requests: a value is missing"),
+        (
+            &["--requests"],
+            "argument --requests: expected one argument",
+        ),
         (&["--concurrency", "0"], "--concurrency must be from 1"),
         (
             &["--repeat-ratio", "1.5"],

@@ -1,7 +1,8 @@
 //! One line for each way in which a command line can be wrong.
 //!
 //! Promise: the line names the option and the word that is wrong; suggestions name options that the
-//! help shows, never the hidden abbreviations.
+//! help shows, never the hidden abbreviations. Where argparse has a sentence for it, that sentence is kept: scripts
+//! and people's notes know it.
 
 use std::error::Error as _;
 
@@ -9,6 +10,7 @@ use clap::Command;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use super::UsageError;
+use super::value::{FloatError, IntError};
 
 /// Names less alike than this are no suggestion (Jaro similarity, 0…1).
 const LEAST_SIMILARITY: f64 = 0.7;
@@ -39,29 +41,41 @@ fn wording(error: &clap::Error, command: &Command) -> (String, Option<String>) {
     match error.kind() {
         ErrorKind::UnknownArgument => unknown(invalid_arg.as_deref().unwrap_or_default(), command),
         ErrorKind::InvalidValue if value.is_empty() => {
-            (format!("{option}: a value is missing"), None)
+            let n = if takes_several(command, &option) {
+                "at least one"
+            } else {
+                "one"
+            };
+            (format!("argument {option}: expected {n} argument"), None)
         }
         ErrorKind::InvalidValue => {
-            let choices = texts(error, ContextKind::ValidValue).join(", ");
+            let choices = texts(error, ContextKind::ValidValue).join("', '");
             let hint = text(error, ContextKind::SuggestedValue)
                 .map(|best| format!("did you mean '{best}'?"));
             (
-                format!("{option}: '{value}' is not one of {choices}"),
+                format!("argument {option}: invalid choice: '{value}' (choose from '{choices}')"),
                 hint.map(|h| h.trim_end_matches('?').to_owned()),
             )
         }
         ErrorKind::ValueValidation => {
+            let cause = error.source();
+            let is_no_int = cause.and_then(|c| c.downcast_ref()) == Some(&IntError::NotAnInteger);
+            let is_no_float = cause.is_some_and(|c| c.is::<FloatError>());
+            if is_no_int || is_no_float {
+                let kind = if is_no_int { "int" } else { "float" };
+                return (
+                    format!("argument {option}: invalid {kind} value: '{value}'"),
+                    None,
+                );
+            }
             // A header may hold a key, and stderr may be somebody's CI log.
             let value = if option == "--header" {
                 "the value".to_owned()
             } else {
                 format!("'{value}'")
             };
-            let cause = error
-                .source()
-                .map(ToString::to_string)
-                .unwrap_or_else(|| "not a valid value".to_owned());
-            (format!("{option}: {value} is {cause}"), None)
+            let cause = cause.map_or_else(|| "not a valid value".to_owned(), ToString::to_string);
+            (format!("argument {option}: {value} is {cause}"), None)
         }
         ErrorKind::MissingRequiredArgument => {
             let missing = texts(error, ContextKind::InvalidArg);
@@ -70,7 +84,10 @@ fn wording(error: &clap::Error, command: &Command) -> (String, Option<String>) {
                 .map(|arg| flag_of(arg))
                 .collect::<Vec<_>>()
                 .join(", ");
-            (format!("these options are required: {missing}"), None)
+            (
+                format!("the following arguments are required: {missing}"),
+                None,
+            )
         }
         ErrorKind::TooManyValues => (
             format!("{option} takes no value, but '{value}' was given"),
@@ -94,11 +111,7 @@ fn unknown(word: &str, command: &Command) -> (String, Option<String>) {
         .strip_prefix("--")
         .map(|name| name.split('=').next().unwrap_or(name))
     else {
-        return if word.starts_with('-') {
-            (format!("unknown option '{word}'"), None)
-        } else {
-            (format!("'{word}' belongs to no option"), None)
-        };
+        return (format!("unrecognized arguments: {word}"), None);
     };
     let longs = || {
         command
@@ -124,9 +137,18 @@ fn unknown(word: &str, command: &Command) -> (String, Option<String>) {
         .filter(|(similarity, _)| *similarity > LEAST_SIMILARITY)
         .max_by(|a, b| a.0.total_cmp(&b.0));
     (
-        format!("unknown option '--{name}'"),
+        format!("unrecognized arguments: --{name}"),
         best.map(|(_, long)| format!("did you mean '--{long}'")),
     )
+}
+
+/// Whether an option takes a list.
+fn takes_several(command: &Command, option: &str) -> bool {
+    let long = option.trim_start_matches('-');
+    let mut all = command.get_arguments();
+    all.find(|arg| arg.get_long() == Some(long))
+        .and_then(|arg| arg.get_num_args())
+        .is_some_and(|n| n.max_values() > 1)
 }
 
 /// `--context-sizes` of `--context-sizes <TOKENS>...`.

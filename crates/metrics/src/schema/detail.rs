@@ -3,13 +3,17 @@
 //! The first originals end at `itl` and the originals of the working-set tool never had the lists; both
 //! are read. What no column holds comes back empty: question tokens as 0, a missing endpoint as "".
 
-use std::io::{Read, Write};
+use std::collections::HashMap;
+use std::io::{BufRead, Read, Write};
+use std::sync::Arc;
 
 use super::SchemaError;
 use super::cell::{parse_float, parse_int, render_float, render_int};
+use super::strip::WithoutLists;
 use super::table::sealed::Cellular;
 use super::table::{Cells, Column, Line, RowReader, RowWriter, WORKING_SET, optional, required};
 use crate::record::{RequestIntent, RequestRecord};
+use crate::sample::{Sample, SampleParts};
 
 /// Whether the two list columns are read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -179,6 +183,111 @@ impl<R: Read> Iterator for DetailReader<R> {
     fn next(&mut self) -> Option<Self::Item> {
         let lists = self.lists;
         self.rows.next_with(|cells| read_record(cells, lists))
+    }
+}
+
+/// One row as charts need it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SampleRow {
+    /// Context size as given, tokens.
+    pub context_size: u64,
+    /// Size of the working set in tokens, where the file has the column.
+    pub working_set_size: Option<u64>,
+    /// Target hit rate, whole percent.
+    pub cache_hit_rate: u32,
+    /// Phase that launched the request; rows of one phase share the text.
+    pub phase_id: Arc<str>,
+    /// Everything else.
+    pub sample: Sample,
+}
+
+/// Reads the samples of `detailed_results_*.csv`, several times faster than whole rows and without keeping
+/// any of their texts. A row is refused where [`DetailReader`] without lists refuses it, but for its
+/// `ttlt`, `total_time`, `itl` and `prefill_complete_time`, which nobody looks at.
+#[derive(Debug)]
+pub struct SampleReader<R: BufRead> {
+    rows: RowReader<WithoutLists<R>, RequestRecord>,
+    phases: HashMap<Box<str>, Arc<str>>,
+    /// Neighbours mostly belong to the same phase.
+    last: Arc<str>,
+}
+
+impl<R: BufRead> SampleReader<R> {
+    /// Reads the header.
+    ///
+    /// # Errors
+    /// When there is no header, it lacks a required column, or reading fails.
+    pub fn new(input: R) -> Result<Self, SchemaError> {
+        Ok(Self {
+            rows: RowReader::new(WithoutLists::new(input))?,
+            phases: HashMap::new(),
+            last: Arc::from(""),
+        })
+    }
+}
+
+impl<R: BufRead> Iterator for SampleReader<R> {
+    type Item = Result<SampleRow, SchemaError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (phases, last) = (&mut self.phases, &mut self.last);
+        self.rows.next_with(|cells| {
+            cells.skip("request_id");
+            let phase_id = cells.text_ref("phase_id");
+            if **last != *phase_id {
+                *last = match phases.get(phase_id) {
+                    Some(known) => Arc::clone(known),
+                    None => {
+                        let text: Arc<str> = Arc::from(phase_id);
+                        phases.insert(Box::from(phase_id), Arc::clone(&text));
+                        text
+                    }
+                };
+            }
+            let working_set_size = cells.opt_int("working_set_size")?;
+            let cache_hit_rate = cells.small_int("cache_hit_rate")?;
+            let context_size = cells.int("context_size")?;
+            let cached_tokens = cells.int("cached_tokens")?;
+            let unique_tokens = cells.int("unique_tokens")?;
+            let output_tokens = cells.int("output_tokens")?;
+            let ttft = cells.latency("ttft")?;
+            cells.skip("ttlt");
+            let generation_time = cells.opt_float("generation_time")?;
+            cells.skip("total_time");
+            let launch_time = cells.float("launch_time")?;
+            let finish_time = cells.float("finish_time")?;
+            let concurrency_level = cells.small_int("concurrency_level")?;
+            for name in [
+                "itl",
+                "prefill_complete_time",
+                "token_timestamps",
+                "tokens_per_chunk",
+                "reported_prompt_tokens",
+            ] {
+                cells.skip(name);
+            }
+            let reported_cached_tokens = cells.opt_int("reported_cached_tokens")?;
+            let send_delay = cells.opt_float("send_delay")?;
+            Ok(SampleRow {
+                context_size,
+                working_set_size,
+                cache_hit_rate,
+                phase_id: Arc::clone(last),
+                sample: Sample::from(SampleParts {
+                    launch_time,
+                    finish_time,
+                    ttft,
+                    generation_time,
+                    send_delay,
+                    cached_tokens,
+                    unique_tokens,
+                    output_tokens,
+                    reported_cached_tokens,
+                    cache_hit_rate,
+                    concurrency_level,
+                }),
+            })
+        })
     }
 }
 

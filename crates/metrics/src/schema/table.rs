@@ -144,6 +144,10 @@ impl<'a> Cells<'a> {
         self.take(name);
     }
 
+    pub(super) fn text_ref(&mut self, name: &'static str) -> &'a str {
+        self.take(name).unwrap_or_default()
+    }
+
     pub(super) fn text(&mut self, name: &'static str) -> String {
         self.take(name).unwrap_or_default().to_owned()
     }
@@ -170,6 +174,20 @@ impl<'a> Cells<'a> {
             "a whole number below 2^32",
         )?;
         self.demand(name, value, "a whole number")
+    }
+
+    /// Which of two words the cell holds: `false` for the first.
+    pub(super) fn one_of(
+        &mut self,
+        name: &'static str,
+        words: [&str; 2],
+        expected: &'static str,
+    ) -> Result<Option<bool>, SchemaError> {
+        let second = |cell: &str| {
+            let at = words.iter().position(|word| *word == cell)?;
+            Some(at == 1)
+        };
+        self.parse(name, second, expected)
     }
 
     pub(super) fn opt_status(&mut self, name: &'static str) -> Result<Option<u16>, SchemaError> {
@@ -347,7 +365,10 @@ impl<R: Read, T: Row> RowReader<R, T> {
     /// When there is no header, it lacks a required column, or reading fails.
     pub fn new(input: R) -> Result<Self, SchemaError> {
         // Lengths are checked here, so that a short row is one bad row and not the end of the file.
-        let mut input = csv::ReaderBuilder::new().flexible(true).from_reader(input);
+        let mut input = csv::ReaderBuilder::new()
+            .flexible(true)
+            .buffer_capacity(64 * 1024)
+            .from_reader(input);
         let header = Header::resolve::<T>(input.headers()?)?;
         Ok(Self {
             input,

@@ -9,10 +9,13 @@
 mod attribution;
 mod checks;
 mod golden;
+mod intervals;
 mod percentiles;
 mod records;
 mod retries;
 mod rows;
+mod samples;
+mod single_prompts;
 mod summaries;
 mod support;
 mod windows;

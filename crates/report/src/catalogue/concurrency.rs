@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, HashMap};
 use metrics::percentile::Stats;
 use metrics::record::RequestRecord;
 use metrics::window::published_throughput;
-use metrics::{PhaseRow, SummaryRow};
+use metrics::{Completed, PhaseRow, SummaryRow};
 
 use super::performance::threshold;
 use super::{Mean, SummaryLine, tokens, value_axis};
+use crate::data::TestSamples;
 use crate::chart::{
     Axis, AxisRange, Body, Chart, Dash, Ink, Marker, NumberFormat, Orientation, Panel, Point,
     RefLine, Series, SeriesStyle, Side, Ticks,
@@ -86,15 +87,40 @@ impl ConcurrencyInput {
         records: impl IntoIterator<Item = &'a RequestRecord>,
         max_ttft: Option<f64>,
     ) -> Option<Self> {
-        let records: Vec<&RequestRecord> = records.into_iter().collect();
-        let explored: Vec<&PhaseRow> = phases.iter().filter(|p| explores(&p.phase_id)).collect();
         let mut by_phase: HashMap<&str, Vec<&RequestRecord>> = HashMap::new();
-        for record in &records {
+        for record in records {
             by_phase
                 .entry(record.intent.phase_id.as_str())
                 .or_default()
                 .push(record);
         }
+        Self::from_groups(summary, phases, &by_phase, max_ttft)
+    }
+
+    /// As [`ConcurrencyInput::from_rows`], the requests as samples.
+    #[must_use]
+    pub fn from_samples(
+        summary: &SummaryRow,
+        phases: &[PhaseRow],
+        samples: &TestSamples,
+        max_ttft: Option<f64>,
+    ) -> Option<Self> {
+        Self::from_groups(summary, phases, &samples.by_phase(), max_ttft)
+    }
+
+    fn from_groups<R: Completed>(
+        summary: &SummaryRow,
+        phases: &[PhaseRow],
+        by_phase: &HashMap<&str, Vec<&R>>,
+        max_ttft: Option<f64>,
+    ) -> Option<Self> {
+        let kind = if phases.iter().any(|p| p.phase_id.starts_with("RAMP")) {
+            WindowKind::Ramp
+        } else {
+            WindowKind::Fixed
+        };
+        // The working-set tool names every fixed window of a level a run, retries included; they count.
+        let explored: Vec<&PhaseRow> = phases.iter().filter(|p| explores(&p.phase_id)).collect();
         // One figure for the whole chart: a line that mixes two formulas would bend for no reason.
         let stored = |p: &PhaseRow| {
             p.window_input_tokens_per_sec
@@ -121,13 +147,11 @@ impl ConcurrencyInput {
                 .or_default()
                 .add(phase, rates, rows);
         }
-        let first = explored.first()?;
+        if explored.is_empty() {
+            return None;
+        }
         Some(Self {
-            kind: if first.phase_id.starts_with("RAMP") {
-                WindowKind::Ramp
-            } else {
-                WindowKind::Fixed
-            },
+            kind,
             context_size: summary.context_size,
             working_set_size: summary.working_set_size,
             cache_hit_rate: summary.cache_hit_rate,
@@ -138,8 +162,10 @@ impl ConcurrencyInput {
             source,
             max_ttft,
             peak: Some(summary.peak_concurrency),
-            summary: (summary.model.is_some() && !records.is_empty())
-                .then(|| SummaryLine::of_records(records.iter().copied())),
+            summary: (summary.model.is_some()
+                && summary.working_set_size.is_none()
+                && !by_phase.is_empty())
+            .then(|| SummaryLine::of_records(by_phase.values().flatten().copied())),
         })
     }
 }
@@ -162,7 +188,7 @@ struct LevelSums {
 }
 
 impl LevelSums {
-    fn add(&mut self, phase: &PhaseRow, rates: Option<(f64, f64)>, rows: &[&RequestRecord]) {
+    fn add<R: Completed>(&mut self, phase: &PhaseRow, rates: Option<(f64, f64)>, rows: &[&R]) {
         let ttft = Stats::of(rows.iter().filter_map(|r| r.ttft_sample()));
         self.input.add(rates.map(|r| r.0));
         self.output.add(rates.map(|r| r.1));
@@ -361,6 +387,9 @@ fn caption(input: &ConcurrencyInput) -> String {
     let retries = match input.kind {
         WindowKind::Ramp => {
             " One point per level from ramp and refinement windows; retries at the peak are not in this chart."
+        }
+        WindowKind::Fixed if input.working_set_size.is_some() => {
+            " One point per level, the mean over all its runs."
         }
         WindowKind::Fixed => {
             " One point per level from its first run; retries are not in this chart."

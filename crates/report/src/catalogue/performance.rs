@@ -1,13 +1,14 @@
 //! `performance_vs_cache_rate_<C>.html`: throughput, TTFT and request speed of one context over the hit rate.
 
 use metrics::record::RequestRecord;
-use metrics::retry::{Band, RateSource, RetryMetrics, retry_metrics};
-use metrics::{PhaseRow, SummaryRow};
+use metrics::retry::{Band, RateSource, RetryMetrics, retry_metrics, retry_metrics_by_phase};
+use metrics::{PhaseRow, Sample, SummaryRow};
 
 use super::{
     Mean, PAUSE_NOTE, SUMMARY_VALUE, SummaryLine, band_of, captions, rate_axis, tokens, value_axis,
     whole,
 };
+use crate::data::TestSamples;
 use crate::chart::{
     Body, Chart, Dash, Ink, Marker, NumberFormat, Orientation, Panel, Point, RefLine, Series,
     SeriesStyle, Side,
@@ -52,6 +53,25 @@ impl RatePoint {
         strict: bool,
     ) -> Self {
         Self::from_metrics(summary, &retry_metrics(summary, phases, records, strict))
+    }
+
+    /// The figures of one test from its rows, the requests as samples.
+    #[must_use]
+    pub fn from_samples(
+        summary: &SummaryRow,
+        phases: &[PhaseRow],
+        samples: &TestSamples,
+        strict: bool,
+    ) -> Self {
+        let at_peak = |phase_id: &str| -> Vec<&Sample> {
+            samples
+                .of_phase(phase_id)
+                .iter()
+                .filter(|s| s.concurrency_level() == summary.peak_concurrency)
+                .collect()
+        };
+        let metrics = retry_metrics_by_phase(summary, phases, at_peak, strict);
+        Self::from_metrics(summary, &metrics)
     }
 
     /// The figures of one test whose window figures are known already.

@@ -33,7 +33,7 @@ pub fn contexts_of_run(data: &RunData) -> Vec<ContextPoints> {
     for row in rows(data) {
         let test = TestName::from(row);
         let phases: Vec<PhaseRow> = data.phases_of(test).cloned().collect();
-        let mut point = RatePoint::from_rows(row, &phases, data.details(test), strict);
+        let mut point = RatePoint::from_samples(row, &phases, data.samples(test), strict);
         if point.source.is_summary() && data.periods.contains_key(&test) {
             // The summary row of a sustained test is no makeshift: it is made of the test's periods.
             point.source = RateSource::Periods;
@@ -116,7 +116,7 @@ pub fn test_charts(data: &RunData) -> Vec<Chart> {
             let test = TestName::from(row);
             let phases: Vec<PhaseRow> = data.phases_of(test).cloned().collect();
             let input =
-                ConcurrencyInput::from_rows(row, &phases, data.details(test), max_ttft(data))?;
+                ConcurrencyInput::from_samples(row, &phases, data.samples(test), max_ttft(data))?;
             Some(concurrency_chart(&input))
         })
         .chain(over_time.iter().map(sustained_chart))

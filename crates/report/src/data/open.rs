@@ -84,3 +84,18 @@ pub(crate) fn read_table<T: Row>(file: &StampedFile, warnings: &mut Vec<DataWarn
     for_each_row(file, warnings, RowReader::new, |row| rows.push(row));
     rows
 }
+
+/// Whether the header of a file names a column; false where there is no header to read.
+pub(crate) fn has_column(file: &StampedFile, name: &str) -> bool {
+    let Ok(handle) = open_file(&file.path) else {
+        return false;
+    };
+    // A header of ours is a few hundred bytes; what is longer is no header.
+    let mut head = Vec::new();
+    let read = handle.take(16 * 1024).read_to_end(&mut head);
+    let line = head.split(|b| *b == b'\n').next().unwrap_or_default();
+    read.is_ok()
+        && String::from_utf8_lossy(line)
+            .split(',')
+            .any(|cell| cell.trim().trim_matches('"') == name)
+}

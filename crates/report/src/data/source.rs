@@ -31,7 +31,7 @@ struct Span {
 impl PhaseSpans {
     pub(crate) fn of<'a>(
         phases: impl IntoIterator<Item = &'a PhaseRow>,
-        periods: impl IntoIterator<Item = &'a PeriodRow>,
+        periods: impl IntoIterator<Item = (&'a TestName, &'a Vec<PeriodRow>)>,
     ) -> Self {
         let mut of_test: HashMap<TestName, Vec<Span>> = HashMap::new();
         let mut push = |test, phase_id, start: f64, end: f64| {
@@ -49,9 +49,12 @@ impl PhaseSpans {
                 row.end_time,
             );
         }
-        for row in periods {
+        for (test, row) in periods
+            .into_iter()
+            .flat_map(|(test, rows)| rows.iter().map(move |row| (*test, row)))
+        {
             let id = format!("SUSTAINED_P{}", row.period_number);
-            push(row.into(), id, row.start_time, row.end_time);
+            push(test, id, row.start_time, row.end_time);
         }
         Self { of_test }
     }
@@ -94,11 +97,11 @@ impl Span {
     }
 }
 
-/// Rows of one test and the file they come from.
+/// Rows of one test, gathered in a `C`, and the file they come from.
 #[derive(Debug)]
-pub(crate) struct Selected<R> {
+pub(crate) struct Selected<C> {
     pub(crate) file: StampedFile,
-    pub(crate) rows: Vec<R>,
+    pub(crate) rows: C,
     /// Whether any of them lies in a phase of the test.
     pub(crate) fits: bool,
 }
@@ -108,32 +111,32 @@ pub(crate) struct Selected<R> {
 /// `read` hands over, for every row of a file, its test, whether it lies in a phase of that test, and
 /// what to keep of it. A test without fitting rows anywhere gets those of the newest file that has it
 /// if `accept_unfit`, else none.
-pub(crate) fn newest_per_test<'a, R>(
+pub(crate) fn newest_per_test<'a, R, C: Default + Extend<R>>(
     newest_first: impl Iterator<Item = &'a StampedFile>,
     wanted: Option<&BTreeSet<TestName>>,
     accept_unfit: bool,
     mut read: impl FnMut(&StampedFile, &mut dyn FnMut(TestName, bool, R)),
-) -> BTreeMap<TestName, Selected<R>> {
-    let mut selected: BTreeMap<TestName, Selected<R>> = BTreeMap::new();
-    let is_settled = |selected: &BTreeMap<TestName, Selected<R>>, test: &TestName| {
+) -> BTreeMap<TestName, Selected<C>> {
+    let mut selected: BTreeMap<TestName, Selected<C>> = BTreeMap::new();
+    let is_settled = |selected: &BTreeMap<TestName, Selected<C>>, test: &TestName| {
         selected.get(test).is_some_and(|found| found.fits)
     };
     for file in newest_first {
         if wanted.is_some_and(|tests| tests.iter().all(|test| is_settled(&selected, test))) {
             break;
         }
-        let mut found: BTreeMap<TestName, Selected<R>> = BTreeMap::new();
+        let mut found: BTreeMap<TestName, Selected<C>> = BTreeMap::new();
         read(file, &mut |test, fits, row| {
             if is_settled(&selected, &test) || wanted.is_some_and(|tests| !tests.contains(&test)) {
                 return;
             }
             let of_test = found.entry(test).or_insert_with(|| Selected {
                 file: file.clone(),
-                rows: Vec::new(),
+                rows: C::default(),
                 fits: false,
             });
             of_test.fits |= fits;
-            of_test.rows.push(row);
+            of_test.rows.extend(std::iter::once(row));
         });
         for (test, of_test) in found {
             if of_test.fits || (accept_unfit && !selected.contains_key(&test)) {
@@ -163,7 +166,7 @@ mod tests {
         let first = phase(0, 100.0, 101.0);
         let id = first.phase_id.clone();
         let context = first.context_size;
-        let spans = PhaseSpans::of([&first, &phase(50, 101.01, 102.0)], []);
+        let spans = PhaseSpans::of([&first, &phase(50, 101.01, 102.0)], &BTreeMap::new());
         let rate_at = |at| {
             spans
                 .test_at(context, &id, at)

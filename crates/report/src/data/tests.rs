@@ -29,7 +29,7 @@ fn messages(data: &RunData) -> Vec<String> {
 
 #[test]
 fn directories_of_the_originals_are_read_without_a_warning() {
-    let ramp = RunData::read(&golden("cache_rate_ramp"));
+    let ramp = RunData::read_whole(&golden("cache_rate_ramp"));
     assert_eq!(messages(&ramp), Vec::<String>::new());
     assert_eq!(
         ramp.summary_file.as_deref(),
@@ -59,7 +59,7 @@ fn directories_of_the_originals_are_read_without_a_warning() {
         ]
     );
 
-    let fixed = RunData::read(&golden("cache_rate_fixed"));
+    let fixed = RunData::read_whole(&golden("cache_rate_fixed"));
     assert_eq!(messages(&fixed), Vec::<String>::new());
     assert_eq!(fixed.model(), Some("mock-model"));
     assert_eq!(fixed.parameter("mode"), Some(&"fixed".into()));
@@ -69,7 +69,7 @@ fn directories_of_the_originals_are_read_without_a_warning() {
 
 #[test]
 fn points_of_charts_can_be_had_from_what_was_read() {
-    let data = RunData::read(&golden("cache_rate_ramp"));
+    let data = RunData::read_whole(&golden("cache_rate_ramp"));
     for row in &data.summary {
         let details = data.details(row.into());
         let metrics = retry_metrics(row, &data.phases, details, false);
@@ -88,7 +88,7 @@ fn tables_alone_are_read_without_the_large_files() {
 
 #[test]
 fn a_missing_directory_is_a_warning() {
-    let data = RunData::read(Path::new("no/such/directory"));
+    let data = RunData::read_whole(Path::new("no/such/directory"));
     assert_eq!(data.warnings.len(), 1);
     assert!(data.summary.is_empty());
 }
@@ -108,7 +108,7 @@ fn every_broken_file_is_one_warning_and_the_rest_is_read() {
     put("detailed_results_1000_20261122_020000.csv", "\u{0}\u{1}");
     put("detailed_results_x_20261122_020000.csv", "not looked at");
     std::fs::create_dir(dir.path().join("summary_20261122_030000.csv")).unwrap();
-    let data = RunData::read(dir.path());
+    let data = RunData::read_whole(dir.path());
     let files: Vec<_> = data.warnings.iter().map(|w| w.file.as_str()).collect();
     assert_eq!(
         files,
@@ -131,7 +131,7 @@ fn every_broken_file_is_one_warning_and_the_rest_is_read() {
 fn a_detail_file_cut_anywhere_loses_only_its_last_row() {
     let name = "detailed_results_1000_20261122_011308.csv";
     let whole = std::fs::read(golden("cache_rate_fixed").join(name)).unwrap();
-    let all = RunData::read(&golden("cache_rate_fixed"));
+    let all = RunData::read_whole(&golden("cache_rate_fixed"));
     let test = TestName::new(1000, 50);
     let n_all = all.details(TestName::new(1000, 0)).len() + all.details(test).len();
     let dir = copy_of("cache_rate_fixed");
@@ -144,7 +144,7 @@ fn a_detail_file_cut_anywhere_loses_only_its_last_row() {
         + 1;
     for cut in (last_row + 1..whole.len()).step_by(7) {
         std::fs::write(dir.path().join(name), &whole[..cut]).unwrap();
-        let data = RunData::read(dir.path());
+        let data = RunData::read_whole(dir.path());
         let n = data.details(TestName::new(1000, 0)).len() + data.details(test).len();
         assert_eq!(n, n_all - 1, "cut at {cut}");
         let warning = &data.warnings[..];
@@ -172,7 +172,7 @@ fn a_broken_row_in_the_middle_is_counted_and_skipped() {
         })
         .collect();
     std::fs::write(&path, broken.join("\n") + "\n").unwrap();
-    let data = RunData::read(dir.path());
+    let data = RunData::read_whole(dir.path());
     let [warning] = &data.warnings[..] else {
         panic!("{:?}", data.warnings)
     };
@@ -200,7 +200,7 @@ fn rows_of_an_attempt_cut_short_do_not_hide_the_finished_one() {
         later.join("\n") + "\n",
     )
     .unwrap();
-    let data = RunData::read(dir.path());
+    let data = RunData::read_whole(dir.path());
     assert_eq!(data.details(TestName::new(1000, 0)).len(), 271);
     assert_eq!(data.details(TestName::new(1000, 50)).len(), 262);
     assert_eq!(messages(&data), Vec::<String>::new());

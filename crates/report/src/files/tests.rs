@@ -117,7 +117,7 @@ fn each_context_has_its_own_files_of_the_same_stamp() {
     );
     let phases = lines(dir.path(), "phase_metadata_20261122_010848.csv");
     assert_eq!(phases.len(), 7);
-    let data = RunData::read(dir.path());
+    let data = RunData::read_whole(dir.path());
     assert_eq!(data.warnings, []);
     let expected = BTreeMap::from([
         (metrics::FailureKind::Status, 1),
@@ -169,7 +169,7 @@ fn the_working_set_column_is_written_when_asked_for() {
         let has_column = lines(dir.path(), &name)[0].contains("working_set_size");
         assert_eq!(has_column, !name.starts_with("failed"), "{name}");
     }
-    let data = RunData::read(dir.path());
+    let data = RunData::read_whole(dir.path());
     assert_eq!(data.details(test).len(), 27);
     assert_eq!(data.failed[&test].len(), 2);
     assert_eq!(data.phases_of(test).count(), 3);

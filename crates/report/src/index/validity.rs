@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use metrics::selfcheck::{TEMPLATE_ALLOWANCE_TOKENS, check_cached, check_cold};
-use metrics::{FailureKind, RequestRecord, SummaryRow};
+use metrics::{Completed as _, FailureKind, Sample, SummaryRow};
 
 use super::config::integers;
 use super::headline::{Kept, kept};
@@ -81,7 +81,7 @@ pub(super) fn checked(data: &RunData) -> String {
     let records = || {
         data.summary
             .iter()
-            .flat_map(|row| data.details(TestName::from(row)))
+            .flat_map(|row| data.samples(TestName::from(row)).iter())
     };
     sort(
         data.phases.iter().any(|p| p.num_requests_failed.is_some()),
@@ -91,11 +91,11 @@ pub(super) fn checked(data: &RunData) -> String {
         data.summary
             .iter()
             .any(|r| r.reported_cache_hit_rate.is_some())
-            || records().any(|r| r.reported_cached_tokens.is_some()),
+            || records().any(|r| r.reported_cached_tokens().is_some()),
         "cached tokens reported by the server",
     );
     sort(
-        records().any(|r| r.send_delay.is_some()),
+        records().any(|r| r.send_delay().is_some()),
         "late sends of the client",
     );
     let mut text = format!("Checked: {}.", looked.join(", "));
@@ -268,10 +268,10 @@ fn hit_rates(data: &RunData, out: &mut Vec<Finding>) {
     let mut warm: Vec<TestName> = Vec::new();
     for row in &data.summary {
         let test = TestName::from(row);
-        let records = data.details(test);
-        let at_peak: Vec<&RequestRecord> = records
+        let records = data.samples(test);
+        let at_peak: Vec<&Sample> = records
             .iter()
-            .filter(|r| r.intent.concurrency_level == row.peak_concurrency)
+            .filter(|r| r.concurrency_level() == row.peak_concurrency)
             .collect();
         if check_cold(
             at_peak.iter().copied(),
@@ -345,8 +345,8 @@ fn lag(data: &RunData, inventory: &Inventory, out: &mut Vec<Finding>) {
     let mut delays: Vec<f64> = data
         .summary
         .iter()
-        .flat_map(|row| data.details(TestName::from(row)))
-        .filter_map(|r| r.send_delay)
+        .flat_map(|row| data.samples(TestName::from(row)).iter())
+        .filter_map(Sample::send_delay)
         .collect();
     delays.sort_by(f64::total_cmp);
     if let Some(p99) = metrics::percentile::percentile(&delays, 0.99)

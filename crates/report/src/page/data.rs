@@ -53,7 +53,11 @@ fn frame(frame: &Frame) -> Value {
 }
 
 fn scale(scale: &Scale) -> Value {
-    json!([scale.min, scale.max, scale.log])
+    if scale.categories.is_empty() {
+        json!([scale.min, scale.max, scale.log])
+    } else {
+        json!([scale.min, scale.max, scale.log, scale.categories])
+    }
 }
 
 fn round(units: f64) -> f64 {
@@ -91,7 +95,11 @@ fn panel(panel: &Panel) -> Value {
                     "key": s.key,
                     "name": s.name,
                     "class": s.ink.class(),
-                    "kind": if band { "band" } else { "line" },
+                    "kind": match s.style {
+                        SeriesStyle::Band => "band",
+                        SeriesStyle::Bars { .. } => "bar",
+                        SeriesStyle::Line { .. } | SeriesStyle::Area { .. } => "line",
+                    },
                     "right": s.side == Side::Right,
                     "format": format(s.format),
                     "points": points,

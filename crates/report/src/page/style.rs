@@ -1,10 +1,12 @@
 //! The shared style sheet and the content security policy.
 
+use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fmt::Write as _;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::chart::Ink;
+use crate::chart::{Chart, Ink};
 
 /// Rules of all pages; colours are variables set before it.
 const RULES: &str = include_str!("../../templates/style.css");
@@ -24,8 +26,26 @@ const TONES: [(&str, &str, &str); 11] = [
     ("warn-bg", "#fff8e1", "#2b2410"),
 ];
 
+/// The sheet of a page that shows `chart`: as [`style_sheet`], with the colours that only some charts have.
+pub(crate) fn style_sheet_for(chart: &Chart) -> String {
+    let known: HashSet<Cow<'static, str>> = Ink::ALL.iter().map(|ink| ink.class()).collect();
+    let mut rare: Vec<Ink> = chart
+        .panels
+        .iter()
+        .flat_map(|panel| panel.series().iter().map(|series| series.ink))
+        .filter(|ink| !known.contains(&ink.class()))
+        .collect();
+    rare.sort_by_key(|ink| ink.class());
+    rare.dedup();
+    sheet_of(&rare)
+}
+
 /// Variables for light and dark, then the rules. Paper is always light.
 pub(crate) fn style_sheet() -> String {
+    sheet_of(&[])
+}
+
+fn sheet_of(rare: &[Ink]) -> String {
     let mut light = String::new();
     let mut dark = String::new();
     for (name, on_light, on_dark) in TONES {
@@ -33,7 +53,7 @@ pub(crate) fn style_sheet() -> String {
         let _ = write!(dark, "--{name}:{on_dark};");
     }
     let mut classes = String::new();
-    for ink in Ink::ALL {
+    for ink in Ink::ALL.iter().chain(rare) {
         let class = ink.class();
         let (r, g, b) = ink.light();
         let _ = write!(light, "--{class}:#{r:02x}{g:02x}{b:02x};");

@@ -64,7 +64,9 @@ fn table(chart: &Chart, panel: &Panel) -> Table {
                                         format!("{} – {}", s.format.show(low), s.format.show(high))
                                     },
                                 ),
-                                SeriesStyle::Line { .. } => s.format.show_option(p.y),
+                                SeriesStyle::Line { .. }
+                                | SeriesStyle::Area { .. }
+                                | SeriesStyle::Bars { .. } => s.format.show_option(p.y),
                             };
                             if let Some(note) = &p.note {
                                 text.push_str(&format!(" ({note})"));

@@ -111,7 +111,7 @@ fn a_resumed_run_begins_its_files_with_the_rows_of_complete_tests_only() {
         before
     );
 
-    let data = RunData::read(dir.path());
+    let data = RunData::read_whole(dir.path());
     assert_eq!(data.summary, [a.summary, again.summary]);
     assert_eq!(data.details(A).len(), 27);
     assert_eq!(data.details(B).len(), 27);
@@ -139,7 +139,7 @@ fn nothing_is_written_for_contexts_that_get_no_new_rows() {
             .exists()
     );
     // Rows of contexts that the command does not name are kept all the same.
-    let data = RunData::read(dir.path());
+    let data = RunData::read_whole(dir.path());
     assert_eq!(data.warnings, []);
     assert_eq!(data.summary.len(), 3);
     for test in [A, B, C] {
@@ -181,7 +181,7 @@ fn a_forced_restart_keeps_nothing_and_touches_nothing() {
     let mut fresh = Progress::new(fixture::parameters(&[1000], &[0, 50]));
     let again = fixture::measure(A, 700);
     fixture::finish(dir.path(), &mut writer, &mut fresh, &again);
-    let data = RunData::read(dir.path());
+    let data = RunData::read_whole(dir.path());
     assert_eq!(data.summary, [again.summary]);
     assert_eq!(data.details(A)[0].intent, {
         let mut intent = again.records[0].intent.clone();
@@ -229,7 +229,7 @@ fn a_directory_of_the_first_originals_can_be_continued() {
     assert_eq!(writer.take_warnings(), []);
     let name = format!("detailed_results_1000_{SECOND}.csv");
     assert_eq!(lines(dir.path(), &name).len(), 1 + 271 + 262 + 27);
-    let data = RunData::read(dir.path());
+    let data = RunData::read_whole(dir.path());
     assert_eq!(data.warnings, []);
     assert_eq!(data.summary.len(), 3);
     assert_eq!(data.details(A).len(), 271);
@@ -279,7 +279,7 @@ proptest! {
             expected.insert(*test, measured);
         }
         prop_assert_eq!(writer.take_warnings(), vec![]);
-        let data = RunData::read(dir);
+        let data = RunData::read_whole(dir);
         prop_assert_eq!(data.summary.len(), 4);
         for (test, measured) in &expected {
             let launches = |records: &[RequestRecord]| -> Vec<u64> {

@@ -6,6 +6,7 @@ use plotters::element::{Circle, EmptyElement, PathElement, Polygon, Rectangle};
 use plotters::prelude::Cartesian2d;
 use plotters::style::{Color, RGBColor, ShapeStyle};
 
+use super::bars::Slot;
 use super::canvas::{Canvas, fine};
 use super::layout::Key;
 use super::scale::Scale;
@@ -40,7 +41,13 @@ impl Sheet {
     }
 
     /// One series in its own group, so that a script can find and hide it.
-    pub(super) fn series(&self, plot: &Plot, frame: &Frame, series: &Series, x_axis: &Axis) {
+    pub(super) fn series(
+        &self,
+        plot: &Plot,
+        frame: &Frame,
+        series: &Series,
+        (slot, x_axis): (Slot, &Axis),
+    ) {
         let scale = match series.side {
             Side::Left => &frame.y,
             Side::Right => frame.y2.as_ref().unwrap_or(&frame.y),
@@ -52,6 +59,14 @@ impl Sheet {
             SeriesStyle::Line { dash, marker } => {
                 self.curve(plot, frame, series, scale, dash);
                 self.markers(plot, frame, series, scale, marker, x_axis);
+            }
+            SeriesStyle::Area { marker } => {
+                self.area(plot, frame, series, scale);
+                self.curve(plot, frame, series, scale, Dash::Solid);
+                self.markers(plot, frame, series, scale, marker, x_axis);
+            }
+            SeriesStyle::Bars { striped } => {
+                self.bars(frame, series, scale, (slot, striped), x_axis);
             }
         }
         self.pen.close();
@@ -241,7 +256,20 @@ impl Sheet {
                     self.rect(sample, color);
                     self.pen.close();
                 }
-                SeriesStyle::Line { dash, marker } => {
+                SeriesStyle::Bars { striped } => {
+                    let class = format!("bd {}", key.ink.class());
+                    self.pen.open(&[("class", &class)]);
+                    self.rect(sample, color);
+                    self.pen.close();
+                    if striped {
+                        self.stripes(sample);
+                    }
+                }
+                SeriesStyle::Line { marker, .. } | SeriesStyle::Area { marker } => {
+                    let dash = match key.style {
+                        SeriesStyle::Line { dash, .. } => dash,
+                        _ => Dash::Solid,
+                    };
                     let class = format!("ln {}", key.ink.class());
                     let mut attributes = vec![("class", class.as_str())];
                     if let Some(pattern) = dash.pattern() {
@@ -291,6 +319,7 @@ const UNIT: Scale = Scale {
     max: 1.0,
     log: false,
     ticks: Vec::new(),
+    categories: Vec::new(),
 };
 
 /// Runs of neighbouring points whose value is known, with that value.

@@ -2,10 +2,11 @@
 
 use plotters::style::text_anchor::{HPos, VPos};
 
+use super::bars::Slot;
 use super::layout::{Rect, Spot, within_reach};
 use super::lines::runs;
 use super::{AXIS, Frame, GRID, Layout, Lettering, MUTED, Sheet, TEXT, Turn, rgb, text};
-use crate::chart::{Body, Orientation, Panel, RefLine, Side};
+use crate::chart::{Body, Orientation, Panel, RefLine, Series, SeriesStyle, Side};
 
 /// Dash pattern of thresholds and peaks.
 const MARK_DASH: &str = "6 4";
@@ -37,11 +38,22 @@ impl Sheet {
                 self.axes(panel, &spot.frame);
                 self.mark_lines(panel, &spot.frame);
                 let plot = self.plot(&spot.frame);
-                // Companions on the right axis lie below the lines they go with.
-                let (right, left): (Vec<_>, Vec<_>) =
-                    series.iter().partition(|s| s.side == Side::Right);
+                // Bars lie below all lines, companions on the right axis below the lines they go with.
+                let is_bars = |s: &&Series| matches!(s.style, SeriesStyle::Bars { .. });
+                let of = u32::try_from(series.iter().filter(is_bars).count()).unwrap_or(1);
+                let mut index = 0;
+                for s in series.iter().filter(is_bars) {
+                    let slot = Slot { index, of };
+                    self.series(&plot, &spot.frame, s, (slot, &panel.x));
+                    index += 1;
+                }
+                let (right, left): (Vec<_>, Vec<_>) = series
+                    .iter()
+                    .filter(|s| !is_bars(s))
+                    .partition(|s| s.side == Side::Right);
                 for s in right.into_iter().chain(left) {
-                    self.series(&plot, &spot.frame, s, &panel.x);
+                    let slot = Slot { index: 0, of: 1 };
+                    self.series(&plot, &spot.frame, s, (slot, &panel.x));
                 }
                 self.mark_labels(panel, &spot.frame);
             }

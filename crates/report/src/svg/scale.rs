@@ -13,11 +13,16 @@ pub(crate) struct Scale {
     pub(crate) log: bool,
     /// Tick values, ascending, all within the range.
     pub(crate) ticks: Vec<f64>,
+    /// Values with places of their own, ascending; empty on an axis of numbers.
+    pub(crate) categories: Vec<f64>,
 }
 
 impl Scale {
     /// Resolves `axis` for these data with about `target` ticks.
     pub(crate) fn new(axis: &Axis, data: impl Iterator<Item = f64>, target: usize) -> Self {
+        if axis.range == AxisRange::Categories {
+            return Self::of_categories(data);
+        }
         let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
         for value in data.filter(|v| v.is_finite()) {
             low = low.min(value);
@@ -29,9 +34,10 @@ impl Scale {
                 max,
                 log: false,
                 ticks: linear_ticks(axis.ticks, min, max, target),
+                categories: Vec::new(),
             },
             AxisRange::Log if low > 0.0 && low <= high => Self::log(low, high, target),
-            AxisRange::Log | AxisRange::FromZero => Self::from_zero(axis.ticks, high, target),
+            AxisRange::Log | AxisRange::FromZero | AxisRange::Categories => Self::from_zero(axis.ticks, high, target),
         }
     }
 
@@ -49,6 +55,7 @@ impl Scale {
             max,
             log: false,
             ticks: multiples(step, 0.0, max),
+            categories: Vec::new(),
         }
     }
 
@@ -76,6 +83,20 @@ impl Scale {
             max,
             log: true,
             ticks,
+            categories: Vec::new(),
+        }
+    }
+
+    fn of_categories(data: impl Iterator<Item = f64>) -> Self {
+        let mut categories: Vec<f64> = data.filter(|v| v.is_finite()).collect();
+        categories.sort_by(f64::total_cmp);
+        categories.dedup_by(|a, b| a.total_cmp(b).is_eq());
+        Self {
+            min: categories.first().copied().unwrap_or(0.0),
+            max: categories.last().copied().unwrap_or(1.0),
+            log: false,
+            ticks: categories.clone(),
+            categories,
         }
     }
 
@@ -93,11 +114,16 @@ impl Scale {
             max: last / top,
             log: false,
             ticks: multiples(step, 0.0, last),
+            categories: Vec::new(),
         }
     }
 
     /// Where a value stands: 0 at the start of the axis, 1 at its end.
     pub(crate) fn position(&self, value: f64) -> f64 {
+        if !self.categories.is_empty() {
+            let index = self.categories.partition_point(|c| *c < value);
+            return (count_of_any(index) + 0.5) / count_of(self.categories.len());
+        }
         if self.log {
             (value / self.min).ln() / (self.max / self.min).ln()
         } else {
@@ -109,6 +135,9 @@ impl Scale {
     pub(crate) fn label(&self, tick: f64) -> String {
         if self.log {
             return fixed(tick, if tick < 1.0 { 2 } else { 0 });
+        }
+        if !self.categories.is_empty() {
+            return fixed(tick, 0);
         }
         let step = self
             .ticks
@@ -136,6 +165,14 @@ impl Scale {
 )]
 fn count_of(n: usize) -> f64 {
     n.max(1) as f64
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "category counts are below a thousand"
+)]
+fn count_of_any(n: usize) -> f64 {
+    n as f64
 }
 
 /// The roundest step near `raw`: 1, 2, 2.5 or 5 times a power of ten.
@@ -234,6 +271,17 @@ mod tests {
             6,
         );
         assert_eq!(rates.ticks, [0.0, 20.0, 40.0, 60.0, 80.0, 100.0]);
+    }
+
+    #[test]
+    fn categories_have_equally_wide_places_and_their_own_labels() {
+        let axis = axis(AxisRange::Categories, Ticks::Auto);
+        let scale = Scale::new(&axis, [8000.0, 1000.0, 8000.0, 128_000.0].into_iter(), 3);
+        let labels: Vec<_> = scale.ticks.iter().map(|t| scale.label(*t)).collect();
+        assert_eq!(labels, ["1,000", "8,000", "128,000"]);
+        for (value, sixths) in [(1000.0, 1.0), (8000.0, 3.0), (128_000.0, 5.0)] {
+            assert!((scale.position(value) - sixths / 6.0).abs() < 1e-12);
+        }
     }
 
     proptest! {

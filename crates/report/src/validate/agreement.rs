@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::{Findings, Validation, agree, periods};
 use crate::data::RunData;
 use crate::data::open::for_each_row;
-use crate::data::source::{PhaseSpans, newest_per_test};
+use crate::data::source::{PhaseSpans, Selected, newest_per_test};
 use crate::files::{DataFiles, FileKind};
 use crate::test_name::TestName;
 
@@ -247,13 +247,13 @@ fn figures(row: &SummaryRow) -> [(&'static str, Option<f64>); 23] {
 
 /// Failed requests of every phase, by kind, from the newest file of the context that has any.
 fn failed_by_phase(data: &RunData, files: &DataFiles) -> FailedByPhase {
-    let spans = PhaseSpans::of(&data.phases, data.periods.values().flatten());
+    let spans = PhaseSpans::of(&data.phases, &data.periods);
     let mut counts = FailedByPhase::new();
     for context in files.failed_contexts() {
         let newest_first = files.of_kind(FileKind::Failed(context)).rev();
         // Broken rows were reported when the file was checked by itself.
         let mut scratch = Vec::new();
-        let selected = newest_per_test(newest_first, None, false, |file, take| {
+        let selected: BTreeMap<TestName, Selected<Vec<(String, FailureKind)>>> = newest_per_test(newest_first, None, false, |file, take| {
             for_each_row(file, &mut scratch, RowReader::new, |row: FailedRow| {
                 let test = spans.test_at(context, &row.phase_id, row.launch_time);
                 if let Some(test) = test {

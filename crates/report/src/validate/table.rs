@@ -4,8 +4,8 @@
 use std::collections::HashSet;
 use std::io::BufReader;
 
-use metrics::schema::{self, FailedRow, Row, RowReader, SchemaError, read_detail};
-use metrics::{PeriodRow, PhaseRow, RequestRecord, SummaryRow};
+use metrics::schema::{self, FailedRow, Row, RowReader, RowWriter, SchemaError, read_detail};
+use metrics::{PeriodRow, PhaseRow, RequestRecord, SinglePromptRow, SummaryRow};
 
 use super::{Findings, Validation};
 use crate::data::open::{is_torn, open_file};
@@ -32,6 +32,7 @@ pub(super) fn check(kind: FileKind, file: &StampedFile, found: &mut Validation) 
         FileKind::Periods => check_rows(file, found, check_period),
         FileKind::Failed(_) => check_failed(file, found),
         FileKind::Detail(context) => check_detail(context, file, found),
+        FileKind::SinglePrompt => check_rows(file, found, check_single_prompt),
         FileKind::RunCommand => {}
     }
 }
@@ -81,6 +82,9 @@ fn header_of(kind: FileKind, with_set: bool) -> Result<String, SchemaError> {
             schema::DetailWriter::new(&mut line)?;
         }
         FileKind::Failed(_) => line = failed::header()?.into_bytes(),
+        FileKind::SinglePrompt => {
+            RowWriter::<_, SinglePromptRow>::new(&mut line, with_set)?;
+        }
         FileKind::RunCommand => {}
     }
     Ok(String::from_utf8_lossy(&line).into_owned())
@@ -176,6 +180,19 @@ fn check_period(row: &PeriodRow, seen: &mut HashSet<String>, findings: &mut Find
     let span = row.end_time - row.start_time;
     findings.expect((span - row.duration).abs() <= CLOCK_SLACK, || {
         format!("period {n} of {test}: the duration is not end − start")
+    });
+}
+
+fn check_single_prompt(
+    row: &SinglePromptRow,
+    _: &mut HashSet<String>,
+    findings: &mut Findings<'_>,
+) {
+    findings.expect(row.is_unique() || row.is_cached(), || {
+        format!("`{}` is no prompt type", row.prompt_type)
+    });
+    findings.expect(row.ttft <= row.total_time, || {
+        "a request ended before its first token".to_owned()
     });
 }
 

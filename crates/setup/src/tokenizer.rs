@@ -1,8 +1,15 @@
 //! Which tokenizer counts the prompts, and how it is found.
+//!
+//! Promise: one that was named is used exactly or not at all.
+
+use std::thread;
 
 use anyhow::Context as _;
 use cli::Failure;
+use cli::options::DEFAULT_TOKENIZER;
 use hub::{HubEnv, TokenizerRef, find_tokenizer};
+use report::metadata::TokenizerFacts;
+use tokio::sync::oneshot;
 use workload::TextTokenizer;
 
 /// Model id by which the bundled simulator is known.
@@ -10,34 +17,64 @@ const SIMULATOR_MODEL: &str = "kv-cache-sim";
 
 /// A tokenizer and where it came from.
 #[derive(Debug)]
-pub(super) struct LoadedTokenizer {
-    pub(super) tokenizer: TextTokenizer,
+pub struct LoadedTokenizer {
+    /// Counts tokens.
+    pub tokenizer: TextTokenizer,
     /// By which it was found: a path, a Hub id, `builtin`.
-    pub(super) name: String,
+    pub name: String,
     /// Where its bytes were, in words.
-    pub(super) origin: String,
+    pub origin: String,
 }
 
 impl LoadedTokenizer {
     /// Name and origin, for a line.
-    pub(super) fn described(&self) -> String {
+    #[must_use]
+    pub fn described(&self) -> String {
         if self.origin == self.name {
             self.name.clone()
         } else {
             format!("{} ({})", self.name, self.origin)
         }
     }
+
+    /// What the run's files keep of it.
+    #[must_use]
+    pub fn facts(&self) -> TokenizerFacts {
+        TokenizerFacts {
+            name: self.name.clone(),
+            origin: self.origin.clone(),
+            fingerprint: Some(format!("{:016x}", self.tokenizer.fingerprint())),
+        }
+    }
+}
+
+/// As [`load`], with the suite's default, on a thread of its own: a download can take minutes, and a stop is to be
+/// heard meanwhile.
+///
+/// # Errors
+/// When none can be had.
+pub async fn load_aside(given: Option<&str>, model: &str) -> Result<LoadedTokenizer, Failure> {
+    let (reply, loaded) = oneshot::channel();
+    let (given, model) = (given.map(str::to_owned), model.to_owned());
+    thread::Builder::new()
+        .name("tokenizer".to_owned())
+        .spawn(move || {
+            // Nobody waits any more when the run was stopped.
+            drop(reply.send(load(given.as_deref(), DEFAULT_TOKENIZER, &model)));
+        })
+        .context("starting a thread")
+        .map_err(Failure::run)?;
+    loaded
+        .await
+        .context("the thread that loads the tokenizer has stopped")
+        .map_err(Failure::run)?
 }
 
 /// The one given, exactly; else that of the simulator; else that of the server's model; else the default.
 ///
 /// # Errors
 /// When none can be had.
-pub(super) fn load(
-    given: Option<&str>,
-    default: &str,
-    model: &str,
-) -> Result<LoadedTokenizer, Failure> {
+pub fn load(given: Option<&str>, default: &str, model: &str) -> Result<LoadedTokenizer, Failure> {
     let env = HubEnv::from_process();
     if let Some(given) = given {
         return find(given, &env).map_err(no_tokenizer);

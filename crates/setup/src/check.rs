@@ -8,34 +8,39 @@ use std::time::Duration;
 use cli::secret::Secret;
 use serde_json::{Map, Value};
 
-use super::PlanError;
+use crate::ArgumentError;
 
 /// Tokens of a prompt or a working set: 10^12, so that products with a percentage fit 64 bits easily.
-pub(super) const MAX_TOKENS: i128 = 1_000_000_000_000;
+pub const MAX_TOKENS: i128 = 1_000_000_000_000;
 /// Requests in flight: more than there are ports.
-pub(super) const MAX_LEVEL: i128 = 1_000_000;
+pub const MAX_LEVEL: i128 = 1_000_000;
 /// Repeated windows.
-pub(super) const MAX_RETRIES: i128 = 1_000_000;
+pub const MAX_RETRIES: i128 = 1_000_000;
 /// Thirty years in seconds.
 const MAX_SECONDS: i128 = 1_000_000_000;
 
 /// A whole-number option, for the words of its errors.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Int {
-    pub(super) flag: &'static str,
-    pub(super) unit: &'static str,
+pub struct Int {
+    /// The option, with its dashes.
+    pub flag: &'static str,
+    /// What is counted.
+    pub unit: &'static str,
 }
 
 impl Int {
     /// The value, if it lies within both bounds.
-    pub(super) fn within<T: TryFrom<i128>>(
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn within<T: TryFrom<i128>>(
         self,
         value: i128,
         low: i128,
         high: i128,
-    ) -> Result<T, PlanError> {
+    ) -> Result<T, ArgumentError> {
         let Self { flag, unit } = self;
-        let refused = || PlanError::OutOfRange {
+        let refused = || ArgumentError::OutOfRange {
             flag,
             value,
             low,
@@ -50,10 +55,13 @@ impl Int {
 }
 
 /// Checks every value, sorts them, drops duplicates.
-pub(super) fn sorted_set<T: Ord>(
+///
+/// # Errors
+/// When the value is not that.
+pub fn sorted_set<T: Ord>(
     values: &[i128],
-    check: impl Fn(i128) -> Result<T, PlanError>,
-) -> Result<Vec<T>, PlanError> {
+    check: impl Fn(i128) -> Result<T, ArgumentError>,
+) -> Result<Vec<T>, ArgumentError> {
     let mut set = values
         .iter()
         .map(|&value| check(value))
@@ -64,7 +72,10 @@ pub(super) fn sorted_set<T: Ord>(
 }
 
 /// Whole seconds, at least one.
-pub(super) fn seconds(flag: &'static str, value: i128) -> Result<Duration, PlanError> {
+///
+/// # Errors
+/// When the value is not that.
+pub fn seconds(flag: &'static str, value: i128) -> Result<Duration, ArgumentError> {
     Int {
         flag,
         unit: "seconds",
@@ -74,13 +85,16 @@ pub(super) fn seconds(flag: &'static str, value: i128) -> Result<Duration, PlanE
 }
 
 /// A threshold: above zero, if given.
-pub(super) fn float_above_zero(
+///
+/// # Errors
+/// When the value is not that.
+pub fn float_above_zero(
     flag: &'static str,
     unit: &'static str,
     value: Option<f64>,
-) -> Result<Option<f64>, PlanError> {
+) -> Result<Option<f64>, ArgumentError> {
     match value {
-        Some(value) if value <= 0.0 => Err(PlanError::FloatOutOfRange {
+        Some(value) if value <= 0.0 => Err(ArgumentError::FloatOutOfRange {
             flag,
             value,
             range: format!("{unit} above 0"),
@@ -90,15 +104,18 @@ pub(super) fn float_above_zero(
 }
 
 /// A span that may be zero.
-pub(super) fn float_from_zero(
+///
+/// # Errors
+/// When the value is not that.
+pub fn float_from_zero(
     flag: &'static str,
     unit: &'static str,
     value: f64,
-) -> Result<Duration, PlanError> {
+) -> Result<Duration, ArgumentError> {
     if (0.0..=MAX_SECONDS as f64).contains(&value) {
         Ok(Duration::from_secs_f64(value))
     } else {
-        Err(PlanError::FloatOutOfRange {
+        Err(ArgumentError::FloatOutOfRange {
             flag,
             value,
             range: format!("0 to {MAX_SECONDS} {unit}"),
@@ -107,7 +124,10 @@ pub(super) fn float_from_zero(
 }
 
 /// A limit: above zero.
-pub(super) fn timeout(flag: &'static str, value: f64) -> Result<Duration, PlanError> {
+///
+/// # Errors
+/// When the value is not that.
+pub fn timeout(flag: &'static str, value: f64) -> Result<Duration, ArgumentError> {
     float_above_zero(flag, "seconds", Some(value))?;
     let limit = float_from_zero(flag, "seconds", value)?;
     // A positive number can still be less than the clock can tell.
@@ -115,7 +135,10 @@ pub(super) fn timeout(flag: &'static str, value: f64) -> Result<Duration, PlanEr
 }
 
 /// Any 64-bit value, signed or not.
-pub(super) fn seed(value: i128) -> Result<i128, PlanError> {
+///
+/// # Errors
+/// When the value is not that.
+pub fn seed(value: i128) -> Result<i128, ArgumentError> {
     let (low, high) = (i128::from(i64::MIN), i128::from(u64::MAX));
     Int {
         flag: "--seed",
@@ -125,31 +148,40 @@ pub(super) fn seed(value: i128) -> Result<i128, PlanError> {
 }
 
 /// Text that says something, if given.
-pub(super) fn not_empty(
+///
+/// # Errors
+/// When the value is not that.
+pub fn not_empty(
     flag: &'static str,
     what: &'static str,
     text: Option<String>,
-) -> Result<Option<String>, PlanError> {
+) -> Result<Option<String>, ArgumentError> {
     match text {
-        Some(text) if text.trim().is_empty() => Err(PlanError::Empty { flag, what }),
+        Some(text) if text.trim().is_empty() => Err(ArgumentError::Empty { flag, what }),
         other => Ok(other),
     }
 }
 
 /// A key that fits into a header; an empty one, such as an empty environment variable, is none.
-pub(super) fn api_key(key: Option<Secret>) -> Result<Option<Secret>, PlanError> {
+///
+/// # Errors
+/// When the value is not that.
+pub fn api_key(key: Option<Secret>) -> Result<Option<Secret>, ArgumentError> {
     let Some(key) = key.filter(|key| !key.expose().is_empty()) else {
         return Ok(None);
     };
     if key.expose().bytes().all(|b| b.is_ascii_graphic()) {
         Ok(Some(key))
     } else {
-        Err(PlanError::ApiKey)
+        Err(ArgumentError::ApiKey)
     }
 }
 
 /// A JSON object that leaves the tool's own fields alone.
-pub(super) fn extra_body(text: &str) -> Result<Map<String, Value>, PlanError> {
+///
+/// # Errors
+/// When the value is not that.
+pub fn extra_body(text: &str) -> Result<Map<String, Value>, ArgumentError> {
     const OWN: [(&str, &str); 5] = [
         ("model", "use --model"),
         ("messages", "the prompt is what is measured, leave it out"),
@@ -161,15 +193,16 @@ pub(super) fn extra_body(text: &str) -> Result<Map<String, Value>, PlanError> {
         ),
     ];
     let shown = || shortened(text);
-    let value: Value = serde_json::from_str(text).map_err(|error| PlanError::ExtraBodySyntax {
-        text: shown(),
-        reason: error.to_string(),
-    })?;
+    let value: Value =
+        serde_json::from_str(text).map_err(|error| ArgumentError::ExtraBodySyntax {
+            text: shown(),
+            reason: error.to_string(),
+        })?;
     let Value::Object(body) = value else {
-        return Err(PlanError::ExtraBodyKind { text: shown() });
+        return Err(ArgumentError::ExtraBodyKind { text: shown() });
     };
     match OWN.iter().find(|(key, _)| body.contains_key(*key)) {
-        Some(&(key, remedy)) => Err(PlanError::ExtraBodyKey { key, remedy }),
+        Some(&(key, remedy)) => Err(ArgumentError::ExtraBodyKey { key, remedy }),
         None => Ok(body),
     }
 }
