@@ -112,14 +112,6 @@ pub fn read_failed(input: impl Read) -> Result<Vec<FailedRow>, SchemaError> {
     RowReader::new(input)?.collect()
 }
 
-/// Reads `single_prompt_results_*.csv`.
-///
-/// # Errors
-/// At the first thing that is wrong.
-pub fn read_single_prompt(input: impl Read) -> Result<Vec<SinglePromptRow>, SchemaError> {
-    RowReader::new(input)?.collect()
-}
-
 /// Reads `detailed_results_*.csv` row by row, list columns included.
 ///
 /// # Errors

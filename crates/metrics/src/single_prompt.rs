@@ -211,7 +211,11 @@ impl SizeFigures {
         let of = |cached: bool| {
             rows.iter().filter(move |row| {
                 row.context_size == context_size
-                    && if cached { row.is_cached() } else { row.is_unique() }
+                    && if cached {
+                        row.is_cached()
+                    } else {
+                        row.is_unique()
+                    }
             })
         };
         let figure = |cached: bool, value: fn(&SinglePromptRow) -> Option<f64>| {

@@ -19,8 +19,8 @@ fn the_originals_file_is_read_whole() {
     assert_eq!(rows.len(), 27);
     let first = &rows[0];
     assert_eq!(
-        (first.context_size, first.iteration, first.kind),
-        (500, 0, PromptKind::Unique)
+        (first.context_size, first.iteration, first.prompt_type.as_str()),
+        (500, 0, "unique")
     );
     assert_eq!((first.prompt_tokens, first.completion_tokens), (511, 8));
     assert_eq!(first.ttft, Some(0.3155539035797119));
@@ -85,7 +85,7 @@ fn what_was_read_is_written_back_and_read_again() {
 
 #[test]
 fn broken_cells_are_named() {
-    let broken = |from: &str, to: &str| {
+    let broken = |from: &str, to: &str| -> String {
         let text = GOLDEN.replacen(from, to, 1);
         read_single_prompt(text.as_bytes()).unwrap_err().to_string()
     };
@@ -102,13 +102,24 @@ fn broken_cells_are_named() {
 
 #[test]
 fn the_words_of_prompts_are_the_originals() {
-    let words: Vec<String> = [PromptKind::Unique, PromptKind::cached(1, 1), PromptKind::cached(3, 4)]
-        .map(|kind| kind.to_string())
-        .to_vec();
+    let words: Vec<String> = [
+        PromptKind::Unique,
+        PromptKind::cached(1, 1),
+        PromptKind::cached(3, 4),
+    ]
+    .map(|kind| kind.to_string())
+    .to_vec();
     assert_eq!(words, ["unique", "cached", "cached_r3"]);
     for (word, cached) in [("unique", false), ("cached", true), ("cached_r3", true)] {
-        let row = SinglePromptRow { prompt_type: word.to_owned(), ..SinglePromptRow::default() };
-        assert_eq!((row.is_cached(), row.is_unique()), (cached, !cached), "{word}");
+        let row = SinglePromptRow {
+            prompt_type: word.to_owned(),
+            ..SinglePromptRow::default()
+        };
+        assert_eq!(
+            (row.is_cached(), row.is_unique()),
+            (cached, !cached),
+            "{word}"
+        );
     }
 }
 
