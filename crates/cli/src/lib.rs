@@ -9,6 +9,7 @@
 //! | [`argparse`] | clap made to read command lines as Python's argparse did |
 //! | [`options`] | option groups that several tools flatten into their own |
 //! | [`exit`] | exit codes, and errors that know theirs |
+//! | [`interrupt`] | Ctrl-C for tools that write files |
 //! | [`logging`] | the log lines, written by a thread of their own |
 //! | [`progress`] | the live display on a terminal |
 //! | [`console`] | stderr, shared by the two above |
@@ -19,6 +20,7 @@ pub mod argparse;
 pub mod brief;
 pub mod console;
 pub mod exit;
+pub mod interrupt;
 pub mod logging;
 pub mod number;
 pub mod options;

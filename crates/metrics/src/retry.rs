@@ -62,6 +62,9 @@ pub enum RateSource {
     /// A sustained test: all tokens ÷ the length of all periods. Never found here, since phases are not
     /// what such a test is made of; whoever knows its periods says so.
     Periods,
+    /// A sustained test at one size of its working set: mean over the periods at that size, with their
+    /// spread. Never found here either.
+    PeriodSpread,
     /// No phase left: the summary row's window-accounted rates.
     SummaryWindow,
     /// No phase left: the summary row's published rates.
@@ -85,6 +88,8 @@ pub struct RetryMetrics {
     pub output: Band,
     /// Mean TTFT, seconds, mean over phases.
     pub avg_ttft: Option<f64>,
+    /// Lowest and highest mean TTFT of a phase, seconds; `None` where the summary row stands in.
+    pub avg_ttft_range: Option<(f64, f64)>,
     /// Median TTFT, seconds, mean over phases.
     pub median_ttft: Option<f64>,
     /// 95th percentile TTFT, seconds, mean over phases.
@@ -108,6 +113,7 @@ impl RetryMetrics {
             input: Band::point(summary.best_input_tps()),
             output: Band::point(summary.best_output_tps()),
             avg_ttft: summary.avg_ttft,
+            avg_ttft_range: None,
             median_ttft: summary.median_ttft,
             p95_ttft: summary.p95_ttft,
             p99_ttft: summary.p99_ttft,
@@ -223,6 +229,7 @@ fn metrics_of<'a, R: Completed + 'a>(
         input,
         output,
         avg_ttft: ttft(|s| s.avg, summary.avg_ttft),
+        avg_ttft_range: range(measured.iter().filter_map(|m| m.ttft.avg)),
         median_ttft: ttft(|s| s.median, summary.median_ttft),
         p95_ttft: ttft(|s| s.p95, summary.p95_ttft),
         p99_ttft: ttft(|s| s.p99, summary.p99_ttft),
@@ -231,6 +238,13 @@ fn metrics_of<'a, R: Completed + 'a>(
         pause_removed: source == RateSource::PhaseDuration
             && measured.iter().any(|m| m.pause_removed),
     }
+}
+
+/// Lowest and highest; `None` of nothing.
+fn range(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
+    values
+        .map(|v| (v, v))
+        .reduce(|(low, high), (v, _)| (low.min(v), high.max(v)))
 }
 
 /// Detail rows of the test at its peak, by phase id.

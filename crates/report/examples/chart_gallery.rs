@@ -129,7 +129,11 @@ fn figures(context_size: u64) -> ContextPoints {
                 } else {
                     RateSource::Window
                 },
+                n_windows: 4,
                 pause_removed: false,
+                summary_input: input,
+                summary_output: output,
+                avg_ttft_range: None,
                 avg_ttft: (!gap).then_some(ttft),
                 median_ttft: (!gap).then_some(ttft * 0.96),
                 p95_ttft: (!gap).then_some(ttft * 1.35),

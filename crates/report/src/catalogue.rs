@@ -4,12 +4,18 @@
 //! Titles, axis titles and series names are the published ones, letter by letter. Every chart of a
 //! throughput says in its caption by which formula the figure was computed.
 
+mod combined;
 mod comparison;
 mod concurrency;
 mod heatmap;
 mod performance;
 mod run;
+mod single_prompt;
 mod sustained;
+mod sustained_set;
+mod working_set;
+
+pub use combined::{RunLine, combined_charts};
 
 pub use comparison::{
     ContextPoints, input_throughput_comparison, output_metrics_comparison,
@@ -19,10 +25,15 @@ pub use concurrency::{ConcurrencyInput, LevelPoint, LevelSource, WindowKind, con
 pub use heatmap::ttft_heatmap;
 pub use performance::{PerformanceInput, RatePoint, performance_chart};
 pub use run::{
-    comparison_charts, contexts_of_run, max_ttft, min_speed, sustained_tests, test_charts,
-    write_comparison_charts, write_sustained_chart, write_test_chart, write_test_charts,
+    comparison_charts, contexts_of_run, each_test_chart, max_ttft, min_speed,
+    points_by_context, set_lines_of_run,
+    sustained_tests, test_charts, write_comparison_charts, write_sustained_chart, write_test_chart,
+    write_test_charts,
 };
+pub use single_prompt::single_prompt_chart;
 pub use sustained::{SustainedInput, sustained_chart, sustained_comparison};
+pub use sustained_set::sustained_set_chart;
+pub use working_set::{SetLine, working_set_charts};
 
 use metrics::Completed;
 use metrics::retry::{Band, RateSource};
@@ -110,6 +121,11 @@ fn whole(n: u64) -> f64 {
     n as f64
 }
 
+/// A size as a position on an axis.
+fn exact(n: u64) -> f64 {
+    whole(n)
+}
+
 /// `8,000 tokens`.
 fn tokens(n: u64) -> String {
     format!("{} tokens", count(n))
@@ -169,6 +185,12 @@ fn captions(sources: impl IntoIterator<Item = RateSource>) -> Vec<String> {
         out.push(format!(
             "{lead} is that of the whole test: all tokens that arrived, divided by the length of all assessment periods. \
              Latencies are means over the periods, and there is no band."
+        ));
+    }
+    if measured(RateSource::PeriodSpread) {
+        out.push(format!(
+            "{lead} and latencies are means over the assessment periods at each size of the working set; bands run from the lowest \
+             period to the highest."
         ));
     }
     if measured(RateSource::Strict) {

@@ -24,14 +24,17 @@ use crate::page::{policy_without_script, style_sheet};
 use config::ConfigRow;
 use headline::{BoxView, Headline, ResultsTable};
 use inventory::{DataFile, Inventory};
+pub use inventory::RunKind;
+pub(crate) use links::Link;
 use links::Visualizations;
+pub(crate) use preview::address_of as preview_address;
 use validity::Finding;
 
 /// Name of the page.
 pub const INDEX_FILE: &str = "index.html";
 
 /// Detail files up to this size in all are read for the page's checks; larger ones would delay it.
-const DETAIL_BYTES_WORTH_READING: u64 = 64 * 1024 * 1024;
+const DETAIL_BYTES_WORTH_READING: u64 = 256 * 1024 * 1024;
 
 /// Writes the index of a result directory. What could not be used is returned and also stands on the
 /// page.
@@ -39,6 +42,17 @@ const DETAIL_BYTES_WORTH_READING: u64 = 64 * 1024 * 1024;
 /// # Errors
 /// When the directory does not exist or the page cannot be written.
 pub fn write_index(dir: &Path, version: &str) -> Result<Vec<DataWarning>, FileError> {
+    write_index_with_kind(dir, version).map(|(_, warnings)| warnings)
+}
+
+/// As [`write_index`]; also tells which kind of results the directory was taken for.
+///
+/// # Errors
+/// When the directory does not exist or the page cannot be written.
+pub fn write_index_with_kind(
+    dir: &Path,
+    version: &str,
+) -> Result<(RunKind, Vec<DataWarning>), FileError> {
     let inventory = Inventory::of(dir)?;
     let data = if inventory.detail_bytes() <= DETAIL_BYTES_WORTH_READING {
         RunData::read(dir)
@@ -46,7 +60,7 @@ pub fn write_index(dir: &Path, version: &str) -> Result<Vec<DataWarning>, FileEr
         RunData::read_tables(dir)
     };
     write_page(dir, &inventory, &data, version)?;
-    Ok(data.warnings)
+    Ok((inventory.kind(&data), data.warnings))
 }
 
 /// Writes the index of a directory whose data were read already.

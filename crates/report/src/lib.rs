@@ -8,6 +8,7 @@
 pub mod atomic;
 pub mod catalogue;
 pub mod chart;
+pub mod combine;
 pub mod data;
 pub mod files;
 #[cfg(test)]
@@ -19,6 +20,7 @@ pub mod page;
 pub mod progress;
 pub mod resume;
 pub mod run_command;
+pub mod single_prompt;
 pub mod stamp;
 pub mod svg;
 pub mod test_name;

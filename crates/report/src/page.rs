@@ -6,6 +6,7 @@
 //! that goes in unescaped is our own drawing, whose texts were escaped when it was drawn.
 
 mod data;
+mod sheet;
 mod style;
 mod table;
 
@@ -17,6 +18,7 @@ use crate::atomic::{self, FileError};
 use crate::chart::Chart;
 use crate::svg::{Layout, draw};
 
+pub use sheet::{Cell, Section, write_table_page};
 use style::style_sheet_for;
 pub(crate) use style::{policy_without_script, style_sheet};
 

@@ -8,11 +8,11 @@ use super::{
     Mean, PAUSE_NOTE, SUMMARY_VALUE, SummaryLine, band_of, captions, rate_axis, tokens, value_axis,
     whole,
 };
-use crate::data::TestSamples;
 use crate::chart::{
-    Body, Chart, Dash, Ink, Marker, NumberFormat, Orientation, Panel, Point, RefLine, Series,
+    Axis, Body, Chart, Dash, Ink, Marker, NumberFormat, Orientation, Panel, Point, RefLine, Series,
     SeriesStyle, Side,
 };
+use crate::data::TestSamples;
 
 /// Everything that comparison and performance charts show of one test.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,16 +25,24 @@ pub struct RatePoint {
     pub output: Band,
     /// How the two were accounted.
     pub source: RateSource,
+    /// Windows behind the point; 0 where the summary row stands in.
+    pub n_windows: usize,
     /// A pause was taken out of the windows' recorded lengths.
     pub pause_removed: bool,
     /// Mean TTFT, seconds, mean over windows.
     pub avg_ttft: Option<f64>,
+    /// Lowest and highest mean TTFT of a window, seconds.
+    pub avg_ttft_range: Option<(f64, f64)>,
     /// Median TTFT, likewise.
     pub median_ttft: Option<f64>,
     /// 95th percentile TTFT, likewise.
     pub p95_ttft: Option<f64>,
     /// 99th percentile TTFT, likewise.
     pub p99_ttft: Option<f64>,
+    /// Input tokens/s of the summary row.
+    pub summary_input: f64,
+    /// Output tokens/s of the summary row.
+    pub summary_output: f64,
     /// Mean TTFT of the summary row, for the heat map.
     pub summary_ttft: Option<f64>,
     /// Mean speed of one request, tokens/s, of the summary row.
@@ -82,20 +90,29 @@ impl RatePoint {
             input: metrics.input,
             output: metrics.output,
             source: metrics.source,
+            n_windows: metrics.n_phases,
             pause_removed: metrics.pause_removed,
             avg_ttft: metrics.avg_ttft,
+            avg_ttft_range: metrics.avg_ttft_range,
             median_ttft: metrics.median_ttft,
             p95_ttft: metrics.p95_ttft,
             p99_ttft: metrics.p99_ttft,
+            summary_input: summary.best_input_tps(),
+            summary_output: summary.best_output_tps(),
             summary_ttft: summary.avg_ttft.filter(|v| *v > 0.0),
             speed: summary.avg_output_tokens,
             avg_itl: summary.avg_itl,
         }
     }
 
-    /// One point of a line, hollow where it stands for the summary row.
+    /// One point of a line over the hit rate, hollow where it stands for the summary row.
     pub(super) fn point(&self, value: Option<f64>) -> Point {
-        let point = Point::line(f64::from(self.rate), value);
+        self.point_at(f64::from(self.rate), value)
+    }
+
+    /// As [`RatePoint::point`], somewhere else on the axis.
+    pub(super) fn point_at(&self, x: f64, value: Option<f64>) -> Point {
+        let point = Point::line(x, value);
         if self.source.is_summary() {
             point.hollow(SUMMARY_VALUE)
         } else {
@@ -145,61 +162,119 @@ impl PerformanceInput {
 /// Four panels over the hit rate.
 #[must_use]
 pub fn performance_chart(input: &PerformanceInput) -> Chart {
-    let points = &input.points;
-    let throughput = |side: &str, key: &str, ink: Ink, value: fn(&RatePoint) -> Band| {
-        let band = Series {
-            key: format!("{key}-range"),
-            name: format!("{side} range"),
-            ink,
-            style: SeriesStyle::Band,
-            side: Side::Left,
-            format: NumberFormat::THROUGHPUT,
-            points: points
-                .iter()
-                .map(|p| Point::band(f64::from(p.rate), band_of(value(p), p.source)))
-                .collect(),
-        };
-        let mean = Series {
-            key: format!("{key}-avg"),
-            name: format!("{side} tokens/s (avg)"),
-            ink,
+    let points: Vec<(f64, &RatePoint)> = input
+        .points
+        .iter()
+        .map(|p| (f64::from(p.rate), p))
+        .collect();
+    let mut panels = figures_over(&points, &rate_axis(), "Cache Hit Rate", input.max_ttft);
+    panels.push(Panel {
+        title: "Output Tokens/s Per Request vs Cache Hit Rate".to_owned(),
+        x: rate_axis(),
+        y: value_axis("Output Tokens/s Per Req", NumberFormat::SPEED),
+        y2: None,
+        body: Body::Series(vec![Series {
+            key: "speed".to_owned(),
+            name: "Avg Output Tokens/Req".to_owned(),
+            ink: Ink::Purple,
             style: SeriesStyle::Line {
                 dash: Dash::Solid,
-                marker: Marker::Circle,
+                marker: Marker::Square,
             },
             side: Side::Left,
+            format: NumberFormat::SPEED,
+            points: input.points.iter().map(|p| p.point(p.speed)).collect(),
+        }]),
+        lines: Vec::new(),
+    });
+    let mut captions = captions(input.points.iter().map(|p| p.source));
+    if input.points.iter().any(|p| p.pause_removed) {
+        captions.push(PAUSE_NOTE.to_owned());
+    }
+    let about = format!("Context: {}", tokens(input.context_size));
+    Chart {
+        stem: format!("performance_vs_cache_rate_{}", input.context_size),
+        title: "Performance vs Cache Hit Rate".to_owned(),
+        subtitles: std::iter::once(about)
+            .chain(input.summary.map(|s| s.text()))
+            .collect(),
+        captions,
+        description: "Throughput, TTFT and request speed at the peak level of every cache hit rate, with the spread over repeated windows."
+            .to_owned(),
+        panels,
+        height: 1200,
+        shared_legend: false,
+    }
+}
+
+/// Input throughput, output throughput and TTFT over something, with bands where there are several
+/// measurements.
+pub(super) fn figures_over(
+    points: &[(f64, &RatePoint)],
+    x: &Axis,
+    over: &str,
+    max_ttft: Option<f64>,
+) -> Vec<Panel> {
+    let throughput = |side: &str, key: &str, ink: Ink, value: fn(&RatePoint) -> Band| {
+        let series = |key: String, name: String, style, points: Vec<Point>| Series {
+            key,
+            name,
+            ink,
+            style,
+            side: Side::Left,
             format: NumberFormat::THROUGHPUT,
-            points: points
-                .iter()
-                .map(|p| p.point(Some(value(p).mean)))
-                .collect(),
+            points,
+        };
+        let band = points
+            .iter()
+            .map(|(x, p)| Point::band(*x, band_of(value(p), p.source)));
+        let mean = points
+            .iter()
+            .map(|(x, p)| p.point_at(*x, Some(value(p).mean)));
+        let line = SeriesStyle::Line {
+            dash: Dash::Solid,
+            marker: Marker::Circle,
         };
         Panel {
-            title: format!("{side} Throughput vs Cache Hit Rate"),
-            x: rate_axis(),
+            title: format!("{side} Throughput vs {over}"),
+            x: x.clone(),
             y: value_axis(&format!("{side} Tokens/s"), NumberFormat::THROUGHPUT),
             y2: None,
-            body: Body::Series(vec![band, mean]),
+            body: Body::Series(vec![
+                series(
+                    format!("{key}-range"),
+                    format!("{side} range"),
+                    SeriesStyle::Band,
+                    band.collect(),
+                ),
+                series(
+                    format!("{key}-avg"),
+                    format!("{side} tokens/s (avg)"),
+                    line,
+                    mean.collect(),
+                ),
+            ]),
             lines: Vec::new(),
         }
     };
-    let line =
-        |key: &str, name: &str, ink, dash, marker, format, value: fn(&RatePoint) -> Option<f64>| {
-            Series {
-                key: key.to_owned(),
-                name: name.to_owned(),
-                ink,
-                style: SeriesStyle::Line { dash, marker },
-                side: Side::Left,
-                format,
-                points: points.iter().map(|p| p.point(value(p))).collect(),
-            }
-        };
-    let seconds = NumberFormat::SECONDS;
+    let line = |key: &str, name: &str, ink, dash, marker, value: fn(&RatePoint) -> Option<f64>| {
+        Series {
+            key: key.to_owned(),
+            name: name.to_owned(),
+            ink,
+            style: SeriesStyle::Line { dash, marker },
+            side: Side::Left,
+            format: NumberFormat::SECONDS,
+            points: points
+                .iter()
+                .map(|(x, p)| p.point_at(*x, value(p)))
+                .collect(),
+        }
+    };
     let ttft = Panel {
-        title: "TTFT Metrics vs Cache Hit Rate".to_owned(),
-        x: rate_axis(),
-        y: value_axis("TTFT (seconds)", seconds),
+        title: format!("TTFT Metrics vs {over}"),
+        x: x.clone(),
+        y: value_axis("TTFT (seconds)", NumberFormat::SECONDS),
         y2: None,
         body: Body::Series(vec![
             line(
@@ -208,7 +283,6 @@ pub fn performance_chart(input: &PerformanceInput) -> Chart {
                 Ink::Orange,
                 Dash::Solid,
                 Marker::Circle,
-                seconds,
                 |p| p.avg_ttft,
             ),
             line(
@@ -217,7 +291,6 @@ pub fn performance_chart(input: &PerformanceInput) -> Chart {
                 Ink::DarkOrange,
                 Dash::Dotted,
                 Marker::Square,
-                seconds,
                 |p| p.median_ttft,
             ),
             line(
@@ -226,7 +299,6 @@ pub fn performance_chart(input: &PerformanceInput) -> Chart {
                 Ink::Red,
                 Dash::Dotted,
                 Marker::Triangle,
-                seconds,
                 |p| p.p95_ttft,
             ),
             line(
@@ -235,49 +307,16 @@ pub fn performance_chart(input: &PerformanceInput) -> Chart {
                 Ink::DarkRed,
                 Dash::Dashed,
                 Marker::TriangleDown,
-                seconds,
                 |p| p.p99_ttft,
             ),
         ]),
-        lines: input.max_ttft.map(threshold).into_iter().collect(),
+        lines: max_ttft.map(threshold).into_iter().collect(),
     };
-    let speed = Panel {
-        title: "Output Tokens/s Per Request vs Cache Hit Rate".to_owned(),
-        x: rate_axis(),
-        y: value_axis("Output Tokens/s Per Req", NumberFormat::SPEED),
-        y2: None,
-        body: Body::Series(vec![line(
-            "speed",
-            "Avg Output Tokens/Req",
-            Ink::Purple,
-            Dash::Solid,
-            Marker::Square,
-            NumberFormat::SPEED,
-            |p| p.speed,
-        )]),
-        lines: Vec::new(),
-    };
-    let mut captions = captions(points.iter().map(|p| p.source));
-    if points.iter().any(|p| p.pause_removed) {
-        captions.push(PAUSE_NOTE.to_owned());
-    }
-    let about = format!("Context: {}", tokens(input.context_size));
-    Chart {
-        stem: format!("performance_vs_cache_rate_{}", input.context_size),
-        title: "Performance vs Cache Hit Rate".to_owned(),
-        subtitles: std::iter::once(about).chain(input.summary.map(|s| s.text())).collect(),
-        captions,
-        description: "Throughput, TTFT and request speed at the peak level of every cache hit rate, with the spread over repeated windows."
-            .to_owned(),
-        panels: vec![
-            throughput("Input", "input", Ink::Blue, |p| p.input),
-            throughput("Output", "output", Ink::Green, |p| p.output),
-            ttft,
-            speed,
-        ],
-        height: 1200,
-        shared_legend: false,
-    }
+    vec![
+        throughput("Input", "input", Ink::Blue, |p| p.input),
+        throughput("Output", "output", Ink::Green, |p| p.output),
+        ttft,
+    ]
 }
 
 /// The line at the TTFT threshold.

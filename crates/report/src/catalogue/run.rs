@@ -3,6 +3,7 @@
 //! A chart is drawn from the rows that belong to it and to nothing else: contexts never mix, and a test
 //! without a summary row has no chart, because its peak is not known.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use metrics::record::RequestRecord;
@@ -10,10 +11,10 @@ use metrics::retry::RateSource;
 use metrics::{PeriodRow, PhaseRow, SummaryRow};
 
 use super::{
-    ConcurrencyInput, ContextPoints, PerformanceInput, RatePoint, SustainedInput,
+    ConcurrencyInput, ContextPoints, PerformanceInput, RatePoint, SetLine, SustainedInput,
     concurrency_chart, input_throughput_comparison, output_metrics_comparison,
     output_throughput_comparison, performance_chart, sustained_chart, sustained_comparison,
-    ttft_heatmap,
+    sustained_set_chart, ttft_heatmap, working_set_charts,
 };
 use crate::atomic::FileError;
 use crate::chart::Chart;
@@ -25,16 +26,23 @@ use crate::test_name::TestName;
 /// the working set are left out: they have charts of their own.
 #[must_use]
 pub fn contexts_of_run(data: &RunData) -> Vec<ContextPoints> {
-    let strict = data
-        .parameter("strict_time_window")
-        .and_then(serde_json::Value::as_bool)
-        .unwrap_or(false);
+    by_context(data, rows(data))
+}
+
+/// The figures of every row of the summary, whatever its working set.
+#[must_use]
+pub fn points_by_context(data: &RunData) -> Vec<ContextPoints> {
+    by_context(data, data.summary.iter())
+}
+
+fn by_context<'a>(
+    data: &RunData,
+    rows: impl Iterator<Item = &'a SummaryRow>,
+) -> Vec<ContextPoints> {
     let mut contexts: Vec<ContextPoints> = Vec::new();
-    for row in rows(data) {
-        let test = TestName::from(row);
-        let phases: Vec<PhaseRow> = data.phases_of(test).cloned().collect();
-        let mut point = RatePoint::from_samples(row, &phases, data.samples(test), strict);
-        if point.source.is_summary() && data.periods.contains_key(&test) {
+    for row in rows {
+        let mut point = point_of(data, row);
+        if point.source.is_summary() && data.periods.contains_key(&TestName::from(row)) {
             // The summary row of a sustained test is no makeshift: it is made of the test's periods.
             point.source = RateSource::Periods;
         }
@@ -46,15 +54,68 @@ pub fn contexts_of_run(data: &RunData) -> Vec<ContextPoints> {
             }),
         }
     }
+    // Rows of one context may be sorted by their working set first.
+    for context in &mut contexts {
+        context.points.sort_by_key(|point| point.rate);
+    }
     contexts
 }
 
-/// The performance chart of every context, the comparisons and, with two contexts, the heat map.
+/// The figures of one row of the summary.
+fn point_of(data: &RunData, row: &SummaryRow) -> RatePoint {
+    let strict = data
+        .parameter("strict_time_window")
+        .and_then(serde_json::Value::as_bool)
+        .unwrap_or(false);
+    let test = TestName::from(row);
+    let phases: Vec<PhaseRow> = data.phases_of(test).cloned().collect();
+    RatePoint::from_samples(row, &phases, data.samples(test), strict)
+}
+
+/// The figures of a run that varies the working set, by context and rate, sizes ascending. A sustained test
+/// yields a point for every size that was active in it.
+#[must_use]
+pub fn set_lines_of_run(data: &RunData) -> Vec<SetLine> {
+    let mut lines: BTreeMap<(u64, u32), SetLine> = BTreeMap::new();
+    for input in sustained_set_tests(data) {
+        let key = (input.test.context_size, input.test.cache_hit_rate);
+        let line = SetLine::of_periods(key.0, key.1, &input.periods);
+        lines.insert(key, line);
+    }
+    for row in &data.summary {
+        let (Some(size), test) = (row.working_set_size, TestName::from(row)) else {
+            continue;
+        };
+        if data.periods.contains_key(&test) {
+            continue;
+        }
+        let key = (row.context_size, row.cache_hit_rate);
+        let line = lines.entry(key).or_insert_with(|| SetLine {
+            context_size: key.0,
+            cache_hit_rate: key.1,
+            points: Vec::new(),
+        });
+        line.points.push((size, point_of(data, row)));
+    }
+    let mut lines: Vec<SetLine> = lines.into_values().collect();
+    for line in &mut lines {
+        line.points.sort_by_key(|point| point.0);
+        line.points.dedup_by_key(|point| point.0);
+    }
+    lines
+}
+
+/// The charts over all tests: performance of every context, comparisons and, with two contexts, the heat
+/// map; for a run that varies the working set the charts over its size.
 #[must_use]
 pub fn comparison_charts(data: &RunData) -> Vec<Chart> {
+    let sets = set_lines_of_run(data);
+    if !sets.is_empty() {
+        return working_set_charts(&sets, max_ttft(data));
+    }
     let contexts = contexts_of_run(data);
     if contexts.is_empty() {
-        return Vec::new();
+        return sustained_comparisons(data);
     }
     let mut charts: Vec<Chart> = contexts
         .iter()
@@ -80,22 +141,43 @@ pub fn comparison_charts(data: &RunData) -> Vec<Chart> {
     charts
 }
 
-/// The sustained tests of a run that have a result, by rate and then context.
+/// The sustained tests of a run, by rate and then context: those that have a result, or all where there is
+/// no summary, as the originals of the working-set tool left none.
 #[must_use]
 pub fn sustained_tests(data: &RunData) -> Vec<SustainedInput> {
-    let mut tests: Vec<SustainedInput> = rows(data)
-        .filter_map(|row| {
-            let test = TestName::from(row);
-            Some(SustainedInput {
-                test,
-                periods: data.periods.get(&test)?.clone(),
-                max_ttft: max_ttft(data),
-                min_speed: min_speed(data),
-            })
-        })
-        .collect();
+    let mut tests = all_sustained(data, |test| test.working_set_size.is_none());
     tests.sort_by_key(|input| (input.test.cache_hit_rate, input.test.context_size));
     tests
+}
+
+/// The same for tests whose working set grows, by context and rate.
+fn sustained_set_tests(data: &RunData) -> Vec<SustainedInput> {
+    all_sustained(data, |test| test.working_set_size.is_some())
+}
+
+fn all_sustained(data: &RunData, wanted: impl Fn(&TestName) -> bool) -> Vec<SustainedInput> {
+    let finished = |test: &TestName| {
+        data.summary.is_empty() || data.summary.iter().any(|row| TestName::from(row) == *test)
+    };
+    data.periods
+        .iter()
+        .filter(|(test, periods)| wanted(test) && finished(test) && !periods.is_empty())
+        .map(|(test, periods)| SustainedInput {
+            test: *test,
+            periods: periods.clone(),
+            max_ttft: max_ttft(data),
+            min_speed: min_speed(data),
+        })
+        .collect()
+}
+
+/// The chart of a sustained test: seconds and contexts side by side, or minutes and a growing working set.
+fn sustained(input: &SustainedInput) -> Chart {
+    if input.test.working_set_size.is_some() {
+        sustained_set_chart(input)
+    } else {
+        sustained_chart(input)
+    }
 }
 
 /// One chart per rate that has two contexts or more.
@@ -106,21 +188,27 @@ fn sustained_comparisons(data: &RunData) -> Vec<Chart> {
         .collect()
 }
 
-/// The chart of every test: over the level where it explored levels, over time where it has periods.
+/// The chart of every test, drawn one by one: over the level where it explored levels, over time where it
+/// has periods.
+pub fn each_test_chart(data: &RunData) -> impl Iterator<Item = (TestName, Chart)> {
+    let over_levels = data.summary.iter().filter_map(|row| {
+        let test = TestName::from(row);
+        let phases: Vec<PhaseRow> = data.phases_of(test).cloned().collect();
+        let input =
+            ConcurrencyInput::from_samples(row, &phases, data.samples(test), max_ttft(data))?;
+        Some((test, concurrency_chart(&input)))
+    });
+    let over_time = sustained_tests(data)
+        .into_iter()
+        .chain(sustained_set_tests(data))
+        .map(|input| (input.test, sustained(&input)));
+    over_levels.chain(over_time)
+}
+
+/// The chart of every test.
 #[must_use]
 pub fn test_charts(data: &RunData) -> Vec<Chart> {
-    let over_time = sustained_tests(data);
-    data.summary
-        .iter()
-        .filter_map(|row| {
-            let test = TestName::from(row);
-            let phases: Vec<PhaseRow> = data.phases_of(test).cloned().collect();
-            let input =
-                ConcurrencyInput::from_samples(row, &phases, data.samples(test), max_ttft(data))?;
-            Some(concurrency_chart(&input))
-        })
-        .chain(over_time.iter().map(sustained_chart))
-        .collect()
+    each_test_chart(data).map(|(_, chart)| chart).collect()
 }
 
 /// TTFT threshold of a run, seconds.
@@ -156,7 +244,7 @@ pub fn write_sustained_chart(
         max_ttft,
         min_speed,
     };
-    write_chart(dir, &sustained_chart(&input), context)
+    write_chart(dir, &sustained(&input), context)
 }
 
 /// Writes the concurrency chart of one test from the rows in memory; `None` when the test explored no

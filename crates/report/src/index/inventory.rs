@@ -1,5 +1,6 @@
 //! What lies in a result directory, by name.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::atomic::FileError;
@@ -88,16 +89,25 @@ impl Inventory {
             .sum()
     }
 
-    /// Which tool's results these are, by the names of the files.
+    /// Which tool's results these are: by the names of the files, and where there are no charts yet, by the
+    /// data. A file that cannot be read never decides.
     pub(super) fn kind(&self, data: &RunData) -> RunKind {
         let any = |part: &str| self.names.iter().any(|name| name.contains(part));
         let combined = self
             .names
             .iter()
             .any(|n| n.contains("input_throughput_ctx") && !n.contains("comparison"));
+        let single_prompt = data
+            .single_prompt_metadata
+            .as_ref()
+            .and_then(|map| map.get("test_type"))
+            .is_some_and(|kind| kind == "single_prompt");
         if combined && any("summary_comparison") {
             RunKind::Combined
-        } else if any("single_prompt_performance") || any("single_prompt_results_") {
+        } else if any("single_prompt_performance")
+            || !data.single_prompt.is_empty()
+            || single_prompt
+        {
             RunKind::SinglePrompt
         } else if any("performance_vs_working_set") {
             RunKind::WorkingSet
@@ -105,12 +115,7 @@ impl Inventory {
             RunKind::CacheRate
         } else if any("sustained_periods") {
             RunKind::Sustained
-        } else if data
-            .summary
-            .iter()
-            .any(|row| row.working_set_size.is_some())
-            || data.parameter("working_set_sizes").is_some()
-        {
+        } else if data.varies_working_set || data.parameter("working_set_sizes").is_some() {
             RunKind::WorkingSet
         } else {
             RunKind::CacheRate
@@ -120,12 +125,29 @@ impl Inventory {
 
 /// Kinds of result directories.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum RunKind {
+pub enum RunKind {
+    /// Of `cache_rate_tester`, and everything else.
     CacheRate,
+    /// Of `working_set_tester`.
     WorkingSet,
+    /// A sustained run without charts over rates or working sets.
     Sustained,
+    /// Of `single_prompt_tester`.
     SinglePrompt,
+    /// Of `combine_graphs`.
     Combined,
+}
+
+impl fmt::Display for RunKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::CacheRate => "cache_rate",
+            Self::WorkingSet => "working_set",
+            Self::Sustained => "sustained",
+            Self::SinglePrompt => "single_prompt",
+            Self::Combined => "combined",
+        })
+    }
 }
 
 impl RunKind {

@@ -6,12 +6,12 @@ use crate::chart::count;
 
 /// One link with its picture.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Link {
-    pub(super) href: String,
-    pub(super) text: String,
-    pub(super) description: &'static str,
+pub(crate) struct Link {
+    pub(crate) href: String,
+    pub(crate) text: String,
+    pub(crate) description: &'static str,
     /// Address of a picture of the chart, where the page carries one.
-    pub(super) picture: Option<String>,
+    pub(crate) picture: Option<String>,
 }
 
 /// Links under one subheading.

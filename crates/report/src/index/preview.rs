@@ -3,6 +3,9 @@
 use std::io::Read as _;
 use std::path::Path;
 
+use crate::chart::Chart;
+use crate::svg::{Layout, draw};
+
 /// The picture stands at the start of a page; this much is read of it. Pages of the originals hold a
 /// script of several megabytes and no picture.
 const HEAD_BYTES: u64 = 256 * 1024;
@@ -22,6 +25,11 @@ pub(super) fn of_page(path: &Path) -> Option<String> {
     let (_, rest) = head.split_once(BEFORE)?;
     let (svg, _) = rest.split_once(AFTER)?;
     svg.starts_with("<svg ").then(|| data_address(svg))
+}
+
+/// The picture of a chart as a `data:` address.
+pub(crate) fn address_of(chart: &Chart) -> String {
+    data_address(&draw(chart, Layout::Preview).svg)
 }
 
 /// Percent-encodes all that has a meaning in an address or an attribute, and nothing that has none.

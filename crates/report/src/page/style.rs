@@ -12,7 +12,7 @@ use crate::chart::{Chart, Ink};
 const RULES: &str = include_str!("../../templates/style.css");
 
 /// Colours of everything that is not data, name, light, dark.
-const TONES: [(&str, &str, &str); 11] = [
+const TONES: [(&str, &str, &str); 12] = [
     ("page", "#f6f8fa", "#0d1117"),
     ("bg", "#ffffff", "#161b22"),
     ("fg", "#1f2328", "#e6edf3"),
@@ -23,6 +23,7 @@ const TONES: [(&str, &str, &str); 11] = [
     ("link", "#0969da", "#58a6ff"),
     ("good", "#1a7f37", "#3fb950"),
     ("warn", "#9a6700", "#d29922"),
+    ("zebra", "#f2f5f8", "#1c232c"),
     ("warn-bg", "#fff8e1", "#2b2410"),
 ];
 

@@ -1,0 +1,103 @@
+//! `single_prompt_performance.html`: a cold prompt beside its cached repeats.
+
+use metrics::single_prompt::{ColdAndCached, MeanStd};
+
+use super::{exact, value_axis};
+use crate::chart::{
+    Axis, AxisRange, Body, Chart, Dash, Ink, Marker, NumberFormat, Panel, Point, Series,
+    SeriesStyle, Side, Ticks,
+};
+
+/// Colour of what was cold, and of what was cached.
+const COLD: Ink = Ink::Palette(1);
+const CACHED: Ink = Ink::Palette(2);
+
+/// Two panels of bars over the context, the upper one with the speed-up; `None` without a context that has
+/// both cold and cached requests.
+#[must_use]
+pub fn single_prompt_chart(contexts: &[ColdAndCached]) -> Option<Chart> {
+    if contexts.is_empty() {
+        return None;
+    }
+    let x = Axis {
+        title: "Context Size (tokens)".to_owned(),
+        range: AxisRange::Categories,
+        ticks: Ticks::Auto,
+        format: NumberFormat::COUNT,
+    };
+    let bars = |key: &str, name: &str, ink, striped, value: fn(&ColdAndCached) -> Option<MeanStd>| {
+        let points = contexts.iter().filter_map(|c| {
+            let figure = value(c)?;
+            Some(Point::bar(
+                exact(c.context_size),
+                figure.mean,
+                figure.std,
+                NumberFormat::SECONDS,
+            ))
+        });
+        Series {
+            key: key.to_owned(),
+            name: name.to_owned(),
+            ink,
+            style: SeriesStyle::Bars { striped },
+            side: Side::Left,
+            format: NumberFormat::SECONDS,
+            points: points.collect(),
+        }
+    };
+    let both = |cold: fn(&ColdAndCached) -> Option<MeanStd>,
+                cached: fn(&ColdAndCached) -> Option<MeanStd>| {
+        vec![
+            bars("cold", "Baseline (Cold Start)", COLD, false, cold),
+            bars("cached", "Cached (100% Hit)", CACHED, true, cached),
+        ]
+    };
+    let mut first = both(|c| Some(c.unique_ttft), |c| Some(c.cached_ttft));
+    first.push(Series {
+        key: "speedup".to_owned(),
+        name: "Cache Speedup".to_owned(),
+        ink: Ink::Palette(0),
+        style: SeriesStyle::Line {
+            dash: Dash::Solid,
+            marker: Marker::Diamond,
+        },
+        side: Side::Right,
+        format: NumberFormat::TIMES,
+        points: contexts
+            .iter()
+            .map(|c| Point::line(exact(c.context_size), c.speedup()))
+            .collect(),
+    });
+    Some(Chart {
+        stem: "single_prompt_performance".to_owned(),
+        title: "TTFT Performance: Baseline vs Cached with Speedup".to_owned(),
+        subtitles: Vec::new(),
+        captions: vec![
+            "Bars are means over all requests of a context, error bars one sample standard deviation up and down; a single request has none. \
+             Speedup is the mean TTFT of cold prompts divided by that of their cached repeats."
+                .to_owned(),
+        ],
+        description: "Time to first and to last token of a cold prompt and of the same prompt cached, and the speedup."
+            .to_owned(),
+        panels: vec![
+            Panel {
+                title: "Time to First Token".to_owned(),
+                x: x.clone(),
+                y: value_axis("Time to First Token (seconds)", NumberFormat::SECONDS),
+                y2: Some(value_axis("Cache Speedup (x)", NumberFormat::TIMES)),
+                body: Body::Series(first),
+                lines: Vec::new(),
+            },
+            Panel {
+                title: "TTLT Performance: Baseline vs Cached".to_owned(),
+                x,
+                y: value_axis("Time to Last Token (seconds)", NumberFormat::SECONDS),
+                y2: None,
+                body: Body::Series(both(|c| c.unique_total, |c| c.cached_total)),
+                lines: Vec::new(),
+            },
+        ],
+        height: 900,
+        shared_legend: false,
+    })
+}

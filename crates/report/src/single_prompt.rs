@@ -1,0 +1,99 @@
+//! The two pages of `single_prompt_tester`: the chart and the table of means and spreads.
+
+use std::path::{Path, PathBuf};
+
+use metrics::SinglePromptRow;
+use metrics::single_prompt::{ColdAndCached, MeanStd, cold_and_cached};
+
+use crate::atomic::FileError;
+use crate::catalogue::single_prompt_chart;
+use crate::chart::{count, fixed};
+use crate::page::{Cell, PageContext, Section, write_chart, write_table_page};
+
+/// Columns of the table. Those behind `Iterations` are additions.
+const COLUMNS: [&str; 9] = [
+    "Context Size",
+    "Unique TTFT (mean)",
+    "Unique TTFT (std)",
+    "Cached TTFT (mean)",
+    "Cached TTFT (std)",
+    "Cache Speedup",
+    "Iterations",
+    "Unique TTLT (mean)",
+    "Cached TTLT (mean)",
+];
+
+/// Writes `single_prompt_performance.html` and `summary_table.html` and returns their paths. Without a
+/// context that has both cold and cached requests only the table is written, with a sentence.
+///
+/// # Errors
+/// When the directory cannot be written.
+pub fn write_single_prompt_pages(
+    dir: &Path,
+    rows: &[SinglePromptRow],
+    context: &PageContext,
+) -> Result<Vec<PathBuf>, FileError> {
+    let contexts = cold_and_cached(rows);
+    let mut written = Vec::new();
+    if let Some(chart) = single_prompt_chart(&contexts) {
+        written.push(write_chart(dir, &chart, context)?);
+    }
+    let section = table(&contexts);
+    let title = "Single Prompt Performance Summary";
+    written.push(write_table_page(
+        dir,
+        "summary_table",
+        title,
+        &[section],
+        &context.version,
+    )?);
+    Ok(written)
+}
+
+/// The table, one row per context.
+fn table(contexts: &[ColdAndCached]) -> Section {
+    let seconds = |value: Option<f64>| {
+        value.map_or_else(|| "-".to_owned(), |v| format!("{}s", fixed(v, 3)))
+    };
+    let mean = |figure: Option<MeanStd>| seconds(figure.map(|f| f.mean));
+    let rows = contexts
+        .iter()
+        .map(|c| {
+            [
+                count(c.context_size),
+                seconds(Some(c.unique_ttft.mean)),
+                seconds(c.unique_ttft.std),
+                seconds(Some(c.cached_ttft.mean)),
+                seconds(c.cached_ttft.std),
+                c.speedup()
+                    .map_or_else(|| "-".to_owned(), |x| format!("{}x", fixed(x, 2))),
+                count(c.n_unique as u64),
+                mean(c.unique_total),
+                mean(c.cached_total),
+            ]
+            .map(Cell::plain)
+            .into()
+        })
+        .collect();
+    let mut notes = vec![
+        "Mean and sample standard deviation over all requests of a context. Speedup is mean TTFT of cold prompts ÷ mean TTFT of their \
+         cached repeats; TTLT is the time to the last token."
+            .to_owned(),
+    ];
+    if contexts.is_empty() {
+        notes.insert(
+            0,
+            "No context has both cold and cached requests, so there is nothing to compare.".to_owned(),
+        );
+    }
+    Section {
+        heading: String::new(),
+        label: "Cold and cached prompts by context size".to_owned(),
+        intro: vec![
+            "Performance of a cold start compared with a warm cache over context sizes.".to_owned(),
+        ],
+        head: COLUMNS.map(str::to_owned).into(),
+        rows,
+        notes,
+    }
+}
