@@ -22,7 +22,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("metrics", &[]),
     ("ramp", &["metrics"]),
     ("report", &["metrics"]),
-    ("setup", &["cli", "core-client", "hub", "report", "workload"]),
+    (
+        "setup",
+        &["cli", "core-client", "hub", "report", "workload"],
+    ),
     ("sim", &["hub", "kvcalc"]),
     ("workload", &[]),
     (

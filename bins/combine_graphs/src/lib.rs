@@ -88,7 +88,10 @@ fn interrupted() -> AppExit {
 fn labels(args: &Args) -> anyhow::Result<Vec<String>> {
     let missing = |dir: &&PathBuf| !dir.is_dir();
     if let Some(dir) = args.output_dirs.iter().find(missing) {
-        return Err(anyhow!("Output directory does not exist: {}", dir.display()));
+        return Err(anyhow!(
+            "Output directory does not exist: {}",
+            dir.display()
+        ));
     }
     let Some(given) = &args.labels else {
         let current: PathBuf =

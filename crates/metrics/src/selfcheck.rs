@@ -83,7 +83,10 @@ pub fn check_cached<'a, R: Completed + 'a>(
     records: impl IntoIterator<Item = &'a R>,
     tolerance: u64,
 ) -> Option<CachedCheck> {
-    let deviations: Vec<i64> = records.into_iter().filter_map(|r| cached_mismatch(r)).collect();
+    let deviations: Vec<i64> = records
+        .into_iter()
+        .filter_map(|r| cached_mismatch(r))
+        .collect();
     Some(CachedCheck {
         n: deviations.len(),
         n_mismatched: deviations

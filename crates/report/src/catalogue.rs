@@ -25,10 +25,9 @@ pub use concurrency::{ConcurrencyInput, LevelPoint, LevelSource, WindowKind, con
 pub use heatmap::ttft_heatmap;
 pub use performance::{PerformanceInput, RatePoint, performance_chart};
 pub use run::{
-    comparison_charts, contexts_of_run, each_test_chart, max_ttft, min_speed,
-    points_by_context, set_lines_of_run,
-    sustained_tests, test_charts, write_comparison_charts, write_sustained_chart, write_test_chart,
-    write_test_charts,
+    comparison_charts, contexts_of_run, each_test_chart, max_ttft, min_speed, points_by_context,
+    set_lines_of_run, sustained_tests, test_charts, write_comparison_charts, write_sustained_chart,
+    write_test_chart, write_test_charts,
 };
 pub use single_prompt::single_prompt_chart;
 pub use sustained::{SustainedInput, sustained_chart, sustained_comparison};

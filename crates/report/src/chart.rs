@@ -390,7 +390,7 @@ impl Ink {
                 5 => (0xff, 0xa5, 0x00),
                 6 => (0x8b, 0x45, 0x13),
                 7 => (0x2f, 0x4f, 0x4f),
-                i => return Self::Palette(i).light(),
+                i => Self::Palette(i).light(),
             },
             Self::Rate(rate) => match Self::usual(rate) {
                 Some(same) => same.light(),
@@ -425,7 +425,7 @@ impl Ink {
                 5 => (0xff, 0xc8, 0x3d),
                 6 => (0xc9, 0x86, 0x4f),
                 7 => (0x8f, 0xb5, 0xb5),
-                i => return Self::Palette(i).dark(),
+                i => Self::Palette(i).dark(),
             },
             Self::Rate(rate) => match Self::usual(rate) {
                 Some(same) => same.dark(),

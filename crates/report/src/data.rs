@@ -18,7 +18,9 @@ use metrics::phase::newest_phases;
 use metrics::schema::{self, FailedRow, SampleRow};
 use metrics::summary::newest_summaries;
 use metrics::{
-    Completed as _, FailureKind, PeriodRow, PhaseRow, RequestRecord, Sample, SinglePromptRow, SummaryRow};
+    Completed as _, FailureKind, PeriodRow, PhaseRow, RequestRecord, Sample, SinglePromptRow,
+    SummaryRow,
+};
 use serde_json::{Map, Value};
 
 use crate::files::{DataFiles, FileKind, ResultDir};
@@ -336,12 +338,10 @@ impl RunData {
             for (test, selected) in selected {
                 self.warn_of_unfit(test, &selected);
                 let mut samples = TestSamples::default();
-                let pairs = selected.rows.iter().map(|row| {
-                    (
-                        Arc::from(row.intent.phase_id.as_str()),
-                        Sample::from(row),
-                    )
-                });
+                let pairs = selected
+                    .rows
+                    .iter()
+                    .map(|row| (Arc::from(row.intent.phase_id.as_str()), Sample::from(row)));
                 samples.extend(pairs);
                 self.samples.insert(test, samples);
                 self.details.insert(test, selected.rows);

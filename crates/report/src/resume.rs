@@ -101,14 +101,15 @@ impl ResumeState {
         let newest_first = self.files.of_kind(FileKind::Detail(context_size)).rev();
         // What is wrong with the files is told when their rows are copied.
         let mut scratch = Vec::new();
-        let selected: BTreeMap<TestName, Selected<()>> = newest_per_test(newest_first, Some(&wanted), true, |file, take| {
-            let reader = read_detail_without_lists;
-            for_each_row(file, &mut scratch, reader, |row: RequestRecord| {
-                let test = TestName::from(&row.intent);
-                let fits = spans.fits(test, &row.intent.phase_id, row.launch_time);
-                take(test, fits, ());
+        let selected: BTreeMap<TestName, Selected<()>> =
+            newest_per_test(newest_first, Some(&wanted), true, |file, take| {
+                let reader = read_detail_without_lists;
+                for_each_row(file, &mut scratch, reader, |row: RequestRecord| {
+                    let test = TestName::from(&row.intent);
+                    let fits = spans.fits(test, &row.intent.phase_id, row.launch_time);
+                    take(test, fits, ());
+                });
             });
-        });
         for test in wanted.iter().filter(|test| !selected.contains_key(test)) {
             warnings.push(DataWarning::new(
                 ".",
@@ -124,15 +125,16 @@ impl ResumeState {
         let spans = self.spans();
         let newest_first = self.files.of_kind(FileKind::Failed(context_size)).rev();
         let mut scratch = Vec::new();
-        let selected: BTreeMap<TestName, Selected<()>> = newest_per_test(newest_first, Some(&wanted), false, |file, take| {
-            let reader = RowReader::<BufReader<_>, FailedRow>::new;
-            for_each_row(file, &mut scratch, reader, |row| {
-                let test = spans.test_at(context_size, &row.phase_id, row.launch_time);
-                if let Some(test) = test {
-                    take(test, true, ());
-                }
+        let selected: BTreeMap<TestName, Selected<()>> =
+            newest_per_test(newest_first, Some(&wanted), false, |file, take| {
+                let reader = RowReader::<BufReader<_>, FailedRow>::new;
+                for_each_row(file, &mut scratch, reader, |row| {
+                    let test = spans.test_at(context_size, &row.phase_id, row.launch_time);
+                    if let Some(test) = test {
+                        take(test, true, ());
+                    }
+                });
             });
-        });
         by_file(selected)
     }
 

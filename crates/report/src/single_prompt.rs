@@ -52,9 +52,8 @@ pub fn write_single_prompt_pages(
 
 /// The table, one row per context.
 fn table(contexts: &[ColdAndCached]) -> Section {
-    let seconds = |value: Option<f64>| {
-        value.map_or_else(|| "-".to_owned(), |v| format!("{}s", fixed(v, 3)))
-    };
+    let seconds =
+        |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |v| format!("{}s", fixed(v, 3)));
     let mean = |figure: Option<MeanStd>| seconds(figure.map(|f| f.mean));
     let rows = contexts
         .iter()
@@ -83,7 +82,8 @@ fn table(contexts: &[ColdAndCached]) -> Section {
     if contexts.is_empty() {
         notes.insert(
             0,
-            "No context has both cold and cached requests, so there is nothing to compare.".to_owned(),
+            "No context has both cold and cached requests, so there is nothing to compare."
+                .to_owned(),
         );
     }
     Section {

@@ -176,9 +176,7 @@ fn preview_style(chart: &Chart) -> String {
             ".ln.{class} *{{stroke:#{r:02x}{g:02x}{b:02x}}}.mk.{class} *,.bd.{class} *{{fill:#{r:02x}{g:02x}{b:02x}}}"
         ));
     }
-    style.push_str(
-        ".mk{stroke:#161b22}.stripe *{stroke:#161b22}.err *{stroke:#e6edf3}}</style>\n",
-    );
+    style.push_str(".mk{stroke:#161b22}.stripe *{stroke:#161b22}.err *{stroke:#e6edf3}}</style>\n");
     style
 }
 

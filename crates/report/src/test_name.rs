@@ -51,9 +51,7 @@ impl TestName {
             Some((context, set)) => (context, Some(set.parse().ok()?)),
             None => (numbers, None),
         };
-        Some(
-            Self::new(context.parse().ok()?, rate.parse().ok()?).with_working_set(working_set),
-        )
+        Some(Self::new(context.parse().ok()?, rate.parse().ok()?).with_working_set(working_set))
     }
 }
 

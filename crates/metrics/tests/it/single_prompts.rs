@@ -19,7 +19,11 @@ fn the_originals_file_is_read_whole() {
     assert_eq!(rows.len(), 27);
     let first = &rows[0];
     assert_eq!(
-        (first.context_size, first.iteration, first.prompt_type.as_str()),
+        (
+            first.context_size,
+            first.iteration,
+            first.prompt_type.as_str()
+        ),
         (500, 0, "unique")
     );
     assert_eq!((first.prompt_tokens, first.completion_tokens), (511, 8));

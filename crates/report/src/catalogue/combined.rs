@@ -23,11 +23,7 @@ impl RunLine {
             name: self.label.clone(),
             ink: Ink::Run(self.place),
             place: self.place,
-            points: self
-                .points
-                .iter()
-                .map(|p| (f64::from(p.rate), p))
-                .collect(),
+            points: self.points.iter().map(|p| (f64::from(p.rate), p)).collect(),
         }
     }
 }
@@ -53,12 +49,17 @@ fn throughput(
     value: fn(&RatePoint) -> f64,
 ) -> Chart {
     let lines: Vec<Line<'_>> = runs.iter().map(RunLine::line).collect();
-    let (panel, baselines) = throughput_panel(side, &lines, &rate_axis(), value, |baselines| {
-        match baselines {
-            [rate] => format!("Speedup (relative to {rate}% cache)"),
-            _ => "Speedup (relative to lowest rate)".to_owned(),
-        }
-    });
+    let (panel, baselines) =
+        throughput_panel(
+            side,
+            &lines,
+            &rate_axis(),
+            value,
+            |baselines| match baselines {
+                [rate] => format!("Speedup (relative to {rate}% cache)"),
+                _ => "Speedup (relative to lowest rate)".to_owned(),
+            },
+        );
     let mut captions = sources(runs);
     if panel.y2.is_some() {
         captions.push(format!(

@@ -213,7 +213,8 @@ pub fn output_metrics_comparison(contexts: &[ContextPoints]) -> Chart {
         title: "Output Token Metrics Comparison Across Context Lengths".to_owned(),
         subtitles: Vec::new(),
         captions: vec![OUTPUT_METRICS.to_owned()],
-        description: "Inter-token latency and generation speed of one request, for every context.".to_owned(),
+        description: "Inter-token latency and generation speed of one request, for every context."
+            .to_owned(),
         panels: output_panels(&lines, &rate_axis(), "Across Context Lengths").into(),
         height: 800,
         shared_legend: true,

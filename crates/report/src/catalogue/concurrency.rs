@@ -9,11 +9,11 @@ use metrics::{Completed, PhaseRow, SummaryRow};
 
 use super::performance::threshold;
 use super::{Mean, SummaryLine, tokens, value_axis};
-use crate::data::TestSamples;
 use crate::chart::{
     Axis, AxisRange, Body, Chart, Dash, Ink, Marker, NumberFormat, Orientation, Panel, Point,
     RefLine, Series, SeriesStyle, Side, Ticks,
 };
+use crate::data::TestSamples;
 
 /// Which kind of test the levels belong to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -257,8 +257,8 @@ pub(super) fn figures_over(
             lines: Vec::new(),
         }
     };
-    let line = |key: &str, name: &str, ink, dash, marker, value: fn(&RatePoint) -> Option<f64>| {
-        Series {
+    let line =
+        |key: &str, name: &str, ink, dash, marker, value: fn(&RatePoint) -> Option<f64>| Series {
             key: key.to_owned(),
             name: name.to_owned(),
             ink,
@@ -269,8 +269,7 @@ pub(super) fn figures_over(
                 .iter()
                 .map(|(x, p)| p.point_at(*x, value(p)))
                 .collect(),
-        }
-    };
+        };
     let ttft = Panel {
         title: format!("TTFT Metrics vs {over}"),
         x: x.clone(),

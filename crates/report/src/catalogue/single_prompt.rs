@@ -25,26 +25,27 @@ pub fn single_prompt_chart(contexts: &[ColdAndCached]) -> Option<Chart> {
         ticks: Ticks::Auto,
         format: NumberFormat::COUNT,
     };
-    let bars = |key: &str, name: &str, ink, striped, value: fn(&ColdAndCached) -> Option<MeanStd>| {
-        let points = contexts.iter().filter_map(|c| {
-            let figure = value(c)?;
-            Some(Point::bar(
-                exact(c.context_size),
-                figure.mean,
-                figure.std,
-                NumberFormat::SECONDS,
-            ))
-        });
-        Series {
-            key: key.to_owned(),
-            name: name.to_owned(),
-            ink,
-            style: SeriesStyle::Bars { striped },
-            side: Side::Left,
-            format: NumberFormat::SECONDS,
-            points: points.collect(),
-        }
-    };
+    let bars =
+        |key: &str, name: &str, ink, striped, value: fn(&ColdAndCached) -> Option<MeanStd>| {
+            let points = contexts.iter().filter_map(|c| {
+                let figure = value(c)?;
+                Some(Point::bar(
+                    exact(c.context_size),
+                    figure.mean,
+                    figure.std,
+                    NumberFormat::SECONDS,
+                ))
+            });
+            Series {
+                key: key.to_owned(),
+                name: name.to_owned(),
+                ink,
+                style: SeriesStyle::Bars { striped },
+                side: Side::Left,
+                format: NumberFormat::SECONDS,
+                points: points.collect(),
+            }
+        };
     let both = |cold: fn(&ColdAndCached) -> Option<MeanStd>,
                 cached: fn(&ColdAndCached) -> Option<MeanStd>| {
         vec![

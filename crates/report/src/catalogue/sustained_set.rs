@@ -22,17 +22,27 @@ pub fn sustained_set_chart(input: &SustainedInput) -> Chart {
                 test.cache_hit_rate
             ),
             value_axis("Tokens/sec", rate),
-            vec![line(input, ("input", "Input tok/s"), Ink::Blue, Marker::Circle, rate, |p| {
-                Some(p.input_tokens_per_sec)
-            })],
+            vec![line(
+                input,
+                ("input", "Input tok/s"),
+                Ink::Blue,
+                Marker::Circle,
+                rate,
+                |p| Some(p.input_tokens_per_sec),
+            )],
             Vec::new(),
         ),
         panel(
             "Output Throughput",
             value_axis("Tokens/sec", rate),
-            vec![line(input, ("output", "Output tok/s"), Ink::Green, Marker::Square, rate, |p| {
-                Some(p.output_tokens_per_sec)
-            })],
+            vec![line(
+                input,
+                ("output", "Output tok/s"),
+                Ink::Green,
+                Marker::Square,
+                rate,
+                |p| Some(p.output_tokens_per_sec),
+            )],
             Vec::new(),
         ),
         panel(

@@ -8,9 +8,7 @@
 use metrics::PeriodRow;
 use metrics::retry::{Band, RateSource};
 
-use super::comparison::{
-    Line, OUTPUT_METRICS, SPEEDUP_LINES, output_panels, throughput_panel,
-};
+use super::comparison::{Line, OUTPUT_METRICS, SPEEDUP_LINES, output_panels, throughput_panel};
 use super::performance::figures_over;
 use super::{Mean, PAUSE_NOTE, RatePoint, captions, exact, tokens, value_axis};
 use crate::chart::{
@@ -114,7 +112,8 @@ pub fn working_set_charts(lines: &[SetLine], max_ttft: Option<f64>) -> Vec<Chart
     rates.dedup();
     let mut charts = Vec::new();
     for context in contexts {
-        let of_context: Vec<&SetLine> = lines.iter().filter(|l| l.context_size == context).collect();
+        let of_context: Vec<&SetLine> =
+            lines.iter().filter(|l| l.context_size == context).collect();
         charts.push(performance(context, &of_context, max_ttft, None));
         if rates.len() > 1 {
             for line in &of_context {
@@ -276,7 +275,11 @@ fn comparisons(lines: &[SetLine], rates: &[u32], one_of_several: Option<u32>) ->
         }
         panels.extend(pair);
     }
-    let from_periods = shown().any(|l| l.points.iter().any(|p| p.1.source == RateSource::PeriodSpread));
+    let from_periods = shown().any(|l| {
+        l.points
+            .iter()
+            .any(|p| p.1.source == RateSource::PeriodSpread)
+    });
     let output = Chart {
         stem: format!("output_metrics_comparison{}", suffix(one_of_several)),
         title: "Output Token Metrics Comparison Across Working Set Sizes".to_owned(),
@@ -334,9 +337,11 @@ fn cache_comparison(context: u64, lines: &[&SetLine]) -> Chart {
         }
     };
     let rates: Vec<u32> = lines.iter().map(|l| l.cache_hit_rate).collect();
-    let from_periods = lines
-        .iter()
-        .any(|l| l.points.iter().any(|p| p.1.source == RateSource::PeriodSpread));
+    let from_periods = lines.iter().any(|l| {
+        l.points
+            .iter()
+            .any(|p| p.1.source == RateSource::PeriodSpread)
+    });
     Chart {
         stem: format!("cache_comparison_ctx{context}"),
         title: "Cache Hit Rate Comparison Across Working Set Sizes".to_owned(),

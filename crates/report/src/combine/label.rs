@@ -43,7 +43,9 @@ pub fn unique_labels(labels: &[String]) -> (Vec<String>, Vec<String>) {
                 name = format!("{label} ({n})");
             }
             if n > 1 {
-                changed.push(format!("Label '{label}' is used twice; calling one '{name}'"));
+                changed.push(format!(
+                    "Label '{label}' is used twice; calling one '{name}'"
+                ));
             }
             taken.insert(name.clone());
             name

@@ -174,7 +174,8 @@ fn runs(comparison: &Comparison) -> Vec<RunView> {
         .iter()
         .enumerate()
         .map(|(place, run)| {
-            let contexts: Vec<String> = run.contexts.iter().map(|c| count(c.context_size)).collect();
+            let contexts: Vec<String> =
+                run.contexts.iter().map(|c| count(c.context_size)).collect();
             let model = run
                 .model
                 .as_ref()
@@ -183,7 +184,11 @@ fn runs(comparison: &Comparison) -> Vec<RunView> {
             RunView {
                 label: run.label.clone(),
                 class: Ink::Run(place).class().into_owned(),
-                about: format!("{model}contexts {} tokens; {}", contexts.join(", "), run.dir.display()),
+                about: format!(
+                    "{model}contexts {} tokens; {}",
+                    contexts.join(", "),
+                    run.dir.display()
+                ),
             }
         })
         .collect()

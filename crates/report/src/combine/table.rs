@@ -65,7 +65,9 @@ pub fn comparison_rows(comparison: &Comparison) -> Vec<[Cell; COLUMNS.len()]> {
                 .map(|(_, f)| f)
                 .collect();
             (0..COLUMNS.len())
-                .map(|i| rivals.len() > 1 && RANKED.contains(&i) && is_best(&figures[i], &rivals, i))
+                .map(|i| {
+                    rivals.len() > 1 && RANKED.contains(&i) && is_best(&figures[i], &rivals, i)
+                })
                 .collect()
         })
         .collect();

@@ -115,10 +115,7 @@ impl Sheet {
         let class = format!("bd {}", series.ink.class());
         self.pen.open(&[("class", &class)]);
         let floor = scale.position(scale.min).max(0.0);
-        for run in runs(&series.points, |p| p.y)
-            .iter()
-            .filter(|r| r.len() > 1)
-        {
+        for run in runs(&series.points, |p| p.y).iter().filter(|r| r.len() > 1) {
             let at = |x: f64| frame.x.position(x);
             let mut outline: Vec<_> = run
                 .iter()

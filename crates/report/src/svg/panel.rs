@@ -41,11 +41,9 @@ impl Sheet {
                 // Bars lie below all lines, companions on the right axis below the lines they go with.
                 let is_bars = |s: &&Series| matches!(s.style, SeriesStyle::Bars { .. });
                 let of = u32::try_from(series.iter().filter(is_bars).count()).unwrap_or(1);
-                let mut index = 0;
-                for s in series.iter().filter(is_bars) {
+                for (index, s) in (0..).zip(series.iter().filter(is_bars)) {
                     let slot = Slot { index, of };
                     self.series(&plot, &spot.frame, s, (slot, &panel.x));
-                    index += 1;
                 }
                 let (right, left): (Vec<_>, Vec<_>) = series
                     .iter()

@@ -37,7 +37,9 @@ impl Scale {
                 categories: Vec::new(),
             },
             AxisRange::Log if low > 0.0 && low <= high => Self::log(low, high, target),
-            AxisRange::Log | AxisRange::FromZero | AxisRange::Categories => Self::from_zero(axis.ticks, high, target),
+            AxisRange::Log | AxisRange::FromZero | AxisRange::Categories => {
+                Self::from_zero(axis.ticks, high, target)
+            }
         }
     }
 

@@ -253,14 +253,15 @@ fn failed_by_phase(data: &RunData, files: &DataFiles) -> FailedByPhase {
         let newest_first = files.of_kind(FileKind::Failed(context)).rev();
         // Broken rows were reported when the file was checked by itself.
         let mut scratch = Vec::new();
-        let selected: BTreeMap<TestName, Selected<Vec<(String, FailureKind)>>> = newest_per_test(newest_first, None, false, |file, take| {
-            for_each_row(file, &mut scratch, RowReader::new, |row: FailedRow| {
-                let test = spans.test_at(context, &row.phase_id, row.launch_time);
-                if let Some(test) = test {
-                    take(test, true, (row.phase_id, row.kind));
-                }
+        let selected: BTreeMap<TestName, Selected<Vec<(String, FailureKind)>>> =
+            newest_per_test(newest_first, None, false, |file, take| {
+                for_each_row(file, &mut scratch, RowReader::new, |row: FailedRow| {
+                    let test = spans.test_at(context, &row.phase_id, row.launch_time);
+                    if let Some(test) = test {
+                        take(test, true, (row.phase_id, row.kind));
+                    }
+                });
             });
-        });
         for (test, selected) in selected {
             for (phase_id, kind) in selected.rows {
                 let of_phase = counts.entry((test, phase_id)).or_default();
