@@ -3,6 +3,8 @@
 use anyhow::Result;
 use xshell::{Shell, cmd};
 
+use crate::workspace;
+
 /// Which bench.
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
 enum Bench {
@@ -10,6 +12,9 @@ enum Bench {
     Prompts,
     /// SSE decoding: bytes per second.
     Sse,
+    /// The whole client: the released `cache_rate_tester` against the least possible client, one core each
+    /// (four minutes; the machine must be quiet, or every figure is of the other programs).
+    Client,
     /// The simulator: its own work, then streamed chunks per second and how late they are (a minute).
     Sim,
 }
@@ -19,20 +24,43 @@ enum Bench {
 pub(crate) struct Args {
     /// Bench to run; all of them when none is named.
     bench: Option<Bench>,
+    /// Cells of `client`, such as `flat` or `paced256`; all of them when none is named.
+    cells: Vec<String>,
 }
 
 /// Runs one bench or all.
 pub(crate) fn run(shell: &Shell, args: &Args) -> Result<()> {
-    let all = [Bench::Prompts, Bench::Sse, Bench::Sim];
+    let all = [Bench::Prompts, Bench::Sse, Bench::Sim, Bench::Client];
     for bench in args.bench.map_or(all.to_vec(), |one| vec![one]) {
         let (package, targets) = match bench {
             Bench::Prompts => ("workload", &["prompts"][..]),
             Bench::Sse => ("core-client", &["sse"][..]),
             Bench::Sim => ("sim", &["sim", "streams"][..]),
+            Bench::Client => {
+                client(shell, &args.cells)?;
+                continue;
+            }
         };
         for target in targets {
             cmd!(shell, "cargo bench --locked -p {package} --bench {target}").run()?;
         }
     }
+    Ok(())
+}
+
+/// Builds the tool that is measured as it is released, and runs the bench that runs it.
+fn client(shell: &Shell, cells: &[String]) -> Result<()> {
+    cmd!(
+        shell,
+        "cargo build --release --locked -p cache_rate_tester"
+    )
+    .run()?;
+    let tool = workspace::target_directory()?.join("release/cache_rate_tester");
+    let _tool = shell.push_env("CLIENT_TOOL", tool);
+    cmd!(
+        shell,
+        "cargo bench --locked -p core-client --bench client -- {cells...}"
+    )
+    .run()?;
     Ok(())
 }

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::chunk::{Choices, Chunk};
 use crate::excerpt::{self, Redactor};
+use crate::likeness::Likeness;
 use crate::sse::{SseDecoder, SseEvent};
 
 /// Ends a stream of the OpenAI APIs.
@@ -43,6 +44,8 @@ struct Reading {
     usage: Usage,
     text: String,
     n_events: u64,
+    /// What the events of this answer look like.
+    likeness: Likeness,
     has_usage: bool,
     is_finished: bool,
     is_done: bool,
@@ -191,30 +194,53 @@ impl Reading {
         if event.data.is_empty() {
             return;
         }
-        let chunk: Chunk<'_> = match serde_json::from_slice(event.data) {
+        if let Some(text) = self.likeness.text_of(event.data) {
+            self.text.push_str(text);
+            self.stamp(at, text.len());
+            return;
+        }
+        self.read_in_full(at, event.data, redactor);
+    }
+
+    fn stamp(&mut self, at: Duration, text_bytes: usize) {
+        self.chunks.push(ChunkStamp {
+            at,
+            text_bytes: u32::try_from(text_bytes).unwrap_or(u32::MAX),
+        });
+    }
+
+    fn read_in_full(&mut self, at: Duration, data: &[u8], redactor: &Redactor) {
+        let chunk: Chunk<'_> = match serde_json::from_slice(data) {
             Ok(chunk) => chunk,
             Err(error) => {
-                self.fault = Some(unreadable(event.data, &error, redactor));
+                self.fault = Some(unreadable(data, &error, redactor));
                 return;
             }
         };
         if chunk.is_error() {
-            self.fault = Some(reported_error(event.data, redactor));
+            self.fault = Some(reported_error(data, redactor));
             return;
         }
-        let mut text_bytes = 0;
+        let (mut text_bytes, mut n_texts, mut n_choices) = (0, 0, 0);
+        let mut is_finished = false;
         for choice in chunk.choices.iter().flat_map(Choices::iter) {
+            n_choices += 1;
             choice.output(|text| {
                 self.text.push_str(text);
                 text_bytes += text.len();
+                n_texts += 1;
             });
-            self.is_finished |= choice.is_finished();
+            is_finished |= choice.is_finished();
         }
+        self.is_finished |= is_finished;
         if text_bytes > 0 {
-            self.chunks.push(ChunkStamp {
-                at,
-                text_bytes: u32::try_from(text_bytes).unwrap_or(u32::MAX),
-            });
+            self.stamp(at, text_bytes);
+        }
+        if n_choices == 1 && n_texts == 1 && !is_finished && chunk.usage.is_none() {
+            // Only output changes the state: that of the next event can be taken without the rest.
+            for choice in chunk.choices.iter().flat_map(Choices::iter) {
+                choice.output(|text| self.likeness.learn(data, text));
+            }
         }
         if let Some(usage) = chunk.usage {
             self.usage = Usage::from(usage);

@@ -24,6 +24,8 @@ mod excerpt;
 mod fault;
 mod gate;
 mod handover;
+mod likeness;
+pub mod null_server;
 pub mod plain;
 mod pool;
 mod route;

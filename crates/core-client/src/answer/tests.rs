@@ -246,3 +246,57 @@ fn a_stop_after_the_end_does_not_count_and_before_it_keeps_what_came() {
     let _ = answer.frame(ms(1), (delta("a") + END).as_bytes(), &redactor);
     assert_eq!(answer.into_exchange(ms(9), stop()).failure, None);
 }
+
+mod likeness {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    /// An event of one of several shapes and the output that it holds.
+    fn event() -> impl Strategy<Value = (String, String)> {
+        let text = prop_oneof![
+            Just(String::new()),
+            "[a-z ]{1,6}",
+            ".{0,40}",
+            Just("\"},\"finish_reason\":\"stop\"".to_owned()),
+            Just("\\".to_owned()),
+        ];
+        (0..7_u8, text, "[a-z]{0,3}", 0..3_u8).prop_map(|(shape, text, other, id)| {
+            let choice = match shape {
+                0 => json!({"index": 0, "delta": {"content": text}}),
+                1 => json!({"index": 0, "delta": {"content": text, "reasoning": other}}),
+                2 => json!({"index": 0, "delta": {"content": "", "reasoning": text}}),
+                3 => json!({"index": 0, "delta": {"tool_calls": [{"function": {"name": other, "arguments": text}}]}}),
+                4 => json!({"index": 0, "text": text}),
+                5 => json!({"index": 0, "delta": {"role": other}, "logprobs": text}),
+                _ => json!({"index": 0, "delta": {"content": text}, "stop_reason": null}),
+            };
+            let output = match shape {
+                1 if text.is_empty() => other,
+                3 => format!("{other}{text}"),
+                5 => String::new(),
+                _ => text,
+            };
+            let data = json!({"id": id, "object": "chat.completion.chunk", "choices": [choice]});
+            (format!("data: {data}\n\n"), output)
+        })
+    }
+
+    proptest! {
+        // Whatever events follow each other, each yields the output it would yield alone.
+        #[test]
+        fn an_event_reads_the_same_whatever_came_before(events in prop::collection::vec(event(), 1..40)) {
+            let redactor = Redactor::new(None, &[]);
+            let mut together = Answer::new(ms(0), 8);
+            for (frame, _) in &events {
+                prop_assert!(together.frame(ms(1), frame.as_bytes(), &redactor).is_continue());
+            }
+            let want: String = events.iter().map(|(_, output)| output.as_str()).collect();
+            prop_assert_eq!(&together.reading.text, &want);
+            let bytes: Vec<usize> = together.reading.chunks.iter().map(|c| c.text_bytes as usize).collect();
+            let wanted: Vec<usize> = events.iter().map(|(_, o)| o.len()).filter(|n| *n > 0).collect();
+            prop_assert_eq!(bytes, wanted);
+        }
+    }
+}
