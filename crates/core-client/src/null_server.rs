@@ -319,7 +319,11 @@ async fn answer(
     let tail = Frames::tail(n_tokens);
     let mut word = 0;
     while answered.n_tokens < n_tokens {
-        if !(script.gap.is_zero() && (answered.n_tokens > 0 || script.first_after.is_zero())) {
+        if script.gap.is_zero() && (answered.n_tokens > 0 || script.first_after.is_zero()) {
+            // The streams in turn, as an engine's step writes them; else one would run ahead for as long
+            // as its socket takes bytes, and its client would read many tokens at once.
+            tokio::task::yield_now().await;
+        } else {
             tokio::time::sleep_until(due).await;
         }
         due += script.gap;
