@@ -50,11 +50,7 @@ pub(crate) fn run(shell: &Shell, args: &Args) -> Result<()> {
 
 /// Builds the tool that is measured as it is released, and runs the bench that runs it.
 fn client(shell: &Shell, cells: &[String]) -> Result<()> {
-    cmd!(
-        shell,
-        "cargo build --release --locked -p cache_rate_tester"
-    )
-    .run()?;
+    cmd!(shell, "cargo build --release --locked -p cache_rate_tester").run()?;
     let tool = workspace::target_directory()?.join("release/cache_rate_tester");
     let _tool = shell.push_env("CLIENT_TOOL", tool);
     cmd!(

@@ -347,7 +347,10 @@ async fn answer(
             stream.write_all(chunk).await?;
         }
         answered.n_tokens += n;
-        server.counts.tokens.fetch_add(u64::from(n), Ordering::Relaxed);
+        server
+            .counts
+            .tokens
+            .fetch_add(u64::from(n), Ordering::Relaxed);
     }
     stream.write_all(&tail).await
 }

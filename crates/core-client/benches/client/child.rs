@@ -86,7 +86,9 @@ fn stat(pid: u32) -> io::Result<(char, f64)> {
     let state = fields.first().and_then(|f| f.chars().next());
     match (state, ticks(11), ticks(12)) {
         (Some(state), Some(user), Some(system)) => Ok((state, (user + system) / TICKS_PER_SECOND)),
-        _ => Err(io::Error::other("/proc/PID/stat reads otherwise than known")),
+        _ => Err(io::Error::other(
+            "/proc/PID/stat reads otherwise than known",
+        )),
     }
 }
 

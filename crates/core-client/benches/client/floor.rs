@@ -5,8 +5,8 @@
 //! holds the text that our null server writes before a token. It runs as a process of its own, so that its
 //! processor time is read the same way as the tool's.
 
-use std::collections::BinaryHeap;
 use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsFd;
@@ -101,7 +101,11 @@ pub(crate) fn run(address: SocketAddr, job: &Job) -> io::Result<()> {
             tv_nsec: i64::from(wait.subsec_nanos()),
         };
         events.clear();
-        epoll::wait(&epoll, rustix::buffer::spare_capacity(&mut events), Some(&wait))?;
+        epoll::wait(
+            &epoll,
+            rustix::buffer::spare_capacity(&mut events),
+            Some(&wait),
+        )?;
         for event in &events {
             let i = event.data.u64() as usize;
             let stream = &mut streams[i];
@@ -192,7 +196,10 @@ impl Stream {
         Measured {
             id: format!("floor_{}", self.number),
             ttft: (first - self.sent).as_secs_f64(),
-            arrivals: arrivals.iter().map(|at| (*at - first).as_secs_f64()).collect(),
+            arrivals: arrivals
+                .iter()
+                .map(|at| (*at - first).as_secs_f64())
+                .collect(),
         }
     }
 }

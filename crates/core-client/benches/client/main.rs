@@ -204,7 +204,10 @@ fn run_tool(cell: Cell, tool: &Path) -> Result<Outcome, Box<dyn std::error::Erro
     let mut command = Command::new(tool);
     command
         .args(["--api-endpoint", &format!("http://{}", server.address())])
-        .args("--model null --tokenizer builtin --working-set-size 100000 --cache-hit-rates 100".split(' '))
+        .args(
+            "--model null --tokenizer builtin --working-set-size 100000 --cache-hit-rates 100"
+                .split(' '),
+        )
         .args("--mode fixed --num-retries 0 --skip-graphs --max-ttft 1000000 --seed 1".split(' '))
         .args(["--context-sizes", &PROMPT_TOKENS.to_string()])
         .args(["--fixed-concurrency-levels", &cell.level.to_string()])
@@ -213,7 +216,11 @@ fn run_tool(cell: Cell, tool: &Path) -> Result<Outcome, Box<dyn std::error::Erro
         .args(["--output-tokens", &cell.tokens.to_string()])
         .arg("--output-dir")
         .arg(place.path().join("results"))
-        .args(std::env::var("CLIENT_ARGS").unwrap_or_default().split_whitespace())
+        .args(
+            std::env::var("CLIENT_ARGS")
+                .unwrap_or_default()
+                .split_whitespace(),
+        )
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::from(log));
@@ -235,7 +242,11 @@ fn run_tool(cell: Cell, tool: &Path) -> Result<Outcome, Box<dyn std::error::Erro
             measured.push(Measured {
                 id: record.intent.request_id,
                 ttft: record.ttft.unwrap_or_default(),
-                arrivals: record.token_timestamps.iter().map(|at| at - first).collect(),
+                arrivals: record
+                    .token_timestamps
+                    .iter()
+                    .map(|at| at - first)
+                    .collect(),
             });
         }
     }
@@ -250,12 +261,15 @@ fn outcome(server: NullServer, used: Used, measured: Vec<Measured>) -> Outcome {
         .map(|a| (a.request_id.clone(), a))
         .collect();
     let ids = measured.iter().filter_map(|m| truth.get(&m.id));
-    let (first, last) = ids.fold((None, None), |(first, last): (Option<Instant>, Option<Instant>), a| {
-        (
-            Some(first.map_or(a.received, |f| f.min(a.received))),
-            Some(last.map_or(a.received, |l| l.max(a.received))),
-        )
-    });
+    let (first, last) = ids.fold(
+        (None, None),
+        |(first, last): (Option<Instant>, Option<Instant>), a| {
+            (
+                Some(first.map_or(a.received, |f| f.min(a.received))),
+                Some(last.map_or(a.received, |l| l.max(a.received))),
+            )
+        },
+    );
     let seconds = match (first, last) {
         (Some(first), Some(last)) => (last - first).as_secs_f64(),
         _ => 0.0,
@@ -308,7 +322,13 @@ fn print_cell(cell: Cell, floor: &Outcome, ours: &Outcome) {
         Shown::Chunks => {
             let rate = |o: &Outcome| o.tokens as f64 / o.used.cpu;
             line("chunks per CPU second", rate(floor), rate(ours), "1/s", 0);
-            line("CPU per chunk", 1e6 / rate(floor), 1e6 / rate(ours), "µs", 2);
+            line(
+                "CPU per chunk",
+                1e6 / rate(floor),
+                1e6 / rate(ours),
+                "µs",
+                2,
+            );
             let wall = |o: &Outcome| o.tokens as f64 / o.seconds;
             line("chunks per second", wall(floor), wall(ours), "1/s", 0);
         }
@@ -316,10 +336,22 @@ fn print_cell(cell: Cell, floor: &Outcome, ours: &Outcome) {
             let ((ft, fg), (ot, og)) = (floor.errors(), ours.errors());
             let at = |sorted: &[f64], q| percentile(sorted, q).unwrap_or(f64::NAN) * 1e3;
             for (name, q) in [("p50", 0.5), ("p99", 0.99)] {
-                line(&format!("TTFT error {name}"), at(&ft, q), at(&ot, q), "ms", 3);
+                line(
+                    &format!("TTFT error {name}"),
+                    at(&ft, q),
+                    at(&ot, q),
+                    "ms",
+                    3,
+                );
             }
             for (name, q) in [("p50", 0.5), ("p99", 0.99)] {
-                line(&format!("gap error {name}"), at(&fg, q), at(&og, q), "ms", 3);
+                line(
+                    &format!("gap error {name}"),
+                    at(&fg, q),
+                    at(&og, q),
+                    "ms",
+                    3,
+                );
             }
             let per_chunk = |o: &Outcome| o.used.cpu / o.tokens as f64 * 1e6;
             line("CPU per chunk", per_chunk(floor), per_chunk(ours), "µs", 2);
@@ -336,11 +368,22 @@ fn print_cell(cell: Cell, floor: &Outcome, ours: &Outcome) {
             let cpu = |o: &Outcome| o.used.cpu / o.requests as f64 * 1e6;
             line("CPU per request", cpu(floor), cpu(ours), "µs", 1);
             let prompt = |o: &Outcome| rate(o) * PROMPT_TOKENS as f64;
-            line("prompt tokens per second", prompt(floor), prompt(ours), "1/s", 0);
+            line(
+                "prompt tokens per second",
+                prompt(floor),
+                prompt(ours),
+                "1/s",
+                0,
+            );
         }
     }
     println!(
         "{:<12}({} requests measured by the floor client, {} by the tool; CPU {:.2} s and {:.2} s, in all {:.2} s)",
-        "", floor.measured.len(), ours.measured.len(), floor.used.cpu, ours.used.cpu, ours.used.cpu_in_all
+        "",
+        floor.measured.len(),
+        ours.measured.len(),
+        floor.used.cpu,
+        ours.used.cpu,
+        ours.used.cpu_in_all
     );
 }
