@@ -24,7 +24,16 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("report", &["metrics"]),
     (
         "setup",
-        &["cli", "core-client", "hub", "report", "workload"],
+        &[
+            "cli",
+            "core-client",
+            "engine",
+            "hub",
+            "metrics",
+            "ramp",
+            "report",
+            "workload",
+        ],
     ),
     ("sim", &["hub", "kvcalc"]),
     ("workload", &[]),

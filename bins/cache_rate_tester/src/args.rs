@@ -7,9 +7,7 @@ use std::fmt;
 
 use clap::{ArgAction, Parser, ValueEnum};
 use cli::argparse::parse_int;
-use cli::options::{
-    CacheArgs, ConcurrencyArgs, EndpointArgs, OutputArgs, PacingArgs, ThresholdArgs, TokenizerArgs,
-};
+use cli::options::{Mode, StudyArgs};
 
 /// Options of the program as the user's own pages describe it.
 pub const SEED_OPTIONS: &[&str] = &[
@@ -121,14 +119,9 @@ Exit codes: 0 done, 1 the run or one of its tests failed, 2 wrong arguments,
     after_help = EXAMPLES
 )]
 pub struct Args {
-    /// Prompt lengths to test, in tokens
-    #[arg(long, value_name = "TOKENS", required = true, num_args = 1.., action = ArgAction::Set,
-          value_parser = parse_int, allow_negative_numbers = true, help_heading = "Required")]
-    pub context_sizes: Vec<i128>,
-
     /// Size of the working set, in tokens: the distinct prompts whose prefixes are reused
     #[arg(long, value_name = "TOKENS", required = true, value_parser = parse_int,
-          allow_negative_numbers = true, help_heading = "Required")]
+          allow_negative_numbers = true, help_heading = "Required", display_order = 2)]
     pub working_set_size: i128,
 
     /// Search for the best concurrency (ramp), follow the load over time (sustained), or measure given
@@ -142,65 +135,13 @@ pub struct Args {
     )]
     pub mode: Mode,
 
-    /// Output tokens to ask for in each request
-    #[arg(long, value_name = "TOKENS", default_value = "256", value_parser = parse_int,
-          allow_negative_numbers = true, help_heading = "Inference session tuning")]
-    pub output_tokens: i128,
-
-    /// Latency thresholds.
+    /// What this tool shares with others.
     #[command(flatten)]
-    pub thresholds: ThresholdArgs,
-
-    /// Statistic of the generation speed that --min-tokens-per-req limits
-    #[arg(
-        long,
-        value_name = "STAT",
-        value_enum,
-        default_value_t,
-        help_heading = "Inference session tuning"
-    )]
-    pub tokens_per_req_metric: SpeedMetric,
-
-    /// Seconds one test may take to find its peak; in sustained mode, seconds of the whole test
-    #[arg(long, value_name = "S", default_value = "300", value_parser = parse_int,
-          allow_negative_numbers = true, help_heading = "Inference session tuning")]
-    pub test_duration: i128,
-
-    /// Seconds at each concurrency level in ramp and fixed mode
-    #[arg(long, value_name = "S", default_value = "60", value_parser = parse_int,
-          allow_negative_numbers = true, help_heading = "Inference session tuning")]
-    pub ramp_duration: i128,
-
-    /// Seconds in one assessment period of sustained mode
-    #[arg(long, value_name = "S", default_value = "30", value_parser = parse_int,
-          allow_negative_numbers = true, help_heading = "Inference session tuning")]
-    pub assessment_period: i128,
-
-    /// Further windows at the peak, averaged with it
-    #[arg(long, value_name = "N", default_value = "3", value_parser = parse_int,
-          allow_negative_numbers = true, help_heading = "Inference session tuning")]
-    pub num_retries: i128,
-
-    /// Pacing.
-    #[command(flatten)]
-    pub pacing: PacingArgs,
-
-    /// Count only requests that were launched and completed within their window
-    #[arg(long, help_heading = "Inference session tuning")]
-    pub strict_time_window: bool,
-
-    /// Concurrency.
-    #[command(flatten)]
-    pub concurrency: ConcurrencyArgs,
-
-    /// Levels to measure in fixed mode, in requests in flight
-    #[arg(long, value_name = "N", num_args = 1.., action = ArgAction::Set, value_parser = parse_int,
-          allow_negative_numbers = true, help_heading = "Concurrency control")]
-    pub fixed_concurrency_levels: Option<Vec<i128>>,
+    pub study: StudyArgs,
 
     /// Cache hit rates to test, in percent [default: 0 5 10 ... 100]
     #[arg(long, value_name = "PERCENT", num_args = 1.., action = ArgAction::Set, value_parser = parse_int,
-          allow_negative_numbers = true, help_heading = "Cache behavior")]
+          allow_negative_numbers = true, help_heading = "Cache behavior", display_order = 3)]
     pub cache_hit_rates: Option<Vec<i128>>,
 
     /// Warm the working set once per context size, before every rate, or before every window
@@ -209,38 +150,10 @@ pub struct Args {
         value_name = "WHEN",
         value_enum,
         default_value_t,
-        help_heading = "Cache behavior"
+        help_heading = "Cache behavior",
+        display_order = 4
     )]
     pub reinit_strategy: ReinitStrategy,
-
-    /// Cache.
-    #[command(flatten)]
-    pub cache: CacheArgs,
-
-    /// Prompts.
-    #[command(flatten)]
-    pub tokenizer: TokenizerArgs,
-
-    /// Requests.
-    #[command(flatten)]
-    pub endpoint: EndpointArgs,
-
-    /// Output.
-    #[command(flatten)]
-    pub output: OutputArgs,
-}
-
-/// How the concurrency is found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub enum Mode {
-    /// Grow until the threshold breaks, refine, repeat at the best level.
-    #[default]
-    #[value(alias = "adaptive")]
-    Ramp,
-    /// Never stop sending; decide anew after every period.
-    Sustained,
-    /// Measure the listed levels.
-    Fixed,
 }
 
 /// When the working set is sent to the server again.
@@ -257,33 +170,20 @@ pub enum ReinitStrategy {
     PerTest,
 }
 
-/// Statistic of the request speed that a threshold limits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub enum SpeedMetric {
-    /// The mean.
-    #[default]
-    Avg,
-    /// The 5th percentile.
-    P5,
-    /// The 10th percentile.
-    P10,
+impl ReinitStrategy {
+    /// The word on the command line and in files.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Once => "once",
+            Self::PerCacheRate => "per_cache_rate",
+            Self::PerTest => "per_test",
+        }
+    }
 }
 
-/// The word of a choice, as on the command line and in files.
-fn word(value: &impl ValueEnum) -> String {
-    value
-        .to_possible_value()
-        .map(|word| word.get_name().to_owned())
-        .unwrap_or_default()
+impl fmt::Display for ReinitStrategy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
 }
-
-macro_rules! display_as_word {
-    ($($name:ty),+) => {
-        $(impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&word(self))
-            }
-        })+
-    };
-}
-display_as_word!(Mode, ReinitStrategy, SpeedMetric);

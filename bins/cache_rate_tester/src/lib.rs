@@ -1,13 +1,13 @@
 //! `cache_rate_tester`: how an inference server behaves as the share of each prompt that is already in
 //! its prefix cache grows from 0 % to 100 %.
 //!
-//! Promise: a thin shell. [`args`] is what was typed, [`plan`] what it means, [`text`] how it is told;
-//! everything else is done by the library crates.
+//! Promise: a thin shell. [`args`] is what was typed, [`plan`] what it means, [`text`] how it is told, [`tool`] ties
+//! them to the study that it shares with other testers; everything else is done by the library crates.
 
 pub mod args;
 pub mod plan;
-pub mod run;
 pub mod text;
+mod tool;
 
 use cli::{AppExit, Failure};
 
@@ -18,5 +18,5 @@ use cli::{AppExit, Failure};
 /// code 1.
 pub fn run(args: args::Args) -> Result<AppExit, Failure> {
     let plan = plan::Plan::try_from(args).map_err(Failure::usage)?;
-    run::run(&plan)
+    setup::study::run(&plan)
 }

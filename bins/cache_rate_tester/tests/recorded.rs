@@ -1,12 +1,13 @@
 //! What a plan writes down fits what the report crate reads, and what the originals wrote.
 
 use cache_rate_tester::args::{Args, OPTION_GENERATIONS};
-use cache_rate_tester::plan::{Plan, RunFacts};
+use cache_rate_tester::plan::Plan;
 use cli::argparse::try_parse;
 use cli::secret::is_secret_header;
 use report::progress::{ParameterMatch, Progress};
 use report::run_command::script;
 use report::stamp::RunStamp;
+use setup::study::KnownFacts;
 
 /// What the originals' runs were started with.
 const COMMON: &str = "cache_rate_tester --api-endpoint http://localhost:8000 --tokenizer local-tokenizer \
@@ -44,7 +45,7 @@ fn the_originals_runs_can_be_resumed_with_the_same_command() {
             "--mode sustained --assessment-period 5 --test-duration 16 --max-ttft 1.0 --num-retries 0",
         ),
     ];
-    let facts = RunFacts {
+    let facts = KnownFacts {
         detected_model: Some("demo"),
         tokenizer: None,
     };
@@ -68,7 +69,7 @@ fn the_originals_runs_can_be_resumed_with_the_same_command() {
 #[test]
 fn every_option_that_changes_the_measurement_stops_a_resume() {
     let ramp = "--max-ttft 0.5 --ramp-duration 10 --test-duration 120";
-    let before = Progress::new(plan(ramp).parameters(RunFacts::default()));
+    let before = Progress::new(plan(ramp).parameters(KnownFacts::default()));
     let cases = [
         ("--output-tokens 8", "output_tokens"),
         ("--max-ttft 0.6", "max_ttft"),
@@ -89,7 +90,7 @@ fn every_option_that_changes_the_measurement_stops_a_resume() {
         ),
     ];
     for (more, key) in cases {
-        let now = plan(&format!("{ramp} {more}")).parameters(RunFacts::default());
+        let now = plan(&format!("{ramp} {more}")).parameters(KnownFacts::default());
         assert_eq!(
             before.matches(&now),
             ParameterMatch::Mismatch(vec![key.to_owned()]),

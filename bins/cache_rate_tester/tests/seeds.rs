@@ -1,8 +1,9 @@
 //! Every example command of the user's pages that concerns this tool becomes a plan.
 
-use cache_rate_tester::args::{Args, Mode, OPTION_GENERATIONS};
+use cache_rate_tester::args::{Args, OPTION_GENERATIONS};
 use cache_rate_tester::plan::Plan;
 use cli::argparse::try_parse;
+use cli::options::Mode;
 
 const TOOL_PAGE: &str = include_str!("data/seed_cache_rate_tester.md");
 const SUITE_PAGE: &str = include_str!("data/seed_suite.md");
@@ -65,10 +66,10 @@ fn plans(page: &str) -> Vec<Plan> {
 fn the_examples_of_the_tools_page_run() {
     let plans = plans(TOOL_PAGE);
     assert_eq!(plans.len(), 4);
-    assert!(plans.iter().all(|plan| plan.mode == Mode::Ramp));
+    assert!(plans.iter().all(|plan| plan.common.mode == Mode::Ramp));
     let sizes: Vec<_> = plans
         .iter()
-        .map(|plan| plan.context_sizes.clone())
+        .map(|plan| plan.common.context_sizes.clone())
         .collect();
     assert_eq!(
         sizes,
@@ -79,19 +80,22 @@ fn the_examples_of_the_tools_page_run() {
             vec![32_000, 64_000]
         ]
     );
-    assert_eq!(plans[0].cache_hit_rates.len(), 21);
-    assert_eq!(plans[1].cache_hit_rates, [0, 25, 50, 75, 100]);
-    assert_eq!(plans[2].thresholds.max_ttft, Some(1.0));
+    assert_eq!(plans[0].common.cache_hit_rates.len(), 21);
+    assert_eq!(plans[1].common.cache_hit_rates, [0, 25, 50, 75, 100]);
+    assert_eq!(plans[2].common.thresholds.max_ttft, Some(1.0));
     assert_eq!(
-        (plans[2].max_concurrency, plans[2].test_duration.as_secs()),
+        (
+            plans[2].common.max_concurrency,
+            plans[2].common.test_duration.as_secs()
+        ),
         (200, 600)
     );
-    assert_eq!(plans[3].output_dir.to_str(), Some("test_output"));
+    assert_eq!(plans[3].common.output_dir.to_str(), Some("test_output"));
 }
 
 #[test]
 fn the_examples_of_the_suites_page_run() {
     let plans = plans(SUITE_PAGE);
     assert_eq!(plans.len(), 5);
-    assert_eq!(plans[0].context_sizes, [8_000, 32_000, 64_000]);
+    assert_eq!(plans[0].common.context_sizes, [8_000, 32_000, 64_000]);
 }

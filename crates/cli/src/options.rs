@@ -13,16 +13,21 @@
 //! | [`CacheArgs`] | blocks, warm-up and choice of prompts |
 //! | [`TokenizerArgs`] | tokenizer and seed |
 //! | [`OutputArgs`] | files and, as [`ConsoleArgs`], the console |
+//! | [`StudyArgs`] | all of these, and what else the testers share that measure test after test |
 
 mod choice;
 mod header;
+mod study;
 
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args};
 
-pub use choice::{EndpointSelection, EndpointType, HttpVersion, KvPrecision, TtftMetric};
+pub use choice::{
+    EndpointSelection, EndpointType, HttpVersion, KvPrecision, Mode, SpeedMetric, TtftMetric,
+};
 pub use header::{Header, HeaderError};
+pub use study::StudyArgs;
 
 use crate::argparse::{parse_float, parse_int};
 use crate::secret::Secret;

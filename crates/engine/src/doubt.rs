@@ -3,6 +3,7 @@
 use metrics::record::{FailedRequest, RequestRecord};
 use metrics::selfcheck::{TEMPLATE_ALLOWANCE_TOKENS, check_cached, check_cold, check_prompts};
 use metrics::summary::TestKey;
+use report::test_name::TestName;
 
 use crate::event::{Doubt, DoubtKind};
 
@@ -35,8 +36,8 @@ where
     let mut doubts = Vec::new();
     let mut say = |kind, text: String| {
         doubts.push(Doubt {
-            context_size: evidence.key.context_size,
-            cache_hit_rate: evidence.key.cache_hit_rate,
+            test: TestName::new(evidence.key.context_size, evidence.key.cache_hit_rate)
+                .with_working_set(evidence.key.working_set_size),
             kind,
             text,
         });

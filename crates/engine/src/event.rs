@@ -8,7 +8,6 @@ use metrics::{PeriodFigures, PeriodRow};
 use ramp::{Decided, Note, PeriodSpec, SustainedStop, Verdict, WindowSpec};
 use report::test_name::TestName;
 
-use crate::study::Mode;
 use crate::test_run::TestOutcome;
 
 /// Something that happened.
@@ -43,21 +42,15 @@ pub enum StudyEvent<'a> {
     },
     /// A test begins.
     TestStarted {
-        /// As given, tokens.
-        context_size: u64,
-        /// Percent.
-        cache_hit_rate: u32,
+        /// Which.
+        test: TestName,
         /// Tokens taken from the working set per request.
         cached_tokens: u64,
-        /// How its levels are found.
-        mode: &'a Mode,
     },
     /// A test was completed by an earlier run.
     TestSkipped {
-        /// As given, tokens.
-        context_size: u64,
-        /// Percent.
-        cache_hit_rate: u32,
+        /// Which.
+        test: TestName,
     },
     /// A window begins.
     WindowStarted {
@@ -107,10 +100,8 @@ pub enum StudyEvent<'a> {
     },
     /// A test yielded nothing.
     TestFailed {
-        /// As given, tokens.
-        context_size: u64,
-        /// Percent.
-        cache_hit_rate: u32,
+        /// Which.
+        test: TestName,
         /// Why.
         reason: &'a str,
     },
@@ -150,10 +141,8 @@ pub struct RunLine {
 /// A reason to look twice at a test's numbers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Doubt {
-    /// As given, tokens.
-    pub context_size: u64,
-    /// Percent.
-    pub cache_hit_rate: u32,
+    /// Which test.
+    pub test: TestName,
     /// One word for programs.
     pub kind: DoubtKind,
     /// One line for people.

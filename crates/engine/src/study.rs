@@ -101,6 +101,12 @@ pub struct StudyPlan {
 }
 
 impl StudyPlan {
+    /// The tests of a context size, in order.
+    pub fn tests_of(&self, context_size: u64) -> impl Iterator<Item = TestName> + '_ {
+        let rates = self.cache_hit_rates.iter();
+        rates.map(move |rate| TestName::new(context_size, *rate))
+    }
+
     /// Whether the working set is sent before every test. A sustained test has no windows between which
     /// it could be sent, so there once per window means once per test.
     fn warms_before_each_test(&self) -> bool {
@@ -219,23 +225,14 @@ struct Study<'p, 'a> {
 
 impl Study<'_, '_> {
     fn remaining_tests(&self) -> u32 {
-        let all = self.plan.context_sizes.iter().flat_map(|c| {
-            self.plan
-                .cache_hit_rates
-                .iter()
-                .map(|r| TestName::new(*c, *r))
-        });
+        let contexts = self.plan.context_sizes.iter();
+        let all = contexts.flat_map(|context| self.plan.tests_of(*context));
         all.filter(|test| !self.store.progress.is_complete(test))
             .count() as u32
     }
 
     async fn context(&mut self, context_size: u64) -> ContextEnd {
-        let tests: Vec<TestName> = self
-            .plan
-            .cache_hit_rates
-            .iter()
-            .map(|r| TestName::new(context_size, *r))
-            .collect();
+        let tests: Vec<TestName> = self.plan.tests_of(context_size).collect();
         if tests
             .iter()
             .all(|test| self.store.progress.is_complete(test))
@@ -284,10 +281,9 @@ impl Study<'_, '_> {
         let mut previous_peak = None;
         for test in tests {
             if self.store.progress.is_complete(&test) {
-                self.parts.observer.observe(&StudyEvent::TestSkipped {
-                    context_size,
-                    cache_hit_rate: test.cache_hit_rate,
-                });
+                self.parts
+                    .observer
+                    .observe(&StudyEvent::TestSkipped { test });
                 continue;
             }
             match self
@@ -438,10 +434,8 @@ impl Study<'_, '_> {
         );
         self.parts.live.test(&name, Some(expected));
         self.parts.observer.observe(&StudyEvent::TestStarted {
-            context_size: test.context_size,
-            cache_hit_rate: test.cache_hit_rate,
+            test,
             cached_tokens: context_plan.split(test.cache_hit_rate).cached,
-            mode: &self.plan.mode,
         });
     }
 
@@ -451,11 +445,9 @@ impl Study<'_, '_> {
         reason: &str,
         previous_peak: Option<u32>,
     ) -> Result<u32, ()> {
-        self.parts.observer.observe(&StudyEvent::TestFailed {
-            context_size: test.context_size,
-            cache_hit_rate: test.cache_hit_rate,
-            reason,
-        });
+        self.parts
+            .observer
+            .observe(&StudyEvent::TestFailed { test, reason });
         self.end.failed.push((test, reason.to_owned()));
         self.failed_in_a_row += 1;
         if self.failed_in_a_row >= FAILED_TESTS_IN_A_ROW {
@@ -469,11 +461,9 @@ impl Study<'_, '_> {
     }
 
     fn abort(&mut self, test: TestName, reason: &str) -> Result<u32, ()> {
-        self.parts.observer.observe(&StudyEvent::TestFailed {
-            context_size: test.context_size,
-            cache_hit_rate: test.cache_hit_rate,
-            reason,
-        });
+        self.parts
+            .observer
+            .observe(&StudyEvent::TestFailed { test, reason });
         self.end.failed.push((test, reason.to_owned()));
         self.end.cannot_write = true;
         self.end.aborted = Some(

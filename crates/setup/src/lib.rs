@@ -2,7 +2,7 @@
 //!
 //! Promise: one meaning of the shared options in all testers. A value that cannot be used is refused in one line,
 //! before anything is sent or written; what a file or a log may show of a request holds no secret. Refuses to know
-//! any single tester and to measure.
+//! any single tester; what measures is the engine, to which [`study`] hands over.
 //!
 //! | Module | Holds |
 //! |---|---|
@@ -13,6 +13,7 @@
 //! | [`tokenizer`] | which tokenizer counts, and how it is found |
 //! | [`seed`] | the seed given, or a fresh one |
 //! | [`descriptors`] | room for the sockets |
+//! | [`study`] | the frame of testers that measure test after test: options, progress, log, exit code |
 
 pub mod check;
 pub mod command;
@@ -20,6 +21,7 @@ pub mod descriptors;
 mod error;
 pub mod requests;
 pub mod seed;
+pub mod study;
 pub mod terminal;
 pub mod tokenizer;
 

@@ -4,88 +4,44 @@
 //! Promises: values are written as they take effect; secrets are masked before they leave the plan; the
 //! options written parse back to the same plan, secrets and `--force-restart` aside.
 
-use std::time::Duration;
-
-use cli::options::{EndpointSelection, KvPrecision, TtftMetric};
+use cli::options::Mode;
 use serde_json::{Map, Value, json};
-use setup::command::{Options, seed_value, span_value};
+use setup::command::Options;
+use setup::study::{KnownFacts, ordered};
 
 use super::{Plan, default_cache_hit_rates, effective_thresholds};
-use crate::args::{Mode, ReinitStrategy, SpeedMetric};
+use crate::args::ReinitStrategy;
 
-/// What only the running tool knows.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct RunFacts<'a> {
-    /// Model the server named.
-    pub detected_model: Option<&'a str>,
-    /// Tokenizer that is used, by the name under which it was found.
-    pub tokenizer: Option<&'a str>,
-}
+/// Keys in the originals' order; others follow.
+const ORDER: &[&str] = &[
+    "api_endpoint",
+    "api_endpoints",
+    "context_sizes",
+    "working_set_size",
+    "output_tokens",
+    "max_ttft",
+    "ttft_metric",
+    "min_tokens_per_req",
+    "tokens_per_req_metric",
+    "output_dir",
+    "tokenizer_id",
+    "test_duration",
+    "ramp_duration",
+    "assessment_period",
+    "mode",
+    "reinit_strategy",
+    "random_selection",
+];
 
 impl Plan {
     /// `parameters` of `progress.json`: the originals' keys in their order, then ours. Lists are sorted,
     /// thresholds effective, options that were not given `null`.
     #[must_use]
-    pub fn parameters(&self, facts: RunFacts<'_>) -> Map<String, Value> {
-        let requests = &self.requests;
-        let urls = requests.urls();
-        let levels = (!self.fixed_levels.is_empty()).then_some(&self.fixed_levels);
-        let tokenizer = facts
-            .tokenizer
-            .unwrap_or_else(|| self.tokenizer_or_default());
-        let pairs: Vec<(&str, Value)> = vec![
-            ("api_endpoint", json!(urls.first())),
-            ("api_endpoints", json!(urls)),
-            ("context_sizes", json!(self.context_sizes)),
-            ("working_set_size", json!(self.working_set_size)),
-            ("output_tokens", json!(self.output_tokens)),
-            ("max_ttft", json!(self.thresholds.max_ttft)),
-            ("ttft_metric", json!(self.ttft_metric.as_str())),
-            ("min_tokens_per_req", json!(self.thresholds.min_speed)),
-            (
-                "tokens_per_req_metric",
-                json!(self.speed_metric.to_string()),
-            ),
-            ("output_dir", json!(self.output_dir.to_string_lossy())),
-            ("tokenizer_id", json!(tokenizer)),
-            ("test_duration", json!(self.test_duration.as_secs())),
-            ("ramp_duration", json!(self.ramp_duration.as_secs())),
-            ("assessment_period", json!(self.assessment_period.as_secs())),
-            ("mode", json!(self.mode.to_string())),
-            ("reinit_strategy", json!(self.reinit_strategy.to_string())),
-            ("random_selection", json!(self.random_selection)),
-            ("num_retries", json!(self.num_retries)),
-            ("start_concurrency", json!(self.start_concurrency)),
-            ("concurrency_increment", json!(self.concurrency_increment)),
-            ("max_concurrency", json!(self.max_concurrency)),
-            ("init_concurrency", json!(self.init_concurrency)),
-            ("cache_hit_rates", json!(self.cache_hit_rates)),
-            ("skip_graphs", json!(self.skip_graphs)),
-            ("force_restart", json!(self.force_restart)),
-            ("verbose", json!(self.verbose)),
-            ("chunk_size", json!(self.chunk_size)),
-            ("seed", self.seed.map_or(Value::Null, seed_value)),
-            ("kv_cache_bytes", json!(self.kv_precision.bytes())),
-            ("strict_time_window", json!(self.strict_time_window)),
-            ("fixed_concurrency_levels", json!(levels)),
-            (
-                "endpoint_selection",
-                json!(self.endpoint_selection.as_str()),
-            ),
-            ("detected_model", json!(facts.detected_model)),
-            ("model", json!(requests.model)),
-            ("endpoint_type", json!(requests.endpoint_type.as_str())),
-            ("ignore_eos", json!(requests.ignore_eos)),
-            ("extra_body", json!(requests.extra_body)),
-            ("headers", requests.header_names()),
-            ("request_timeout", span_value(requests.request_timeout)),
-            ("http", json!(requests.http.as_str())),
-            ("cooldown", span_value(self.cooldown)),
-        ];
-        pairs
-            .into_iter()
-            .map(|(key, value)| (key.to_owned(), value))
-            .collect()
+    pub fn parameters(&self, facts: KnownFacts<'_>) -> Map<String, Value> {
+        let mut pairs = self.common.parameters(facts);
+        pairs.push(("working_set_size", json!(self.working_set_size)));
+        pairs.push(("reinit_strategy", json!(self.reinit_strategy.as_str())));
+        ordered(pairs, ORDER)
     }
 
     /// The options that repeat this run: the required ones always, others where they differ from their
@@ -94,76 +50,23 @@ impl Plan {
     /// what it does not hold.
     #[must_use]
     pub fn command_options(&self) -> Vec<(String, Vec<String>)> {
+        let common = &self.common;
         let mut options = Options::default();
-        options.always(
-            "--api-endpoint",
-            self.requests.endpoints.iter().map(|e| e.given()),
-        );
-        options.always("--context-sizes", &self.context_sizes);
+        common.write_required(&mut options);
         options.always("--working-set-size", [self.working_set_size]);
-        options.unless("--mode", self.mode, Mode::default());
-        options.unless("--output-tokens", self.output_tokens, 256);
-        // What would take effect without the option; only then may it be left out.
-        let assumed = effective_thresholds(self.mode, None, self.thresholds.min_speed).max_ttft;
-        if let Some(max_ttft) = self
-            .thresholds
-            .max_ttft
-            .filter(|given| Some(given.to_bits()) != assumed.map(f64::to_bits))
-        {
-            options.always("--max-ttft", [max_ttft]);
-        }
-        options.unless("--ttft-metric", self.ttft_metric, TtftMetric::default());
-        options.if_given("--min-tokens-per-req", self.thresholds.min_speed);
-        options.unless(
-            "--tokens-per-req-metric",
-            self.speed_metric,
-            SpeedMetric::default(),
-        );
-        options.unless("--test-duration", self.test_duration.as_secs(), 300);
-        options.unless("--ramp-duration", self.ramp_duration.as_secs(), 60);
-        options.unless("--assessment-period", self.assessment_period.as_secs(), 30);
-        options.unless("--num-retries", self.num_retries, 3);
-        options.span("--cooldown", self.cooldown, Duration::ZERO);
-        options.switch("--strict-time-window", self.strict_time_window);
-        options.unless("--start-concurrency", self.start_concurrency, 2);
-        options.unless("--concurrency-increment", self.concurrency_increment, 2);
-        options.unless("--max-concurrency", self.max_concurrency, 1000);
-        options.unless("--init-concurrency", self.init_concurrency, 16);
-        options.list_unless("--fixed-concurrency-levels", &self.fixed_levels, &[]);
+        options.unless("--mode", common.mode, Mode::default());
         options.list_unless(
             "--cache-hit-rates",
-            &self.cache_hit_rates,
+            &common.cache_hit_rates,
             &default_cache_hit_rates(),
         );
-        options.unless("--chunk-size", self.chunk_size, 256);
         options.unless(
             "--reinit-strategy",
             self.reinit_strategy,
             ReinitStrategy::default(),
         );
-        options.switch("--random-working-set-selection", self.random_selection);
-        options.unless(
-            "--kv-cache-quantization",
-            self.kv_precision,
-            KvPrecision::default(),
-        );
-        options.if_given("--tokenizer", self.tokenizer.as_ref());
-        options.if_given("--seed", self.seed);
-        options.unless(
-            "--endpoint-selection",
-            self.endpoint_selection,
-            EndpointSelection::default(),
-        );
-        options.requests(&self.requests);
-        options.unless(
-            "--output-dir",
-            self.output_dir.display().to_string(),
-            "./output".to_owned(),
-        );
-        options.switch("--skip-graphs", self.skip_graphs);
-        options.switch("--brief", self.brief);
-        options.switch("--verbose", self.verbose);
-        options.switch("--no-color", self.no_color);
+        let assumed = effective_thresholds(common.mode, None, common.thresholds.min_speed);
+        common.write_optional(&mut options, assumed.max_ttft);
         options.into_vec()
     }
 }

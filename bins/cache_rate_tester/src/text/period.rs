@@ -4,8 +4,7 @@ use cli::logging::{Line, Style};
 use cli::number::{fixed, rounded, thousands};
 use metrics::{PeriodFigures, PeriodRow};
 use ramp::{Broken, Decided, Decision, PeriodSpec, SustainedStop, Thresholds};
-
-use super::level::broken;
+use setup::study::text::broken;
 
 /// A period begins.
 #[must_use]

@@ -1,43 +1,42 @@
 //! Lines before the first measurement: banner, facts, context sizes, tests.
 
-use std::path::Path;
 use std::time::Duration;
 
 use cli::logging::{Line, Style};
 use cli::number::{bracketed, human_bytes, seconds, thousands};
+use cli::options::Mode;
 use cli::table::rule;
+use report::kv_estimate::KvEstimate;
+use report::test_name::TestName;
+use setup::study::memory::{LARGE_CACHE_BYTES, reference_bytes};
+use setup::study::text::{config, heading, pinned_note};
+use setup::study::{ContextSize, StartFacts, StudyOptions};
+use workload::ContextPlan;
 
-use crate::args::Mode;
 use crate::plan::Plan;
 
 /// Width of the rules around the banner.
 const BANNER_WIDTH: usize = 80;
-/// Working sets beyond this many bytes of cache at FP8 deserve a warning: 100 GiB.
-const LARGE_CACHE_BYTES: f64 = 100.0 * 1024.0 * 1024.0 * 1024.0;
 
 /// The banner: what was asked for, with the thresholds that take effect.
 #[must_use]
 pub fn banner(plan: &Plan) -> Vec<Line> {
-    let config = |text: String| Line::styled(Style::Config, text);
-    let heading = |text: String| Line::styled(Style::Heading, text);
+    let common = &plan.common;
     let mut lines = vec![
         heading(rule('=', BANNER_WIDTH)),
         heading(format!(
             "Cache Rate Performance Testing Tool - {} Mode",
-            mode_title(plan.mode)
+            mode_title(common.mode)
         )),
         heading(rule('=', BANNER_WIDTH)),
     ];
-    match plan.requests.endpoints.as_slice() {
+    match common.requests.endpoints.as_slice() {
         [only] => lines.push(config(format!("API Endpoint: {}", only.given()))),
         several => {
-            let how = match plan.endpoint_selection {
-                cli::options::EndpointSelection::RoundRobin => "",
-                cli::options::EndpointSelection::Pinned => ", prompts pinned",
-            };
             lines.push(config(format!(
-                "API Endpoints: {} endpoints (load balanced){how}",
-                several.len()
+                "API Endpoints: {} endpoints (load balanced){}",
+                several.len(),
+                pinned_note(common)
             )));
             lines.extend(
                 (1..)
@@ -48,35 +47,35 @@ pub fn banner(plan: &Plan) -> Vec<Line> {
     }
     lines.push(config(format!(
         "Context Sizes: {}",
-        bracketed(&plan.context_sizes)
+        bracketed(&common.context_sizes)
     )));
     lines.push(config(format!(
         "Working Set Size: {} tokens",
         thousands(plan.working_set_size)
     )));
-    lines.push(config(format!("Output Tokens: {}", plan.output_tokens)));
+    lines.push(config(format!("Output Tokens: {}", common.output_tokens)));
     lines.push(config(format!(
         "Performance Thresholds: {}",
-        thresholds(plan)
+        thresholds(common)
     )));
-    lines.push(config(format!("Test Duration: {}", durations(plan))));
-    if plan.mode == Mode::Fixed {
+    lines.push(config(format!("Test Duration: {}", durations(common))));
+    if common.mode == Mode::Fixed {
         lines.push(config(format!(
             "Fixed Concurrency Levels: {}",
-            bracketed(&plan.fixed_levels)
+            bracketed(&common.fixed_levels)
         )));
     }
     lines.push(config(format!(
         "Cache Hit Rates: {}",
-        rates(&plan.cache_hit_rates)
+        rates(&common.cache_hit_rates)
     )));
     lines.push(config(format!(
         "Chunk Size: {} tokens (for cache block alignment)",
-        plan.chunk_size
+        common.chunk_size
     )));
     lines.push(config(format!(
         "Output Directory: {}",
-        plan.output_dir.display()
+        common.output_dir.display()
     )));
     lines.push(heading(rule('=', BANNER_WIDTH)));
     lines
@@ -91,7 +90,7 @@ fn mode_title(mode: Mode) -> &'static str {
 }
 
 /// The thresholds that take effect: `Max TTFT: 2s (P95)`, or `none`.
-fn thresholds(plan: &Plan) -> String {
+fn thresholds(plan: &StudyOptions) -> String {
     let upper = |word: String| word.to_uppercase();
     let mut parts = Vec::new();
     if let Some(max) = plan.thresholds.max_ttft {
@@ -113,7 +112,7 @@ fn thresholds(plan: &Plan) -> String {
     }
 }
 
-fn durations(plan: &Plan) -> String {
+fn durations(plan: &StudyOptions) -> String {
     let (test, ramp) = (seconds(plan.test_duration), seconds(plan.ramp_duration));
     match plan.mode {
         Mode::Ramp => format!("{test}s (ramp: {ramp}s per level)"),
@@ -132,50 +131,11 @@ fn rates(rates: &[u32]) -> String {
     }
 }
 
-/// Memory the tests would need in the server's cache, in bytes.
-#[derive(Debug, Clone, PartialEq)]
-pub struct KvEstimates {
-    /// Whether the model's geometry is known, or a common one was assumed.
-    pub model_is_known: bool,
-    /// The working set at one byte per element.
-    pub working_set_fp8: f64,
-    /// The working set at two bytes per element.
-    pub working_set_fp16: f64,
-    /// Per context size, for a reference geometry at `--kv-cache-quantization`.
-    pub contexts: Vec<ContextEstimate>,
-}
-
-/// Memory of one context size for the reference geometry.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct ContextEstimate {
-    /// As given, tokens.
-    pub context_size: u64,
-    /// Prompts of its working set.
-    pub n_prompts: u64,
-    /// One request, bytes.
-    pub request: f64,
-    /// All its prompts, bytes.
-    pub working_set: f64,
-}
-
-/// What is known once the server and the tokenizer were asked.
-#[derive(Debug, Clone)]
-pub struct StartFacts<'a> {
-    /// The script that repeats the run.
-    pub run_script: &'a Path,
-    /// Model the requests name.
-    pub model: &'a str,
-    /// Tokenizer, by the name under which it was found.
-    pub tokenizer: &'a str,
-    /// Memory estimates.
-    pub kv: &'a KvEstimates,
-}
-
-/// Lines after the banner.
+/// Lines after the banner: the rough memory of the working set by the model's name, and that of one request and of
+/// all prompts of each context by a reference geometry.
 #[must_use]
-pub fn start_facts(facts: &StartFacts<'_>) -> Vec<Line> {
-    let config = |text: String| Line::styled(Style::Config, text);
-    let kv = facts.kv;
+pub fn start_facts(plan: &Plan, facts: &StartFacts<'_>) -> Vec<Line> {
+    let common = &plan.common;
     let mut lines = vec![
         config(format!(
             "Run command saved to: {}",
@@ -183,7 +143,8 @@ pub fn start_facts(facts: &StartFacts<'_>) -> Vec<Line> {
         )),
         config(format!("Model: {}", facts.model)),
     ];
-    if !kv.model_is_known {
+    let estimate = KvEstimate::of(Some(facts.model), plan.working_set_size);
+    if !estimate.recognised {
         lines.push(Line::warning(format!(
             "The KV cache of model {} is not known; estimates assume that of a 70b model",
             facts.model
@@ -191,46 +152,50 @@ pub fn start_facts(facts: &StartFacts<'_>) -> Vec<Line> {
     }
     lines.push(config(format!(
         "KV Cache Estimate for the working set: {} (FP8), {} (FP16)",
-        human_bytes(kv.working_set_fp8),
-        human_bytes(kv.working_set_fp16)
+        bytes(estimate.fp8_bytes()),
+        bytes(estimate.fp16_bytes())
     )));
-    if kv.working_set_fp8 > LARGE_CACHE_BYTES {
+    if estimate.fp8_bytes() > LARGE_CACHE_BYTES {
         lines.push(Line::warning(format!(
             "The working set needs {} of KV cache even at FP8; less cache than that means a lower hit rate than asked for",
-            human_bytes(kv.working_set_fp8)
+            bytes(estimate.fp8_bytes())
         )));
     }
-    for context in &kv.contexts {
+    let memory = |tokens| reference_bytes(tokens, common.kv_precision);
+    let mut total: u64 = 0;
+    for &context_size in &common.context_sizes {
+        let context = ContextPlan {
+            context_size,
+            chunk_size: common.chunk_size,
+            working_set_size: plan.working_set_size,
+        };
+        let n_prompts = context.num_prompts() as u64;
+        let set = memory(context.rounded().saturating_mul(n_prompts));
+        total = total.saturating_add(set);
         lines.push(config(format!(
             "  Context {}: {} per request, {} for {} prompts",
-            thousands(context.context_size),
-            human_bytes(context.request),
-            human_bytes(context.working_set),
-            thousands(context.n_prompts)
+            thousands(context_size),
+            bytes(memory(context_size)),
+            bytes(set),
+            thousands(n_prompts)
         )));
     }
-    if kv.contexts.len() > 1 {
-        let total = kv.contexts.iter().map(|context| context.working_set).sum();
+    if common.context_sizes.len() > 1 {
         lines.push(config(format!(
             "  Total over all contexts: {}; have that much KV cache at least",
-            human_bytes(total)
+            bytes(total)
         )));
     }
     lines.push(config(format!("Tokenizer: {}", facts.tokenizer)));
     lines
 }
 
-/// A context size and the working set made for it, in tokens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ContextSize {
-    /// As given.
-    pub context_size: u64,
-    /// Rounded up to whole chunks.
-    pub rounded: u64,
-    /// Prompts of the working set.
-    pub n_prompts: u64,
-    /// Working set as asked for.
-    pub working_set_size: u64,
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "sizes are shown with two decimals"
+)]
+fn bytes(n: u64) -> String {
+    human_bytes(n as f64)
 }
 
 /// A context size begins.
@@ -272,23 +237,10 @@ pub fn context_start(context: ContextSize) -> Vec<Line> {
     lines
 }
 
-/// A context size has nothing left to do.
-#[must_use]
-pub fn context_skipped(context_size: u64) -> Line {
-    Line::plain(format!(
-        "Skipping context size {} (all tests already completed)",
-        thousands(context_size)
-    ))
-}
-
 /// A test begins. `search_limit` is the time limit of a search for the peak, where there is one.
 #[must_use]
-pub fn test_start(
-    context_size: u64,
-    cache_hit_rate: u32,
-    cached_tokens: u64,
-    search_limit: Option<Duration>,
-) -> Vec<Line> {
+pub fn test_start(test: TestName, cached_tokens: u64, search_limit: Option<Duration>) -> Vec<Line> {
+    let cache_hit_rate = test.cache_hit_rate;
     let mut lines = vec![Line::styled(
         Style::Heading,
         format!("Testing cache hit rate: {cache_hit_rate}%"),
@@ -296,7 +248,7 @@ pub fn test_start(
     if cache_hit_rate > 0 && cached_tokens == 0 {
         lines.push(Line::plain(format!(
             "{cache_hit_rate}% of {} tokens is less than one chunk; nothing is reused in this test",
-            thousands(context_size)
+            thousands(test.context_size)
         )));
     }
     if let Some(limit) = search_limit {

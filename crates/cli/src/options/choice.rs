@@ -76,6 +76,33 @@ pub enum TtftMetric {
 }
 words!(TtftMetric { Max = "max", Avg = "avg", P95 = "p95" });
 
+/// How the concurrency of a test is found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Mode {
+    /// Grow until the threshold breaks, refine, repeat at the best level.
+    #[default]
+    #[value(alias = "adaptive")]
+    Ramp,
+    /// Never stop sending; decide anew after every period.
+    Sustained,
+    /// Measure the listed levels.
+    Fixed,
+}
+words!(Mode { Ramp = "ramp", Sustained = "sustained", Fixed = "fixed" });
+
+/// Statistic of the request speed that a threshold limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum SpeedMetric {
+    /// The mean.
+    #[default]
+    Avg,
+    /// The 5th percentile.
+    P5,
+    /// The 10th percentile.
+    P10,
+}
+words!(SpeedMetric { Avg = "avg", P5 = "p5", P10 = "p10" });
+
 /// Bytes per element of the KV cache, for estimates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum KvPrecision {
@@ -117,6 +144,8 @@ mod tests {
         words_agree::<EndpointType>();
         words_agree::<HttpVersion>();
         words_agree::<TtftMetric>();
+        words_agree::<Mode>();
+        words_agree::<SpeedMetric>();
         words_agree::<KvPrecision>();
     }
 

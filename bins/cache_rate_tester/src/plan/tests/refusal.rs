@@ -159,7 +159,9 @@ fn each_refusal_names_option_value_and_remedy() {
 #[test]
 fn sustained_mode_does_not_look_at_the_ramp_duration() {
     assert_eq!(
-        plan("--mode sustained --test-duration 30").test_duration,
+        plan("--mode sustained --test-duration 30")
+            .common
+            .test_duration,
         secs(30)
     );
 }

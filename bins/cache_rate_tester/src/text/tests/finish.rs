@@ -61,10 +61,6 @@ fn a_finished_test_is_summed_up() {
         test_failed(25, "status 500").text,
         "✗ Cache hit rate 25% failed: status 500"
     );
-    assert_eq!(
-        interrupted().text,
-        "Test interrupted by user. Progress has been saved."
-    );
 }
 
 #[test]
@@ -77,19 +73,11 @@ fn the_final_table_is_sorted_and_summed() {
         ..result(8000, 0)
     };
     let results = [result(32_000, 0), result(8000, 50), old];
-    let lines = end_of_run(RunEnd {
-        results: &results,
-        failed: &[],
-        is_complete: true,
-        output_dir: Path::new("out"),
-    });
+    let lines = final_table(&results);
     let (double, single) = ("=".repeat(120), "-".repeat(120));
     assert_eq!(
         texts(&lines),
         [
-            "✓ All tests complete!",
-            "Results saved to: out",
-            "Total tests completed: 3",
             &double,
             "Final Summary - All Test Results",
             &double,
@@ -106,41 +94,6 @@ fn the_final_table_is_sorted_and_summed() {
 }
 
 #[test]
-fn failed_tests_are_listed_and_nothing_is_called_complete() {
-    let failed = [FailedTest {
-        context_size: 8000,
-        cache_hit_rate: 50,
-        reason: "status 500".into(),
-    }];
-    let end = RunEnd {
-        results: &[],
-        failed: &failed,
-        is_complete: true,
-        output_dir: Path::new("out"),
-    };
-    let lines = end_of_run(end);
-    let lines = texts(&lines);
-    assert_eq!(
-        lines[..2],
-        [
-            "✗ 1 of the tests failed:",
-            "  8,000 tokens at 50%: status 500"
-        ]
-    );
-    assert!(!lines.iter().any(|line| line.contains("complete!")));
-    let stopped = RunEnd {
-        failed: &[],
-        is_complete: false,
-        ..end
-    };
-    assert!(
-        !texts(&end_of_run(stopped))
-            .iter()
-            .any(|line| line.contains("complete!"))
-    );
-}
-
-#[test]
 fn the_brief_report_has_the_documented_shape() {
     let second = SummaryRow {
         input_tokens_per_sec: 21_833.0,
@@ -153,15 +106,10 @@ fn the_brief_report_has_the_documented_shape() {
         total_output_tokens: Some(167_680),
         ..result(8000, 50)
     };
-    let input = BriefInput {
-        model: "demo-8b",
-        endpoint: "http://gpu1:8000",
-        working_set_size: 200_000,
-        results: &[second, result(8000, 0)],
-        output_dir: Path::new("./output"),
-    };
+    let plan = plan("--working-set-size 200000");
+    let report = brief_report(&plan, "demo-8b", &[second, result(8000, 0)]);
     assert_eq!(
-        brief_report(input),
+        report.text(),
         "model: demo-8b\n\
          endpoint: http://gpu1:8000\n\
          working_set: 200000\n\
@@ -175,10 +123,7 @@ fn the_brief_report_has_the_documented_shape() {
          total_output_tokens: 273152\n\
          output: ./output\n"
     );
-    let empty = brief_report(BriefInput {
-        results: &[],
-        ..input
-    });
+    let empty = brief_report(&plan, "demo-8b", &[]).text();
     assert!(empty.contains("\n\ncontext_size,cache_rate,"), "{empty}");
     assert!(empty.ends_with(
         "total_requests: 0\ntotal_input_tokens: 0\ntotal_output_tokens: 0\noutput: ./output\n"

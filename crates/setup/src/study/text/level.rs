@@ -1,16 +1,14 @@
 //! Lines of the search for the peak: levels, verdicts, decisions, and the table of repeats.
 
-use std::time::Duration;
-
 use cli::logging::{Line, Style};
-use cli::number::{bracketed, fixed, rounded, seconds};
-use cli::options::TtftMetric;
+use cli::number::{bracketed, fixed, rounded};
+use cli::options::{SpeedMetric, TtftMetric};
 use cli::table::{Column, header, row};
 use metrics::percentile::{mean, population_std};
 use metrics::window::LevelMetrics;
 use ramp::{Broken, Note, StopReason, Thresholds, Verdict};
 
-use crate::args::SpeedMetric;
+use crate::study::StudyOptions;
 
 /// Below this many samples a 95th percentile is little else than the maximum, and the line says so.
 const FEW_SAMPLES: usize = 20;
@@ -35,6 +33,17 @@ pub struct LevelStatistics {
     pub ttft: TtftMetric,
     /// Of the request speed.
     pub speed: SpeedMetric,
+}
+
+impl LevelStatistics {
+    /// Those that the options name.
+    #[must_use]
+    pub fn of(options: &StudyOptions) -> Self {
+        Self {
+            ttft: options.ttft_metric,
+            speed: options.speed_metric,
+        }
+    }
 }
 
 /// A window begins.
@@ -139,7 +148,8 @@ pub fn first_level_faulty() -> Line {
 }
 
 /// One broken threshold in words.
-pub(super) fn broken(broken: &Broken) -> String {
+#[must_use]
+pub fn broken(broken: &Broken) -> String {
     match *broken {
         Broken::Invalid => "too many requests failed".to_owned(),
         Broken::Ttft {
@@ -253,7 +263,9 @@ pub fn note(note: &Note, increment: u32) -> Line {
         }
         // Why is in the line on the failed test, which follows.
         Note::NoPeak => Line::plain("No level could be measured"),
-        Note::RetriesStarted { concurrency, n } => retries_start(*concurrency, *n),
+        Note::RetriesStarted { concurrency, n } => sub(format!(
+            "Phase 2: Retrying at peak concurrency {concurrency} ({n} times)"
+        )),
         Note::LevelDone { concurrency } => {
             Line::plain(format!("Concurrency {concurrency} is measured"))
         }
@@ -284,15 +296,6 @@ fn stop(reason: StopReason) -> Line {
         StopReason::AllLevels => Line::plain("All levels were tested"),
         StopReason::LevelFailed => Line::plain("Testing ends at the first level that fails"),
     }
-}
-
-/// The repeats begin.
-#[must_use]
-pub fn retries_start(concurrency: u32, n: u32) -> Line {
-    Line::styled(
-        Style::Sub,
-        format!("Phase 2: Retrying at peak concurrency {concurrency} ({n} times)"),
-    )
 }
 
 /// One window behind a result.
@@ -388,10 +391,4 @@ fn deviation(values: &[f64]) -> String {
         _ => "n/a".to_owned(),
     };
     format!("{} (±{share})", rounded(deviation))
-}
-
-/// A rest after a window.
-#[must_use]
-pub fn cooldown(span: Duration) -> Line {
-    Line::plain(format!("  Resting for {}s (--cooldown)", seconds(span)))
 }

@@ -4,17 +4,15 @@ use std::time::Duration;
 
 use cli::logging::{Line, log_lines};
 use cli::number::thousands;
+use cli::options::Mode;
 use cli::progress::ProgressHandle;
 use engine::event::{DoubtKind, Observer, RunLine, StudyEvent};
 use engine::progress::Live;
-use engine::study::Mode;
-use metrics::PhaseRow;
-use ramp::{Note, Purpose, StopReason, Thresholds};
+use ramp::{Note, Purpose, StopReason};
 
 use super::pages::Pages;
-use crate::args::Mode as ModeOption;
-use crate::plan::Plan;
-use crate::text::{self, ContextSize, LevelStatistics, Run, TestShape};
+use super::text::{self, LevelStatistics, Run};
+use super::{ContextSize, StudyTool};
 
 /// The live display as the engine sees it.
 #[derive(Debug)]
@@ -47,33 +45,21 @@ impl Live for LiveDisplay {
 }
 
 /// Tells a run.
-#[derive(Debug)]
-pub(super) struct Teller {
-    mode: ModeOption,
+pub(super) struct Teller<'t, T> {
+    tool: &'t T,
     /// Windows at the level at hand.
     runs: Vec<Run>,
-    increment: u32,
-    statistics: LevelStatistics,
-    thresholds: Thresholds,
-    strict: bool,
     /// The level judged last failed because its requests did.
     was_faulty: bool,
     has_told_no_usage: bool,
     pages: Pages,
 }
 
-impl Teller {
-    pub(super) fn new(plan: &Plan, pages: Pages) -> Self {
+impl<'t, T: StudyTool> Teller<'t, T> {
+    pub(super) fn new(tool: &'t T, pages: Pages) -> Self {
         Self {
-            mode: plan.mode,
+            tool,
             runs: Vec::new(),
-            increment: plan.concurrency_increment,
-            statistics: LevelStatistics {
-                ttft: plan.ttft_metric,
-                speed: plan.speed_metric,
-            },
-            thresholds: plan.thresholds,
-            strict: plan.strict_time_window,
             was_faulty: false,
             has_told_no_usage: false,
             pages,
@@ -97,16 +83,10 @@ fn run_of(line: &RunLine) -> Run {
     }
 }
 
-/// Levels of these windows, ascending.
-fn levels_of(phases: &[PhaseRow]) -> Vec<u32> {
-    let mut levels: Vec<u32> = phases.iter().map(|p| p.concurrency_level).collect();
-    levels.sort_unstable();
-    levels.dedup();
-    levels
-}
-
-impl Observer for Teller {
+impl<T: StudyTool> Observer for Teller<'_, T> {
     fn observe(&mut self, event: &StudyEvent<'_>) {
+        let tool = self.tool;
+        let options = tool.common();
         match event {
             StudyEvent::ContextStarted {
                 context_size,
@@ -114,7 +94,7 @@ impl Observer for Teller {
                 n_prompts,
                 working_set_size,
             } => {
-                log_lines(&text::context_start(ContextSize {
+                log_lines(&tool.context_start(ContextSize {
                     context_size: *context_size,
                     rounded: *rounded,
                     n_prompts: *n_prompts as u64,
@@ -151,26 +131,13 @@ impl Observer for Teller {
                 }
             }
             StudyEvent::TestStarted {
-                context_size,
-                cache_hit_rate,
+                test,
                 cached_tokens,
-                mode,
             } => {
-                let search_limit = match mode {
-                    Mode::Ramp(ramp) => Some(ramp.test_duration),
-                    Mode::Fixed(_) | Mode::Sustained(_) => None,
-                };
                 self.runs.clear();
-                log_lines(&text::test_start(
-                    *context_size,
-                    *cache_hit_rate,
-                    *cached_tokens,
-                    search_limit,
-                ));
+                log_lines(&tool.test_start(*test, *cached_tokens));
             }
-            StudyEvent::TestSkipped { cache_hit_rate, .. } => {
-                log_lines(&[text::test_skipped(*cache_hit_rate)])
-            }
+            StudyEvent::TestSkipped { test } => log_lines(&[tool.test_skipped(*test)]),
             StudyEvent::WindowStarted { spec } => {
                 log_lines(&[text::level_start(spec.concurrency, &spec.phase_id)]);
             }
@@ -180,10 +147,12 @@ impl Observer for Teller {
                 verdict,
                 ..
             } => {
-                let mut lines = text::level_result(level, self.statistics);
-                lines.extend(verdict.and_then(|verdict| text::verdict(verdict, &self.thresholds)));
+                let mut lines = text::level_result(level, LevelStatistics::of(options));
+                lines.extend(
+                    verdict.and_then(|verdict| text::verdict(verdict, &options.thresholds)),
+                );
                 if spec.purpose == Purpose::Retry || verdict.is_some_and(|verdict| verdict.passed) {
-                    lines.extend(text::strict_comparison(level, self.strict));
+                    lines.extend(text::strict_comparison(level, options.strict_time_window));
                 }
                 log_lines(&lines);
                 self.was_faulty = verdict.is_some_and(text::is_faulty);
@@ -199,20 +168,15 @@ impl Observer for Teller {
                     n_requests: level.completed,
                 });
             }
-            StudyEvent::PeriodStarted { spec } => log_lines(&[text::period_start(spec)]),
+            StudyEvent::PeriodStarted { spec } => log_lines(&tool.period_start(spec)),
             StudyEvent::PeriodDone {
                 row,
                 figures,
                 decided,
                 ..
-            } => log_lines(&text::period_result(
-                row,
-                figures,
-                decided,
-                &self.thresholds,
-            )),
+            } => log_lines(&tool.period_result(row, figures, decided)),
             StudyEvent::PeriodsEnded { stop, periods } => {
-                log_lines(&text::periods_end(stop, periods));
+                log_lines(&tool.periods_end(stop, periods));
             }
             StudyEvent::Note(Note::LevelDone { concurrency }) => {
                 let runs = std::mem::take(&mut self.runs);
@@ -227,7 +191,7 @@ impl Observer for Teller {
                 // A server that fails is no reason to loosen a threshold.
                 log_lines(&[text::first_level_faulty()]);
             }
-            StudyEvent::Note(note) => log_lines(&[text::note(note, self.increment)]),
+            StudyEvent::Note(note) => log_lines(&[text::note(note, options.concurrency_increment)]),
             // A server that sends no usage sends none to all tests; every one is marked in the files.
             StudyEvent::Doubt(doubt) if doubt.kind == DoubtKind::NoUsage => {
                 if !std::mem::replace(&mut self.has_told_no_usage, true) {
@@ -236,34 +200,14 @@ impl Observer for Teller {
             }
             StudyEvent::Doubt(doubt) => log_lines(&[Line::warning(doubt.text.clone())]),
             StudyEvent::TestDone { outcome } => {
-                let shape = match self.mode {
-                    ModeOption::Ramp => {
-                        let runs: Vec<Run> = outcome.runs.iter().map(run_of).collect();
-                        log_lines(&text::runs_table(&runs));
-                        TestShape::Ramp
-                    }
-                    ModeOption::Fixed => TestShape::Fixed {
-                        levels: levels_of(&outcome.phases),
-                    },
-                    ModeOption::Sustained => {
-                        let levels = || outcome.periods.iter().map(|p| p.concurrency_level);
-                        TestShape::Sustained {
-                            n_periods: outcome.periods.len(),
-                            levels: (
-                                levels().min().unwrap_or_default(),
-                                levels().max().unwrap_or_default(),
-                            ),
-                        }
-                    }
-                };
-                log_lines(&text::test_done(&shape, &outcome.summary));
+                if options.mode == Mode::Ramp {
+                    let runs: Vec<Run> = outcome.runs.iter().map(run_of).collect();
+                    log_lines(&text::runs_table(&runs));
+                }
+                log_lines(&tool.test_done(outcome));
             }
-            StudyEvent::TestFailed {
-                cache_hit_rate,
-                reason,
-                ..
-            } => {
-                log_lines(&[text::test_failed(*cache_hit_rate, reason)]);
+            StudyEvent::TestFailed { test, reason } => {
+                log_lines(&[tool.test_failed(*test, reason)]);
             }
             StudyEvent::TestStored { outcome, .. } => {
                 self.pages.test(outcome);

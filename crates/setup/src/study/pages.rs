@@ -9,7 +9,7 @@ use report::data::RunData;
 use report::index::{write_index, write_index_of};
 use report::page::PageContext;
 
-use crate::plan::Plan;
+use super::StudyOptions;
 
 /// Draws the pages of a run.
 #[derive(Debug)]
@@ -21,15 +21,15 @@ pub(super) struct Pages {
 }
 
 impl Pages {
-    pub(super) fn new(plan: &Plan, dir: &Path, model: &str, version: &str) -> Self {
+    pub(super) fn new(options: &StudyOptions, dir: &Path, model: &str, version: &str) -> Self {
         Self {
             dir: dir.to_owned(),
             context: PageContext {
                 model: Some(model.to_owned()),
                 version: version.to_owned(),
             },
-            thresholds: plan.thresholds,
-            skip_charts: plan.skip_graphs,
+            thresholds: options.thresholds,
+            skip_charts: options.skip_graphs,
         }
     }
 

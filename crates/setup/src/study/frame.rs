@@ -1,12 +1,7 @@
-//! From a plan to a finished study: sets everything up, hands it to the engine, tells the end.
+//! The frame around a study: sets everything up, hands it to the engine, tells the end.
 //!
 //! Promise: a wrong place to write or an unreachable server ends the run before anything is measured;
 //! from the first request on, whatever was measured is on disk when this returns.
-
-mod estimate;
-mod pages;
-mod study;
-mod tell;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -19,55 +14,55 @@ use engine::feed::{ThreadFeed, VerificationCounters};
 use engine::load::{EndpointSelection, Rotation};
 use engine::recorder::{Interpreter, ThreadSink};
 use engine::stop::{Stop, StopReason};
-use engine::study::{StudyEnd, StudyParts, StudyStore, run_study};
+use engine::study::{StudyEnd, StudyParts, StudyPlan, StudyStore, run_study};
 use engine::transport::HttpTransport;
 use report::files::{ResultDir, RunWriter, TableWriter, WriterOptions};
 use report::metadata::{PromptFacts, RunFacts, SeedFacts, TestMetadata};
 use report::progress::{ParameterMatch, Progress};
 use report::resume::ResumeState;
 use report::stamp::RunStamp;
-use report::test_name::TestName;
-use serde_json::{Value, json};
-use setup::terminal::{Terminal, TerminalOptions};
-use setup::tokenizer::{self, LoadedTokenizer};
+use serde_json::Value;
 use workload::PieceTable;
 
-use crate::plan::{Plan, RunFacts as PlanFacts};
-use crate::text::{self, BriefInput, FailedTest, RunEnd, StartFacts};
+use super::pages::Pages;
+use super::tell::{LiveDisplay, Teller};
+use super::text::{self, FailedTest, RunEnd};
+use super::{KnownFacts, StartFacts, StudyTool, doubts};
+use crate::terminal::{Terminal, TerminalOptions};
+use crate::tokenizer::{self, LoadedTokenizer};
 
-/// Name of the tool in log lines and files.
-const TOOL: &str = "cache_rate_tester";
-/// Version in files and on pages.
-const VERSION: &str = env!("CARGO_PKG_VERSION");
-
-/// Carries the plan out.
+/// Carries the plan of a tool out.
 ///
 /// # Errors
 /// When the run could not start, with the cause and what to do; a run that started reports its failures
 /// through the exit code.
-pub fn run(plan: &Plan) -> Result<AppExit, Failure> {
+pub fn run<T: StudyTool>(tool: &T) -> Result<AppExit, Failure> {
+    let options = tool.common();
     // What the arguments make of a request is checked before anything is written.
-    plan.requests
-        .template("", plan.output_tokens)
-        .and(plan.requests.client_config().map(drop))
+    options
+        .requests
+        .template("", options.output_tokens)
+        .and(options.requests.client_config().map(drop))
         .map_err(Failure::usage)?;
     let terminal = Terminal::start(TerminalOptions {
-        tool: TOOL,
-        brief: plan.brief,
-        verbose: plan.verbose,
-        no_color: plan.no_color,
-        redactor: plan.requests.redactor(),
+        tool: T::NAME,
+        brief: options.brief,
+        verbose: options.verbose,
+        no_color: options.no_color,
+        redactor: options.requests.redactor(),
     })?;
-    let dir = ResultDir::create(&plan.output_dir).map_err(|error| {
+    let dir = ResultDir::create(&options.output_dir).map_err(|error| {
         Failure::run(error).with_hint("choose a place that can be written with --output-dir")
     })?;
     let stamp = RunStamp::take(dir.path());
-    let program = std::env::args().next().unwrap_or_else(|| TOOL.to_owned());
-    let script = report::run_command::write(dir.path(), &stamp, &program, &plan.command_options())
+    let program = std::env::args()
+        .next()
+        .unwrap_or_else(|| T::NAME.to_owned());
+    let script = report::run_command::write(dir.path(), &stamp, &program, &tool.command_options())
         .map_err(Failure::run)?;
-    log_lines(&text::banner(plan));
-    setup::descriptors::raise_limit(
-        u64::from(plan.highest_level().max(plan.init_concurrency)),
+    log_lines(&tool.banner());
+    crate::descriptors::raise_limit(
+        u64::from(options.highest_level().max(options.init_concurrency)),
         "the highest level",
     );
 
@@ -80,7 +75,7 @@ pub fn run(plan: &Plan) -> Result<AppExit, Failure> {
         .build()
         .context("starting the runtime")
         .map_err(Failure::run)?;
-    let ended = runtime.block_on(measure(plan, &dir, &stamp, &script, &stop, &terminal))?;
+    let ended = runtime.block_on(measure(tool, &dir, &stamp, &script, &stop, &terminal))?;
     // The report for scripts is the last output: whatever was logged is written before it.
     drop(terminal);
     if let Some(report) = ended.report {
@@ -99,8 +94,8 @@ struct Ended {
 }
 
 /// The part that talks to the server.
-async fn measure(
-    plan: &Plan,
+async fn measure<T: StudyTool>(
+    tool: &T,
     dir: &ResultDir,
     stamp: &RunStamp,
     script: &Path,
@@ -108,7 +103,8 @@ async fn measure(
     terminal: &Terminal,
 ) -> Result<Ended, Failure> {
     let clock = RunClock::start();
-    let requests = &plan.requests;
+    let options = tool.common();
+    let requests = &options.requests;
     let config = requests.client_config().map_err(Failure::usage)?;
     let client = Client::new(requests.endpoints.clone(), config, clock).map_err(Failure::run)?;
     let model = match &requests.model {
@@ -122,29 +118,29 @@ async fn measure(
         }
     };
     let urls = requests.urls().into_iter().map(str::to_owned).collect();
-    TestMetadata::new(&model, urls, &plan.mode.to_string())
+    TestMetadata::new(&model, urls, options.mode.as_str())
         .save(dir.path())
         .map_err(Failure::run)?;
     let loaded = tokio::select! {
-        loaded = tokenizer::load_aside(plan.tokenizer.as_deref(), &model) => loaded?,
+        loaded = tokenizer::load_aside(options.tokenizer.as_deref(), &model) => loaded?,
         () = stop.wait() => return Ok(interrupted(stop)),
     };
-    log_lines(&text::start_facts(&StartFacts {
+    log_lines(&tool.start_facts(&StartFacts {
         run_script: script,
         model: &model,
         tokenizer: &loaded.described(),
-        kv: &estimate::estimates(plan, &model),
     }));
     let pieces = PieceTable::build(&loaded.tokenizer)
         .with_context(|| format!("preparing prompts with tokenizer {}", loaded.name))
         .map_err(|error| Failure::run(error).with_hint("pass another one with --tokenizer"))?;
 
-    let parameters = plan.parameters(PlanFacts {
+    let parameters = tool.parameters(KnownFacts {
         detected_model: Some(&model),
         tokenizer: Some(&loaded.name),
     });
-    let mut progress = begin_progress(plan, dir, parameters)?;
-    let kept = ResumeState::gather(dir, &progress, plan.force_restart);
+    let study = tool.study(&model, clock);
+    let mut progress = begin_progress(options.force_restart, dir, parameters)?;
+    let kept = ResumeState::gather(dir, &progress, options.force_restart);
     if kept.n_dropped_summary_rows > 0 {
         tracing::info!(
             "{} rows of the last summary are of tests that are not listed as complete; left out",
@@ -154,7 +150,7 @@ async fn measure(
     let mut writer = RunWriter::create(dir, stamp, WriterOptions::default());
     writer.carry_over(&kept);
     let (mut requests, mut tables) = writer.split();
-    for context_size in contexts_with_work(plan, &progress) {
+    for context_size in contexts_with_work(&study, &progress) {
         // Copying kept rows takes time that must not fall into a window.
         requests.begin_context(context_size).map_err(Failure::run)?;
     }
@@ -168,10 +164,10 @@ async fn measure(
     }
 
     let counters = Arc::new(VerificationCounters::default());
-    let (seed, seed_facts) = setup::seed::take(plan.seed)?;
-    let template = plan
+    let (seed, seed_facts) = crate::seed::take(options.seed)?;
+    let template = options
         .requests
-        .template(&model, plan.output_tokens)
+        .template(&model, options.output_tokens)
         .map_err(Failure::usage)?;
     let warm_up = template.warmup();
     let transport = HttpTransport::new(client, template, warm_up);
@@ -186,19 +182,19 @@ async fn measure(
         tokenizer: loaded.tokenizer.clone(),
     };
     let mut sink = ThreadSink::start(interpreter, requests).map_err(threads)?;
-    let selection = match plan.endpoint_selection {
+    let selection = match options.endpoint_selection {
         cli::options::EndpointSelection::RoundRobin => EndpointSelection::RoundRobin,
         cli::options::EndpointSelection::Pinned => EndpointSelection::Pinned,
     };
-    let mut rotation = Rotation::new(selection, plan.requests.endpoints.len());
-    let mut facts = facts(&loaded, seed_facts, &pieces);
-    let old_doubts = kept_doubts(dir.path(), &progress);
-    let pages = pages::Pages::new(plan, dir.path(), &model, VERSION);
-    let mut teller = tell::Teller::new(plan, pages);
-    let live = tell::LiveDisplay(terminal.live());
+    let mut rotation = Rotation::new(selection, options.requests.endpoints.len());
+    let mut facts = facts::<T>(&loaded, seed_facts, &pieces);
+    let old_doubts = doubts::kept(dir.path(), &progress);
+    let pages = Pages::new(options, dir.path(), &model, T::VERSION);
+    let mut teller = Teller::new(tool, pages);
+    let live = LiveDisplay(terminal.live());
 
     let end = run_study(
-        &study::plan(plan, &model, clock),
+        &study,
         StudyParts {
             transport: &transport,
             clock,
@@ -243,14 +239,14 @@ async fn measure(
         corrected: total.corrected,
         working_set_prompts: end.working_set_prompts.clone(),
     });
-    store_doubts(&mut facts, old_doubts, &end, total.deviating);
+    doubts::store(&mut facts, old_doubts, &end, total.deviating);
     match facts.save(dir.path()) {
         Ok(()) => teller.finish_pages(),
         // The run has said that nothing can be written any more.
         Err(_) if end.cannot_write => {}
         saved => all_written &= written(saved),
     }
-    let mut ended = tell_end(plan, &model, &tables, &end);
+    let mut ended = tell_end(tool, &model, &tables, &end);
     if !all_written && ended.exit == AppExit::Done {
         ended.exit = AppExit::Failed;
     }
@@ -265,7 +261,8 @@ fn written<E: Into<anyhow::Error>>(result: Result<(), E>) -> bool {
 }
 
 /// The final lines, the report for scripts, and the exit code.
-fn tell_end(plan: &Plan, model: &str, tables: &TableWriter, end: &StudyEnd) -> Ended {
+fn tell_end<T: StudyTool>(tool: &T, model: &str, tables: &TableWriter, end: &StudyEnd) -> Ended {
+    let options = tool.common();
     if let Some(reason) = &end.aborted {
         tracing::error!("{reason}");
     }
@@ -276,26 +273,21 @@ fn tell_end(plan: &Plan, model: &str, tables: &TableWriter, end: &StudyEnd) -> E
         .failed
         .iter()
         .map(|(test, reason)| FailedTest {
-            context_size: test.context_size,
-            cache_hit_rate: test.cache_hit_rate,
+            test: *test,
             reason: reason.clone(),
         })
         .collect();
-    log_lines(&text::end_of_run(RunEnd {
-        results: tables.summary(),
+    let results = tables.summary();
+    let run_end = RunEnd {
+        results,
         failed: &failed,
         is_complete: end.stopped.is_none() && end.aborted.is_none(),
-        output_dir: &plan.output_dir,
-    }));
-    let report = plan.brief.then(|| {
-        text::brief_report(BriefInput {
-            model,
-            endpoint: plan.requests.first_url(),
-            working_set_size: plan.working_set_size,
-            results: tables.summary(),
-            output_dir: &plan.output_dir,
-        })
-    });
+        output_dir: &options.output_dir,
+    };
+    log_lines(&text::end_of_run(run_end, tool.final_table(results)));
+    let report = options
+        .brief
+        .then(|| tool.brief_report(model, results).text());
     let exit = match end.stopped {
         Some(StopReason::Interrupt) => AppExit::Interrupted,
         Some(StopReason::Terminate) => AppExit::Terminated,
@@ -316,11 +308,11 @@ fn interrupted(stop: &Stop) -> Ended {
 
 /// A finished, matching `progress.json` to go on from, or a fresh one.
 fn begin_progress(
-    plan: &Plan,
+    force_restart: bool,
     dir: &ResultDir,
     parameters: serde_json::Map<String, Value>,
 ) -> Result<Progress, Failure> {
-    let earlier = if plan.force_restart {
+    let earlier = if force_restart {
         Ok(None)
     } else {
         Progress::load(dir.path())
@@ -355,21 +347,22 @@ fn begin_progress(
 }
 
 /// Contexts with a test that is not complete.
-fn contexts_with_work(plan: &Plan, progress: &Progress) -> Vec<u64> {
-    let has_work = |context: &&u64| {
-        plan.cache_hit_rates
-            .iter()
-            .any(|rate| !progress.is_complete(&TestName::new(**context, *rate)))
+fn contexts_with_work(study: &StudyPlan, progress: &Progress) -> Vec<u64> {
+    let has_work = |context: &u64| {
+        study
+            .tests_of(*context)
+            .any(|test| !progress.is_complete(&test))
     };
-    plan.context_sizes
+    study
+        .context_sizes
         .iter()
-        .filter(has_work)
         .copied()
+        .filter(has_work)
         .collect()
 }
 
-fn facts(loaded: &LoadedTokenizer, seed: SeedFacts, pieces: &PieceTable) -> RunFacts {
-    let mut facts = RunFacts::new(TOOL, VERSION);
+fn facts<T: StudyTool>(loaded: &LoadedTokenizer, seed: SeedFacts, pieces: &PieceTable) -> RunFacts {
+    let mut facts = RunFacts::new(T::NAME, T::VERSION);
     facts.tokenizer = Some(loaded.facts());
     facts.seed = Some(seed);
     // A reader who checks prompt_tokens needs to know what the question behind request k adds.
@@ -378,66 +371,6 @@ fn facts(loaded: &LoadedTokenizer, seed: SeedFacts, pieces: &PieceTable) -> RunF
         .collect();
     facts
         .sections
-        .insert("question_tokens".to_owned(), json!(questions));
+        .insert("question_tokens".to_owned(), Value::from(questions));
     facts
-}
-
-/// Doubts of tests that an earlier run completed and this one keeps.
-fn kept_doubts(dir: &Path, progress: &Progress) -> Vec<Value> {
-    let Ok(Some(earlier)) = RunFacts::load(dir) else {
-        return Vec::new();
-    };
-    let list = earlier
-        .sections
-        .get("doubts")
-        .and_then(Value::as_array)
-        .cloned()
-        .unwrap_or_default();
-    list.into_iter()
-        .filter(|doubt| {
-            let test = format!("{}_{}", doubt["context_size"], doubt["cache_hit_rate"]);
-            progress.completed_tests.contains(&test)
-        })
-        .collect()
-}
-
-/// All doubts by test for programs, and as lines those that the dashboard cannot see in the data itself.
-fn store_doubts(facts: &mut RunFacts, mut doubts: Vec<Value>, end: &StudyEnd, n_deviating: u64) {
-    use engine::event::DoubtKind;
-    doubts.extend(end.doubts.iter().map(|d| {
-        json!({"context_size": d.context_size, "cache_hit_rate": d.cache_hit_rate, "kind": d.kind.as_str(), "text": d.text})
-    }));
-    let unseen = [
-        DoubtKind::PromptTokens.as_str(),
-        DoubtKind::NoUsage.as_str(),
-    ];
-    let mut lines: Vec<Value> = doubts
-        .iter()
-        .filter(|d| unseen.iter().any(|kind| d["kind"] == *kind))
-        .map(|d| {
-            json!(format!(
-                "{} tokens at {}%: {}",
-                d["context_size"],
-                d["cache_hit_rate"],
-                d["text"].as_str().unwrap_or_default()
-            ))
-        })
-        .collect();
-    if n_deviating > 0 {
-        let line = format!(
-            "{n_deviating} checked prompts have another number of tokens than planned and could not be corrected"
-        );
-        tracing::warn!("{line}");
-        lines.push(json!(line));
-    }
-    if !lines.is_empty() {
-        facts
-            .sections
-            .insert("warnings".to_owned(), Value::Array(lines));
-    }
-    if !doubts.is_empty() {
-        facts
-            .sections
-            .insert("doubts".to_owned(), Value::Array(doubts));
-    }
 }

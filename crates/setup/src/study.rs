@@ -1,0 +1,124 @@
+//! What testers share that measure test after test, each over contexts and hit rates.
+//!
+//! Promise: a tool says what it varies and how its tests are told ([`StudyTool`]); everything between its arguments and
+//! its exit code that is not its own stands here once. Refuses to measure: that is the engine's.
+//!
+//! | Module | Holds |
+//! |---|---|
+//! | [`StudyOptions`] | what the shared options mean, and how they are written down |
+//! | [`run()`] | the frame: terminal, server, tokenizer, progress, files, pages, exit code |
+//! | [`text`] | lines that read the same in every tool |
+//! | [`memory`] | rough KV memory, shown before anything is measured |
+
+mod doubts;
+mod frame;
+pub mod memory;
+mod options;
+mod pages;
+mod record;
+mod settings;
+mod tell;
+pub mod text;
+
+use std::path::Path;
+
+use cli::brief::BriefReport;
+use cli::logging::Line;
+use core_client::RunClock;
+use engine::study::StudyPlan;
+use engine::test_run::TestOutcome;
+use metrics::summary::SummaryRow;
+use metrics::{PeriodFigures, PeriodRow};
+use ramp::{Decided, PeriodSpec, SustainedStop};
+use report::test_name::TestName;
+use serde_json::{Map, Value};
+
+pub use frame::run;
+pub use options::{Choices, DEFAULT_MAX_TTFT, StudyError, StudyOptions, level, tokens};
+pub use record::{KnownFacts, ordered};
+pub use settings::StudyShape;
+
+/// What is known once the server and the tokenizer were asked.
+#[derive(Debug, Clone, Copy)]
+pub struct StartFacts<'a> {
+    /// The script that repeats the run.
+    pub run_script: &'a Path,
+    /// Model the requests name.
+    pub model: &'a str,
+    /// Tokenizer, by the name under which it was found.
+    pub tokenizer: &'a str,
+}
+
+/// A context size and the working set made for it, in tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ContextSize {
+    /// As given.
+    pub context_size: u64,
+    /// Rounded up to whole chunks.
+    pub rounded: u64,
+    /// Prompts of the working set.
+    pub n_prompts: u64,
+    /// Working set as asked for.
+    pub working_set_size: u64,
+}
+
+/// A tester: what it varies, and how it tells it.
+pub trait StudyTool {
+    /// Name in log lines and files.
+    const NAME: &'static str;
+    /// Version in files and on pages.
+    const VERSION: &'static str;
+
+    /// The shared options.
+    fn common(&self) -> &StudyOptions;
+
+    /// `parameters` of `progress.json`.
+    fn parameters(&self, facts: KnownFacts<'_>) -> Map<String, Value>;
+
+    /// The options that repeat the run.
+    fn command_options(&self) -> Vec<(String, Vec<String>)>;
+
+    /// What the engine is to run.
+    fn study(&self, model: &str, clock: RunClock) -> StudyPlan;
+
+    /// The first lines of the log.
+    fn banner(&self) -> Vec<Line>;
+
+    /// Lines after the banner.
+    fn start_facts(&self, facts: &StartFacts<'_>) -> Vec<Line>;
+
+    /// A context size begins.
+    fn context_start(&self, context: ContextSize) -> Vec<Line>;
+
+    /// A test begins; `cached_tokens` of each request come from the working set.
+    fn test_start(&self, test: TestName, cached_tokens: u64) -> Vec<Line>;
+
+    /// A test was completed by an earlier run.
+    fn test_skipped(&self, test: TestName) -> Line;
+
+    /// A period begins.
+    fn period_start(&self, spec: &PeriodSpec) -> Vec<Line>;
+
+    /// A period is over.
+    fn period_result(
+        &self,
+        row: &PeriodRow,
+        figures: &PeriodFigures,
+        decided: &Decided,
+    ) -> Vec<Line>;
+
+    /// The periods of a test are over.
+    fn periods_end(&self, stop: &SustainedStop, periods: &[PeriodRow]) -> Vec<Line>;
+
+    /// A test has its result.
+    fn test_done(&self, outcome: &TestOutcome) -> Vec<Line>;
+
+    /// A test yielded nothing.
+    fn test_failed(&self, test: TestName, reason: &str) -> Line;
+
+    /// The table of all results at the end of the log.
+    fn final_table(&self, results: &[SummaryRow]) -> Vec<Line>;
+
+    /// The report for scripts.
+    fn brief_report(&self, model: &str, results: &[SummaryRow]) -> BriefReport<'_>;
+}

@@ -1,0 +1,97 @@
+//! From the shared options to what the engine runs.
+
+use core_client::RunClock;
+use engine::study::{Mode, Reinit, StudyPlan};
+use engine::window::WindowSettings;
+use metrics::window::{SpeedMetric, TtftMetric};
+use ramp::{FixedSettings, RampSettings, SustainedRules, SustainedSettings};
+use workload::SelectionOrder;
+
+use super::StudyOptions;
+
+/// What a tool adds to the study.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StudyShape {
+    /// Tokens.
+    pub working_set_size: u64,
+    /// When prompts are sent ahead.
+    pub reinit: Reinit,
+    /// Rules of the tool's sustained tests.
+    pub sustained: SustainedRules,
+}
+
+impl StudyOptions {
+    /// The study that carries the plan of a tool out.
+    #[must_use]
+    pub fn study(&self, shape: StudyShape, model: &str, clock: RunClock) -> StudyPlan {
+        StudyPlan {
+            context_sizes: self.context_sizes.clone(),
+            cache_hit_rates: self.cache_hit_rates.clone(),
+            working_set_size: shape.working_set_size,
+            chunk_size: self.chunk_size,
+            reinit: shape.reinit,
+            init_concurrency: self.init_concurrency,
+            order: if self.random_selection {
+                SelectionOrder::Random
+            } else {
+                SelectionOrder::RoundRobin
+            },
+            mode: self.levels(shape.sustained),
+            window: self.window(clock),
+            model: model.to_owned(),
+            n_build_threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        }
+    }
+
+    /// How the levels of a test are found.
+    fn levels(&self, rules: SustainedRules) -> Mode {
+        use cli::options::Mode as Given;
+        match self.mode {
+            Given::Ramp => Mode::Ramp(RampSettings {
+                start: self.start_concurrency,
+                increment: self.concurrency_increment,
+                max: self.max_concurrency,
+                test_duration: self.test_duration,
+                ramp_duration: self.ramp_duration,
+                num_retries: self.num_retries,
+                thresholds: self.thresholds,
+            }),
+            Given::Fixed => Mode::Fixed(FixedSettings {
+                levels: self.fixed_levels.clone(),
+                ramp_duration: self.ramp_duration,
+                num_retries: self.num_retries,
+                thresholds: self.thresholds,
+            }),
+            Given::Sustained => Mode::Sustained(SustainedSettings {
+                start: self.start_concurrency,
+                increment: self.concurrency_increment,
+                max: self.max_concurrency,
+                test_duration: self.test_duration,
+                period: self.assessment_period,
+                thresholds: self.thresholds,
+                rules,
+            }),
+        }
+    }
+
+    /// How windows are measured.
+    fn window(&self, clock: RunClock) -> WindowSettings {
+        use cli::options::{SpeedMetric as Speed, TtftMetric as Ttft};
+        WindowSettings {
+            ttft_metric: match self.ttft_metric {
+                Ttft::Max => TtftMetric::Max,
+                Ttft::Avg => TtftMetric::Avg,
+                Ttft::P95 => TtftMetric::P95,
+            },
+            speed_metric: match self.speed_metric {
+                Speed::Avg => SpeedMetric::Avg,
+                Speed::P5 => SpeedMetric::P5,
+                Speed::P10 => SpeedMetric::P10,
+            },
+            strict: self.strict_time_window,
+            output_tokens: self.output_tokens,
+            cooldown: self.cooldown,
+            anchor: clock.anchor(),
+        }
+    }
+}

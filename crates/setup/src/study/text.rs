@@ -1,0 +1,58 @@
+//! Lines that read the same in every tool: windows, verdicts, decisions, tables of repeats, the end of a run.
+//!
+//! Promise: pure functions from results to lines; nothing is printed here and nothing is computed that ends in a file.
+//! An undefined value is `n/a`.
+
+mod finish;
+mod level;
+
+pub use finish::{FailedTest, RunEnd, Totals, end_of_run, input_tokens, output_tokens, sums};
+pub use level::{
+    LevelStatistics, Run, broken, first_level_faulty, is_faulty, level_result, level_start,
+    level_summary, note, runs_table, strict_comparison, verdict,
+};
+
+use cli::logging::{Line, Style};
+use cli::number::thousands;
+use cli::options::EndpointSelection;
+
+use super::StudyOptions;
+
+/// A line of the banner.
+#[must_use]
+pub fn config(text: impl Into<String>) -> Line {
+    Line::styled(Style::Config, text.into())
+}
+
+/// A line that begins a part of the log.
+#[must_use]
+pub fn heading(text: impl Into<String>) -> Line {
+    Line::styled(Style::Heading, text.into())
+}
+
+/// `, prompts pinned`, or nothing.
+#[must_use]
+pub fn pinned_note(options: &StudyOptions) -> &'static str {
+    match options.endpoint_selection {
+        EndpointSelection::RoundRobin => "",
+        EndpointSelection::Pinned => ", prompts pinned",
+    }
+}
+
+/// A context size has nothing left to do.
+#[must_use]
+pub fn context_skipped(context_size: u64) -> Line {
+    Line::plain(format!(
+        "Skipping context size {} (all tests already completed)",
+        thousands(context_size)
+    ))
+}
+
+/// The run was stopped from outside.
+#[must_use]
+pub fn interrupted() -> Line {
+    Line::warning("Test interrupted by user. Progress has been saved.")
+}
+
+#[cfg(test)]
+mod tests;
