@@ -13,7 +13,7 @@ use super::line::{LineLevel, Style};
 use super::writer::{Message, Sender};
 
 /// Crates of the workspace, whose events are logged at every level.
-const OUR_CRATES: [&str; 10] = [
+const OUR_CRATES: [&str; 11] = [
     "cli",
     "core_client",
     "engine",
@@ -22,6 +22,7 @@ const OUR_CRATES: [&str; 10] = [
     "metrics",
     "ramp",
     "report",
+    "setup",
     "sim",
     "workload",
 ];
