@@ -16,6 +16,7 @@ use report::catalogue::{
 use report::chart::{Chart, Dash, Ink, Marker, NumberFormat, Point, Series, SeriesStyle, Side};
 use report::data::RunData;
 use report::page::{PageContext, write_chart};
+use report::single_prompt::write_single_prompt_pages;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut args = std::env::args_os().skip(1).map(PathBuf::from);
@@ -40,6 +41,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         };
         write_comparison_charts(&target, &data, &context)?;
         write_test_charts(&target, &data, &context)?;
+        if !data.single_prompt.is_empty() {
+            write_single_prompt_pages(&target, &data.single_prompt, &context)?;
+        }
         report::index::write_index(&target, "0.0")?;
     }
     Ok(())
@@ -122,6 +126,7 @@ fn figures(context_size: u64) -> ContextPoints {
             let gap = rate == 70 && context_size == 32_000;
             RatePoint {
                 rate,
+                achieved_rate: None,
                 input: band(input, 0.07),
                 output: band(output, 0.05),
                 source: if rate == 35 && context_size == 32_000 {
@@ -176,6 +181,7 @@ fn ramp(kind: WindowKind, context_size: u64, rate: u32, levels: &[u32]) -> Chart
         context_size,
         working_set_size: None,
         cache_hit_rate: rate,
+        achieved_rate: None,
         levels,
         source: LevelSource::Window,
         max_ttft: Some(2.0),

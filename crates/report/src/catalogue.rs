@@ -37,7 +37,7 @@ pub use working_set::{SetLine, working_set_charts};
 use metrics::Completed;
 use metrics::retry::{Band, RateSource};
 
-use crate::chart::{Axis, AxisRange, NumberFormat, Ticks, count, fixed};
+use crate::chart::{Axis, AxisRange, NumberFormat, Panel, Series, Ticks, count, fixed};
 
 /// What the third line of a title block says about a test or a context.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -89,6 +89,27 @@ impl SummaryLine {
             known(self.avg_speed, 1, " tok/s"),
             count(self.requests)
         )
+    }
+}
+
+/// Share of their prompt tokens that these requests took from what was sent before, percent; `None` without
+/// a token. It differs from the target where a cached part ends on a whole block.
+fn achieved_rate<'a, R: Completed + 'a>(records: impl IntoIterator<Item = &'a R>) -> Option<f64> {
+    let (mut cached, mut input) = (0u64, 0u64);
+    for record in records {
+        cached = cached.saturating_add(record.cached_tokens());
+        input = input.saturating_add(record.input_tokens());
+    }
+    (input > 0).then(|| 100.0 * whole(cached) / whole(input))
+}
+
+/// `50%`, or `50% (achieved 48.0%)` where that reads differently.
+fn rate_text(target: u32, achieved: Option<f64>) -> String {
+    match achieved {
+        Some(share) if (share - f64::from(target)).abs() >= 0.05 => {
+            format!("{target}% (achieved {}%)", fixed(share, 1))
+        }
+        _ => format!("{target}%"),
     }
 }
 
@@ -148,6 +169,42 @@ fn value_axis(title: &str, format: NumberFormat) -> Axis {
         ticks: Ticks::Auto,
         format,
     }
+}
+
+/// Values that span this factor do not fit on an axis from zero: the small ones would lie on its line.
+const TWO_DECADES: f64 = 100.0;
+
+/// A left axis for latencies: from zero, or logarithmic where they span two decades or more.
+fn latency_axis(title: &str, format: NumberFormat, series: &[Series]) -> Axis {
+    let (mut low, mut high) = (f64::INFINITY, 0.0f64);
+    for value in series.iter().flat_map(|s| &s.points).filter_map(|p| p.y) {
+        low = low.min(value);
+        high = high.max(value);
+    }
+    Axis {
+        range: if low > 0.0 && high >= low * TWO_DECADES {
+            AxisRange::Log
+        } else {
+            AxisRange::FromZero
+        },
+        ..value_axis(title, format)
+    }
+}
+
+/// Says which left axes are logarithmic.
+fn log_note(panels: &[Panel]) -> Option<String> {
+    let mut titles: Vec<&str> = panels
+        .iter()
+        .filter(|p| p.y.range == AxisRange::Log)
+        .map(|p| p.y.title.as_str())
+        .collect();
+    titles.dedup();
+    (!titles.is_empty()).then(|| {
+        format!(
+            "Logarithmic, because the values span more than two powers of ten: {}.",
+            titles.join(", ")
+        )
+    })
 }
 
 /// Band of a point; none where the point stands for the summary row.

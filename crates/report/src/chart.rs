@@ -86,6 +86,8 @@ pub struct Axis {
 pub enum AxisRange {
     /// From zero to a round number above the largest value.
     FromZero,
+    /// As [`AxisRange::FromZero`], but at least up to this, so that panels can share a scale.
+    FromZeroTo(f64),
     /// Exactly this, whatever the data.
     Fixed(f64, f64),
     /// Logarithmic around the data, which must be positive.
@@ -293,8 +295,12 @@ pub enum Ink {
     DarkRed,
     /// Peak concurrency, speed of one request.
     Purple,
+    /// Speed of one request beside a line of the concurrency.
+    MediumPurple,
     /// Inter-token latency.
     Teal,
+    /// 95th percentile of the inter-token latency.
+    DarkCyan,
     /// Working-set size.
     Brown,
     /// Contexts in a comparison, in ascending order; taken modulo [`Ink::PALETTE_LEN`].
@@ -313,7 +319,7 @@ impl Ink {
 
     /// Every colour that all pages know, once. Those of rates beyond the usual ones are written into the
     /// pages that need them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::Blue,
         Self::Green,
         Self::Orange,
@@ -321,7 +327,9 @@ impl Ink {
         Self::Red,
         Self::DarkRed,
         Self::Purple,
+        Self::MediumPurple,
         Self::Teal,
+        Self::DarkCyan,
         Self::Brown,
         Self::Palette(0),
         Self::Palette(1),
@@ -345,7 +353,9 @@ impl Ink {
             Self::Red => "c-red",
             Self::DarkRed => "c-dark-red",
             Self::Purple => "c-purple",
+            Self::MediumPurple => "c-medium-purple",
             Self::Teal => "c-teal",
+            Self::DarkCyan => "c-dark-cyan",
             Self::Brown => "c-brown",
             Self::Palette(i) => Self::RUN_CLASSES[i % Self::PALETTE_LEN],
             Self::Run(i) => Self::RUN_CLASSES[i % Self::RUN_LEN],
@@ -384,7 +394,9 @@ impl Ink {
             Self::Red => (0xd6, 0x28, 0x28),
             Self::DarkRed => (0x7d, 0x0a, 0x1e),
             Self::Purple => (0x7b, 0x3f, 0xb5),
+            Self::MediumPurple => (0xa6, 0x6c, 0xe8),
             Self::Teal => (0x00, 0x80, 0x8c),
+            Self::DarkCyan => (0x00, 0x56, 0x66),
             Self::Brown => (0x8b, 0x4a, 0x1f),
             Self::Run(i) => match i % Self::RUN_LEN {
                 5 => (0xff, 0xa5, 0x00),
@@ -419,7 +431,9 @@ impl Ink {
             Self::Red => (0xff, 0x6b, 0x6b),
             Self::DarkRed => (0xe8, 0x5d, 0x8a),
             Self::Purple => (0xc0, 0x97, 0xf5),
+            Self::MediumPurple => (0xa9, 0x7d, 0xf0),
             Self::Teal => (0x3f, 0xc8, 0xd4),
+            Self::DarkCyan => (0x2b, 0x93, 0xa3),
             Self::Brown => (0xd0, 0x8a, 0x5a),
             Self::Run(i) => match i % Self::RUN_LEN {
                 5 => (0xff, 0xc8, 0x3d),
@@ -495,6 +509,8 @@ pub struct HeatGrid {
     pub bar_title: String,
     /// How cell values are written.
     pub format: NumberFormat,
+    /// Colours follow the logarithm of the value; all values are positive.
+    pub log: bool,
 }
 
 /// One row of a heat map.
@@ -507,6 +523,16 @@ pub struct HeatRow {
 }
 
 impl HeatGrid {
+    /// Where a value stands between the smallest (0) and the largest (1).
+    #[must_use]
+    pub fn share(&self, value: f64) -> f64 {
+        match self.extent() {
+            Some((low, high)) if high > low && self.log => (value / low).ln() / (high / low).ln(),
+            Some((low, high)) if high > low => (value - low) / (high - low),
+            _ => 0.0,
+        }
+    }
+
     /// Smallest and largest known value.
     #[must_use]
     pub fn extent(&self) -> Option<(f64, f64)> {

@@ -7,10 +7,14 @@
 //! chart pages go in as image data, which no browser executes.
 
 mod config;
+mod figure;
 mod headline;
 mod inventory;
 mod links;
+mod notes;
+mod overview;
 mod preview;
+mod sustained;
 mod validity;
 
 use std::path::Path;
@@ -22,12 +26,15 @@ use crate::atomic::{self, FileError};
 use crate::data::{DataWarning, RunData};
 use crate::page::{policy_without_script, style_sheet};
 use config::ConfigRow;
-use headline::{BoxView, Headline, ResultsTable};
+use figure::{BoxView, TableView};
+use headline::Headline;
 pub use inventory::RunKind;
 use inventory::{DataFile, Inventory};
 pub(crate) use links::Link;
 use links::Visualizations;
+use notes::Notes;
 pub(crate) use preview::address_of as preview_address;
+use sustained::SustainedView;
 use validity::Finding;
 
 /// Name of the page.
@@ -96,12 +103,13 @@ struct IndexPage<'a> {
     checked: String,
     config: Vec<ConfigRow>,
     boxes: Vec<BoxView>,
-    results: Option<ResultsTable>,
+    results: Option<TableView>,
+    sustained: Vec<SustainedView>,
     kv: Option<KvView>,
     charts: Visualizations,
     files: &'a [DataFile],
     scripts: &'a [DataFile],
-    notes: Vec<String>,
+    notes: Option<Notes>,
 }
 
 /// Boxes of the KV estimate.
@@ -113,33 +121,41 @@ struct KvView {
 }
 
 fn index_page(inventory: &Inventory, data: &RunData, version: &str, now: &Zoned) -> String {
+    let kind = inventory.kind(data);
+    let estimated = matches!(
+        kind,
+        RunKind::CacheRate | RunKind::WorkingSet | RunKind::Sustained
+    );
     let page = IndexPage {
         policy: policy_without_script(),
         style: style_sheet(),
         version,
-        heading: inventory.kind(data).heading(),
+        heading: kind.heading(),
         generated: now.strftime("%Y-%m-%d %H:%M:%S").to_string(),
         model: data.model().unwrap_or("Unknown").to_owned(),
         endpoint: config::endpoint(data),
-        headline: Headline::of(data),
-        findings: validity::findings(data, inventory),
-        checked: validity::checked(data),
+        headline: Headline::of(data, kind),
+        findings: validity::findings(data, inventory, kind),
+        checked: validity::checked(data, kind),
         config: config::rows(data),
-        boxes: headline::boxes(data),
-        results: headline::results(data),
-        kv: config::working_set(data).map(|tokens| {
-            let estimate = crate::kv_estimate::KvEstimate::of(data.model(), tokens);
-            KvView {
-                fp8: crate::kv_estimate::human_size(estimate.fp8_bytes()),
-                fp16: crate::kv_estimate::human_size(estimate.fp16_bytes()),
-                tokens: crate::chart::count(tokens),
-                recognised: estimate.recognised,
-            }
-        }),
+        boxes: overview::boxes(data, kind),
+        results: overview::table(data),
+        sustained: sustained::views(data),
+        kv: config::working_set(data)
+            .filter(|_| estimated)
+            .map(|tokens| {
+                let estimate = crate::kv_estimate::KvEstimate::of(data.model(), tokens);
+                KvView {
+                    fp8: crate::kv_estimate::human_size(estimate.fp8_bytes()),
+                    fp16: crate::kv_estimate::human_size(estimate.fp16_bytes()),
+                    tokens: crate::chart::count(tokens),
+                    recognised: estimate.recognised,
+                }
+            }),
         charts: Visualizations::of(inventory),
         files: &inventory.data_files,
         scripts: &inventory.scripts,
-        notes: config::notes(data),
+        notes: notes::of(data, kind),
     };
     page.render()
         .expect("the template only writes into a string")

@@ -2,8 +2,8 @@
 //! `ttft_comparison_ctx<C>`.
 
 use super::comparison::{Line, SPEEDUP_LINES, throughput_panel};
-use super::{RatePoint, captions, rate_axis, tokens, value_axis};
-use crate::chart::{Body, Chart, Ink, NumberFormat, Panel};
+use super::{RatePoint, captions, latency_axis, log_note, rate_axis, tokens};
+use crate::chart::{Body, Chart, Ink, NumberFormat, Panel, Series};
 
 /// One run at one context.
 #[derive(Debug, Clone, PartialEq)]
@@ -83,35 +83,38 @@ fn throughput(
 }
 
 fn ttft(context_size: u64, runs: &[RunLine]) -> Chart {
-    let panel = |name: &str, value: fn(&RatePoint) -> Option<f64>| Panel {
-        title: name.to_owned(),
-        x: rate_axis(),
-        y: value_axis(&format!("{name} (seconds)"), NumberFormat::SECONDS),
-        y2: None,
-        body: Body::Series(
-            runs.iter()
-                .map(|run| {
-                    run.line()
-                        .series(Ink::RUN_LEN, NumberFormat::SECONDS, value)
-                })
-                .collect(),
-        ),
-        lines: Vec::new(),
+    let panel = |name: &str, value: fn(&RatePoint) -> Option<f64>| {
+        let format = NumberFormat::SECONDS;
+        let lines = runs.iter().map(RunLine::line);
+        let series: Vec<Series> = lines
+            .map(|line| line.series(Ink::RUN_LEN, format, value))
+            .collect();
+        Panel {
+            title: name.to_owned(),
+            x: rate_axis(),
+            y: latency_axis(&format!("{name} (seconds)"), format, &series),
+            y2: None,
+            body: Body::Series(series),
+            lines: Vec::new(),
+        }
     };
+    let panels = vec![
+        panel("Average TTFT", |p| p.avg_ttft),
+        panel("P95 TTFT", |p| p.p95_ttft),
+        panel("P99 TTFT", |p| p.p99_ttft),
+    ];
+    let mut captions = vec![
+        "Points are means over the windows at the peak level of each test. Hollow markers are values of the summary file, used where a test has no readable window data."
+            .to_owned(),
+    ];
+    captions.extend(log_note(&panels));
     Chart {
         stem: format!("ttft_comparison_ctx{context_size}"),
         title: "TTFT Comparison".to_owned(),
         subtitles: vec![format!("Context: {}", tokens(context_size))],
-        captions: vec![
-            "Points are means over the windows at the peak level of each test. Hollow markers are values of the summary file, used where a test has no readable window data."
-                .to_owned(),
-        ],
+        captions,
         description: "Time to first token of all runs over the cache hit rate.".to_owned(),
-        panels: vec![
-            panel("Average TTFT", |p| p.avg_ttft),
-            panel("P95 TTFT", |p| p.p95_ttft),
-            panel("P99 TTFT", |p| p.p99_ttft),
-        ],
+        panels,
         height: 1000,
         shared_legend: true,
     }

@@ -8,7 +8,9 @@ use metrics::window::published_throughput;
 use metrics::{Completed, PhaseRow, SummaryRow};
 
 use super::performance::threshold;
-use super::{Mean, SummaryLine, tokens, value_axis};
+use super::{
+    Mean, SummaryLine, achieved_rate, latency_axis, log_note, rate_text, tokens, value_axis,
+};
 use crate::chart::{
     Axis, AxisRange, Body, Chart, Dash, Ink, Marker, NumberFormat, Orientation, Panel, Point,
     RefLine, Series, SeriesStyle, Side, Ticks,
@@ -65,6 +67,8 @@ pub struct ConcurrencyInput {
     pub working_set_size: Option<u64>,
     /// Target hit rate, percent.
     pub cache_hit_rate: u32,
+    /// Share of prompt tokens that was sent before, percent; unknown without requests.
+    pub achieved_rate: Option<f64>,
     /// One entry per level, ascending.
     pub levels: Vec<LevelPoint>,
     /// How the throughput was accounted.
@@ -155,6 +159,7 @@ impl ConcurrencyInput {
             context_size: summary.context_size,
             working_set_size: summary.working_set_size,
             cache_hit_rate: summary.cache_hit_rate,
+            achieved_rate: achieved_rate(by_phase.values().flatten().copied()),
             levels: levels
                 .into_iter()
                 .map(|(level, sums)| sums.finish(level))
@@ -258,7 +263,11 @@ pub fn concurrency_chart(input: &ConcurrencyInput) -> Chart {
         |title: &str, y_title: &str, format, series: Vec<Series>, lines: Vec<RefLine>| Panel {
             title: title.to_owned(),
             x: x.clone(),
-            y: value_axis(y_title, format),
+            y: if format == seconds {
+                latency_axis(y_title, format, &series)
+            } else {
+                value_axis(y_title, format)
+            },
             y2: None,
             body: Body::Series(series),
             lines,
@@ -349,15 +358,15 @@ pub fn concurrency_chart(input: &ConcurrencyInput) -> Chart {
         .map(|w| format!("Working Set: {} | ", tokens(w)))
         .unwrap_or_default();
     let about = format!(
-        "Context: {} | {title_set}Cache Hit Rate: {}%",
+        "Context: {} | {title_set}Cache Hit Rate: {}",
         tokens(input.context_size),
-        input.cache_hit_rate
+        rate_text(input.cache_hit_rate, input.achieved_rate)
     );
     Chart {
         stem: format!("{prefix}_ctx{}{stem_set}_cache{}", input.context_size, input.cache_hit_rate),
         title: title.to_owned(),
         subtitles: std::iter::once(about).chain(input.summary.map(|s| s.text())).collect(),
-        captions: vec![caption(input)],
+        captions: std::iter::once(caption(input)).chain(log_note(&panels)).collect(),
         description: match input.kind {
             WindowKind::Ramp => "Throughput and TTFT at every level the ramp tried, the peak it chose and the threshold.",
             WindowKind::Fixed => "Throughput and TTFT at every given concurrency level.",
@@ -395,7 +404,12 @@ fn caption(input: &ConcurrencyInput) -> String {
             " One point per level from its first run; retries are not in this chart."
         }
     };
-    format!("{figure}{retries}{windows}")
+    let blocks = if rate_text(input.cache_hit_rate, input.achieved_rate).contains('(') {
+        " Cached parts of prompts end on whole cache blocks: achieved is the share of prompt tokens that had been sent before."
+    } else {
+        ""
+    };
+    format!("{figure}{retries}{windows}{blocks}")
 }
 
 /// What a reader should know of a point beyond its value.

@@ -5,6 +5,10 @@ use crate::chart::{
     Axis, AxisRange, Body, Chart, HeatGrid, HeatRow, NumberFormat, Panel, Ticks, count,
 };
 
+/// From this ratio of the largest to the smallest value on, colours follow the logarithm: else all small
+/// contexts would have one colour.
+const LOG_FROM: f64 = 20.0;
+
 /// The heat map; `None` with fewer than two contexts, where it would be one row of a table.
 #[must_use]
 pub fn ttft_heatmap(contexts: &[ContextPoints]) -> Option<Chart> {
@@ -17,7 +21,7 @@ pub fn ttft_heatmap(contexts: &[ContextPoints]) -> Option<Chart> {
         .collect();
     rates.sort_unstable();
     rates.dedup();
-    let rows = contexts
+    let rows: Vec<HeatRow> = contexts
         .iter()
         .map(|context| HeatRow {
             name: count(context.context_size),
@@ -35,6 +39,10 @@ pub fn ttft_heatmap(contexts: &[ContextPoints]) -> Option<Chart> {
                 .collect(),
         })
         .collect();
+    let values = || rows.iter().flat_map(|row| row.cells.iter().flatten());
+    let low = values().copied().fold(f64::INFINITY, f64::min);
+    let high = values().copied().fold(0.0, f64::max);
+    let log = low > 0.0 && high >= low * LOG_FROM;
     Some(Chart {
         stem: "ttft_heatmap".to_owned(),
         title: "Average TTFT Heatmap".to_owned(),
@@ -59,6 +67,7 @@ pub fn ttft_heatmap(contexts: &[ContextPoints]) -> Option<Chart> {
                 rows,
                 bar_title: "TTFT (s)".to_owned(),
                 format: NumberFormat::SECONDS,
+                log,
             }),
             lines: Vec::new(),
         }],

@@ -5,8 +5,8 @@ use metrics::retry::{Band, RateSource, RetryMetrics, retry_metrics, retry_metric
 use metrics::{PhaseRow, Sample, SummaryRow};
 
 use super::{
-    Mean, PAUSE_NOTE, SUMMARY_VALUE, SummaryLine, band_of, captions, rate_axis, tokens, value_axis,
-    whole,
+    Mean, PAUSE_NOTE, SUMMARY_VALUE, SummaryLine, achieved_rate, band_of, captions, latency_axis,
+    log_note, rate_axis, rate_text, tokens, value_axis, whole,
 };
 use crate::chart::{
     Axis, Body, Chart, Dash, Ink, Marker, NumberFormat, Orientation, Panel, Point, RefLine, Series,
@@ -19,6 +19,8 @@ use crate::data::TestSamples;
 pub struct RatePoint {
     /// Target hit rate, percent.
     pub rate: u32,
+    /// Share of prompt tokens that was sent before, percent; unknown without requests.
+    pub achieved_rate: Option<f64>,
     /// Input tokens/s, mean over windows and spread.
     pub input: Band,
     /// Output tokens/s, mean over windows and spread.
@@ -60,7 +62,12 @@ impl RatePoint {
         records: impl IntoIterator<Item = &'a RequestRecord>,
         strict: bool,
     ) -> Self {
-        Self::from_metrics(summary, &retry_metrics(summary, phases, records, strict))
+        let records: Vec<&RequestRecord> = records.into_iter().collect();
+        let metrics = retry_metrics(summary, phases, records.iter().copied(), strict);
+        Self {
+            achieved_rate: achieved_rate(records),
+            ..Self::from_metrics(summary, &metrics)
+        }
     }
 
     /// The figures of one test from its rows, the requests as samples.
@@ -79,7 +86,10 @@ impl RatePoint {
                 .collect()
         };
         let metrics = retry_metrics_by_phase(summary, phases, at_peak, strict);
-        Self::from_metrics(summary, &metrics)
+        Self {
+            achieved_rate: achieved_rate(samples.iter()),
+            ..Self::from_metrics(summary, &metrics)
+        }
     }
 
     /// The figures of one test whose window figures are known already.
@@ -87,6 +97,7 @@ impl RatePoint {
     pub fn from_metrics(summary: &SummaryRow, metrics: &RetryMetrics) -> Self {
         Self {
             rate: summary.cache_hit_rate,
+            achieved_rate: None,
             input: metrics.input,
             output: metrics.output,
             source: metrics.source,
@@ -191,6 +202,8 @@ pub fn performance_chart(input: &PerformanceInput) -> Chart {
     if input.points.iter().any(|p| p.pause_removed) {
         captions.push(PAUSE_NOTE.to_owned());
     }
+    captions.extend(achieved_caption(&input.points));
+    captions.extend(log_note(&panels));
     let about = format!("Context: {}", tokens(input.context_size));
     Chart {
         stem: format!("performance_vs_cache_rate_{}", input.context_size),
@@ -205,6 +218,21 @@ pub fn performance_chart(input: &PerformanceInput) -> Chart {
         height: 1200,
         shared_legend: false,
     }
+}
+
+/// Says at which rates other shares were cached than meant.
+fn achieved_caption(points: &[RatePoint]) -> Option<String> {
+    let texts: Vec<String> = points
+        .iter()
+        .map(|p| rate_text(p.rate, p.achieved_rate))
+        .filter(|text| text.contains('('))
+        .collect();
+    (!texts.is_empty()).then(|| {
+        format!(
+            "Points stand at the rate that was meant. Cached parts of prompts end on whole cache blocks: {}.",
+            texts.join(", ")
+        )
+    })
 }
 
 /// Input throughput, output throughput and TTFT over something, with bands where there are several
@@ -270,45 +298,46 @@ pub(super) fn figures_over(
                 .map(|(x, p)| p.point_at(*x, value(p)))
                 .collect(),
         };
+    let ttft = vec![
+        line(
+            "avg-ttft",
+            "Avg TTFT",
+            Ink::Orange,
+            Dash::Solid,
+            Marker::Circle,
+            |p| p.avg_ttft,
+        ),
+        line(
+            "median-ttft",
+            "Median TTFT",
+            Ink::DarkOrange,
+            Dash::Dotted,
+            Marker::Square,
+            |p| p.median_ttft,
+        ),
+        line(
+            "p95-ttft",
+            "P95 TTFT",
+            Ink::Red,
+            Dash::Dotted,
+            Marker::Triangle,
+            |p| p.p95_ttft,
+        ),
+        line(
+            "p99-ttft",
+            "P99 TTFT",
+            Ink::DarkRed,
+            Dash::Dashed,
+            Marker::TriangleDown,
+            |p| p.p99_ttft,
+        ),
+    ];
     let ttft = Panel {
         title: format!("TTFT Metrics vs {over}"),
         x: x.clone(),
-        y: value_axis("TTFT (seconds)", NumberFormat::SECONDS),
+        y: latency_axis("TTFT (seconds)", NumberFormat::SECONDS, &ttft),
         y2: None,
-        body: Body::Series(vec![
-            line(
-                "avg-ttft",
-                "Avg TTFT",
-                Ink::Orange,
-                Dash::Solid,
-                Marker::Circle,
-                |p| p.avg_ttft,
-            ),
-            line(
-                "median-ttft",
-                "Median TTFT",
-                Ink::DarkOrange,
-                Dash::Dotted,
-                Marker::Square,
-                |p| p.median_ttft,
-            ),
-            line(
-                "p95-ttft",
-                "P95 TTFT",
-                Ink::Red,
-                Dash::Dotted,
-                Marker::Triangle,
-                |p| p.p95_ttft,
-            ),
-            line(
-                "p99-ttft",
-                "P99 TTFT",
-                Ink::DarkRed,
-                Dash::Dashed,
-                Marker::TriangleDown,
-                |p| p.p99_ttft,
-            ),
-        ]),
+        body: Body::Series(ttft),
         lines: max_ttft.map(threshold).into_iter().collect(),
     };
     vec![

@@ -3,7 +3,7 @@
 
 use metrics::PeriodRow;
 
-use super::{Mean, SummaryLine, tokens, value_axis, whole};
+use super::{Mean, SummaryLine, latency_axis, log_note, tokens, value_axis, whole};
 use crate::chart::{
     Axis, AxisRange, Body, Chart, Dash, Ink, Marker, NumberFormat, Orientation, Panel, Point,
     RefLine, Series, SeriesStyle, Side, Ticks,
@@ -202,7 +202,7 @@ pub fn sustained_chart(input: &SustainedInput) -> Chart {
             vec![series(
                 "speed",
                 "Avg Output/Request",
-                Ink::Orange,
+                Ink::MediumPurple,
                 Dash::Solid,
                 Marker::Circle,
                 NumberFormat::SPEED,
@@ -227,7 +227,7 @@ pub fn sustained_chart(input: &SustainedInput) -> Chart {
                 series(
                     "p95-itl",
                     "P95 ITL",
-                    Ink::Blue,
+                    Ink::DarkCyan,
                     Dash::Dotted,
                     Marker::Triangle,
                     ms,
@@ -273,6 +273,7 @@ pub fn sustained_comparison(tests: &[SustainedInput]) -> Option<Chart> {
     if tests.len() < 2 {
         return None;
     }
+    let seconds = NumberFormat::SECONDS;
     let panel = |title: &str, y: &str, format, value: fn(&PeriodRow) -> Option<f64>| {
         let series = tests.iter().enumerate().map(|(i, test)| Series {
             key: format!("ctx-{}", test.test.context_size),
@@ -290,52 +291,60 @@ pub fn sustained_comparison(tests: &[SustainedInput]) -> Option<Chart> {
             format,
             points: test.points(value),
         });
+        let series: Vec<Series> = series.collect();
         Panel {
             title: format!("{title} Over Time - Cache {rate}%"),
             x: time_axis(),
-            y: value_axis(y, format),
+            y: if format == seconds {
+                latency_axis(y, format, &series)
+            } else {
+                value_axis(y, format)
+            },
             y2: None,
-            body: Body::Series(series.collect()),
+            body: Body::Series(series),
             lines: Vec::new(),
         }
     };
+    let panels = vec![
+        panel(
+            "Input Throughput",
+            "Input Tokens/s",
+            NumberFormat::THROUGHPUT,
+            |p| Some(p.input_tokens_per_sec),
+        ),
+        panel(
+            "Output Throughput",
+            "Output Tokens/s",
+            NumberFormat::THROUGHPUT,
+            |p| Some(p.output_tokens_per_sec),
+        ),
+        panel("P95 TTFT", "TTFT (seconds)", NumberFormat::SECONDS, |p| {
+            p.p95_ttft
+        }),
+        panel(
+            "Output Tokens per Request",
+            "Output Tokens/s per Request",
+            NumberFormat::SPEED,
+            |p| p.avg_output_tokens_per_request,
+        ),
+        panel(
+            "Average ITL",
+            "ITL (milliseconds)",
+            NumberFormat::MILLISECONDS,
+            |p| milliseconds(p.avg_itl),
+        ),
+    ];
+    let mut captions = vec![format!(
+        "{ARRIVAL} Every context is drawn from its own start."
+    )];
+    captions.extend(log_note(&panels));
     Some(Chart {
         stem: format!("sustained_comparison_cache{rate}"),
         title: "Sustained Mode: Context Length Comparison".to_owned(),
         subtitles: vec![format!("Cache Hit Rate: {rate}%")],
-        captions: vec![format!(
-            "{ARRIVAL} Every context is drawn from its own start."
-        )],
+        captions,
         description: "All contexts over time at one hit rate.".to_owned(),
-        panels: vec![
-            panel(
-                "Input Throughput",
-                "Input Tokens/s",
-                NumberFormat::THROUGHPUT,
-                |p| Some(p.input_tokens_per_sec),
-            ),
-            panel(
-                "Output Throughput",
-                "Output Tokens/s",
-                NumberFormat::THROUGHPUT,
-                |p| Some(p.output_tokens_per_sec),
-            ),
-            panel("P95 TTFT", "TTFT (seconds)", NumberFormat::SECONDS, |p| {
-                p.p95_ttft
-            }),
-            panel(
-                "Output Tokens per Request",
-                "Output Tokens/s per Request",
-                NumberFormat::SPEED,
-                |p| p.avg_output_tokens_per_request,
-            ),
-            panel(
-                "Average ITL",
-                "ITL (milliseconds)",
-                NumberFormat::MILLISECONDS,
-                |p| milliseconds(p.avg_itl),
-            ),
-        ],
+        panels,
         height: 1400,
         shared_legend: true,
     })

@@ -3,7 +3,7 @@
 use metrics::PeriodRow;
 
 use super::sustained::SustainedInput;
-use super::{Mean, exact, value_axis};
+use super::{Mean, exact, latency_axis, log_note, value_axis};
 use crate::chart::{
     Axis, AxisRange, Body, Chart, Dash, Ink, Marker, NumberFormat, Orientation, Panel, Point,
     RefLine, Series, SeriesStyle, Side, Ticks, count, fixed,
@@ -14,6 +14,30 @@ use crate::chart::{
 pub fn sustained_set_chart(input: &SustainedInput) -> Chart {
     let test = input.test;
     let rate = NumberFormat::THROUGHPUT;
+    let ttft = vec![
+        line(
+            input,
+            ("avg-ttft", "Avg TTFT"),
+            Ink::Orange,
+            Marker::Circle,
+            NumberFormat::SECONDS,
+            |p| p.avg_ttft,
+        ),
+        Series {
+            style: SeriesStyle::Line {
+                dash: Dash::Dotted,
+                marker: Marker::Triangle,
+            },
+            ..line(
+                input,
+                ("p95-ttft", "P95 TTFT"),
+                Ink::Red,
+                Marker::Triangle,
+                NumberFormat::SECONDS,
+                |p| p.p95_ttft,
+            )
+        },
+    ];
     let panels = vec![
         panel(
             &format!(
@@ -73,31 +97,8 @@ pub fn sustained_set_chart(input: &SustainedInput) -> Chart {
         ),
         panel(
             "TTFT Metrics",
-            value_axis("Seconds", NumberFormat::SECONDS),
-            vec![
-                line(
-                    input,
-                    ("avg-ttft", "Avg TTFT"),
-                    Ink::Orange,
-                    Marker::Circle,
-                    NumberFormat::SECONDS,
-                    |p| p.avg_ttft,
-                ),
-                Series {
-                    style: SeriesStyle::Line {
-                        dash: Dash::Dotted,
-                        marker: Marker::Triangle,
-                    },
-                    ..line(
-                        input,
-                        ("p95-ttft", "P95 TTFT"),
-                        Ink::Red,
-                        Marker::Triangle,
-                        NumberFormat::SECONDS,
-                        |p| p.p95_ttft,
-                    )
-                },
-            ],
+            latency_axis("Seconds", NumberFormat::SECONDS, &ttft),
+            ttft,
             limit(input.max_ttft, |v| format!("Max TTFT Threshold ({v:?}s)")),
         ),
         panel(
@@ -139,6 +140,12 @@ pub fn sustained_set_chart(input: &SustainedInput) -> Chart {
         .working_set_size
         .map(|w| format!("_ws{w}"))
         .unwrap_or_default();
+    let mut captions = vec![
+            "Each point is one assessment period, drawn at its end. Where throughput drops or TTFT rises while the working set grows, \
+             the working set has outgrown a memory tier, or the load changed: compare with the concurrency."
+                .to_owned(),
+        ];
+    captions.extend(log_note(&panels));
     Chart {
         stem: format!(
             "sustained_ctx{}{set}_cache{}",
@@ -150,11 +157,7 @@ pub fn sustained_set_chart(input: &SustainedInput) -> Chart {
             test.cache_hit_rate
         ),
         subtitles: summary(&input.periods),
-        captions: vec![
-            "Each point is one assessment period, drawn at its end. Where throughput drops or TTFT rises while the working set grows, \
-             the working set has outgrown a memory tier, or the load changed: compare with the concurrency."
-                .to_owned(),
-        ],
+        captions,
         description: "Throughput, latency and concurrency while the working set grows.".to_owned(),
         panels,
         height: 1500,

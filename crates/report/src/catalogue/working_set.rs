@@ -10,7 +10,10 @@ use metrics::retry::{Band, RateSource};
 
 use super::comparison::{Line, OUTPUT_METRICS, SPEEDUP_LINES, output_panels, throughput_panel};
 use super::performance::figures_over;
-use super::{Mean, PAUSE_NOTE, RatePoint, captions, exact, tokens, value_axis};
+use super::{
+    Mean, PAUSE_NOTE, RatePoint, captions, exact, latency_axis, log_note, rate_text, tokens,
+    value_axis,
+};
 use crate::chart::{
     Axis, AxisRange, Body, Chart, Dash, Ink, Marker, NumberFormat, Panel, Series, SeriesStyle,
     Side, Ticks,
@@ -84,6 +87,7 @@ fn point_of_periods(rate: u32, periods: &[&PeriodRow]) -> Option<RatePoint> {
     );
     Some(RatePoint {
         rate,
+        achieved_rate: None,
         input,
         output,
         source: RateSource::PeriodSpread,
@@ -175,6 +179,19 @@ fn sources<'a>(lines: impl Iterator<Item = &'a SetLine>) -> Vec<String> {
     if points.iter().any(|p| p.pause_removed) {
         out.push(PAUSE_NOTE.to_owned());
     }
+    let mut achieved: Vec<String> = points
+        .iter()
+        .map(|p| rate_text(p.rate, p.achieved_rate))
+        .filter(|text| text.contains('('))
+        .collect();
+    achieved.sort_unstable();
+    achieved.dedup();
+    if !achieved.is_empty() {
+        out.push(format!(
+            "Cached parts of prompts end on whole cache blocks: cache hit rate {}.",
+            achieved.join(", ")
+        ));
+    }
     out
 }
 
@@ -195,17 +212,43 @@ fn performance(
         }
         panels.extend(group);
     }
+    share_scales(&mut panels);
     let rates: Vec<u32> = lines.iter().map(|l| l.cache_hit_rate).collect();
     Chart {
         stem: format!("performance_vs_working_set_{context}{}", suffix(one_of_several)),
         title: "Performance vs Working Set Size".to_owned(),
         subtitles: vec![format!("Context: {} | {}", tokens(context), about_rates(&rates))],
-        captions: sources(lines.iter().copied()),
+        captions: sources(lines.iter().copied())
+            .into_iter()
+            .chain(log_note(&panels))
+            .collect(),
         description: "Throughput and TTFT over the size of the working set, with the spread over repeated measurements."
             .to_owned(),
         height: 300 * u32::try_from(panels.len()).unwrap_or(3),
         panels,
         shared_legend: false,
+    }
+}
+
+/// Gives panels that show the same figure at several hit rates the same left axis, so that they can be
+/// compared by eye. Logarithmic ones stay as they are.
+fn share_scales(panels: &mut [Panel]) {
+    let highest = |title: &str, panels: &[Panel]| {
+        let same = panels.iter().filter(|p| p.y.title == title);
+        let points = same.flat_map(|p| p.series().iter().filter(|s| s.side == Side::Left));
+        points
+            .flat_map(|s| &s.points)
+            .flat_map(|p| p.y.into_iter().chain(p.range.map(|r| r.1)))
+            .fold(0.0, f64::max)
+    };
+    let highs: Vec<f64> = panels
+        .iter()
+        .map(|panel| highest(&panel.y.title, panels))
+        .collect();
+    for (panel, high) in panels.iter_mut().zip(highs) {
+        if panel.y.range == AxisRange::FromZero {
+            panel.y.range = AxisRange::FromZeroTo(high);
+        }
     }
 }
 
@@ -233,7 +276,7 @@ fn comparisons(lines: &[SetLine], rates: &[u32], one_of_several: Option<u32>) ->
     };
     let about = vec![about_rates(rates)];
     let throughput = |side: &str, value: fn(&RatePoint) -> f64| {
-        let panels: Vec<Panel> = rates
+        let mut panels: Vec<Panel> = rates
             .iter()
             .map(|rate| {
                 let title = |_: &[u32]| "Speedup (relative to smallest working set)".to_owned();
@@ -244,6 +287,7 @@ fn comparisons(lines: &[SetLine], rates: &[u32], one_of_several: Option<u32>) ->
                 }
             })
             .collect();
+        share_scales(&mut panels);
         let mut captions = sources(shown());
         captions.push(format!(
             "{SPEEDUP_LINES} throughput divided by that of the same context at its smallest working set."
@@ -275,6 +319,7 @@ fn comparisons(lines: &[SetLine], rates: &[u32], one_of_several: Option<u32>) ->
         }
         panels.extend(pair);
     }
+    share_scales(&mut panels);
     let from_periods = shown().any(|l| {
         l.points
             .iter()
@@ -327,12 +372,17 @@ fn cache_comparison(context: u64, lines: &[&SetLine]) -> Chart {
                 .map(|(x, p)| crate::chart::Point::line(x, value(p)))
                 .collect(),
         });
+        let series: Vec<Series> = series.collect();
         Panel {
             title: String::new(),
             x: x.clone(),
-            y: value_axis(title, format),
+            y: if format == NumberFormat::SECONDS {
+                latency_axis(title, format, &series)
+            } else {
+                value_axis(title, format)
+            },
             y2: None,
-            body: Body::Series(series.collect()),
+            body: Body::Series(series),
             lines: Vec::new(),
         }
     };
@@ -342,6 +392,27 @@ fn cache_comparison(context: u64, lines: &[&SetLine]) -> Chart {
             .iter()
             .any(|p| p.1.source == RateSource::PeriodSpread)
     });
+    let panels = vec![
+        panel("Input Tokens/s", NumberFormat::THROUGHPUT, |p| {
+            Some(p.summary_input)
+        }),
+        panel("Output Tokens/s", NumberFormat::THROUGHPUT, |p| {
+            Some(p.summary_output)
+        }),
+        panel("TTFT (seconds)", NumberFormat::SECONDS, |p| p.summary_ttft),
+        panel("Output Tokens/s per Request", NumberFormat::SPEED, |p| {
+            p.speed
+        }),
+    ];
+    let mut captions = vec![
+        if from_periods {
+            PERIOD_MEANS
+        } else {
+            "Figures are those of the summary file: means over the requests at the peak level of each test."
+        }
+        .to_owned(),
+    ];
+    captions.extend(log_note(&panels));
     Chart {
         stem: format!("cache_comparison_ctx{context}"),
         title: "Cache Hit Rate Comparison Across Working Set Sizes".to_owned(),
@@ -350,27 +421,10 @@ fn cache_comparison(context: u64, lines: &[&SetLine]) -> Chart {
             tokens(context),
             list_of(&rates)
         )],
-        captions: vec![
-            if from_periods {
-                PERIOD_MEANS
-            } else {
-                "Figures are those of the summary file: means over the requests at the peak level of each test."
-            }
+        captions,
+        description: "All cache hit rates of one context over the size of the working set."
             .to_owned(),
-        ],
-        description: "All cache hit rates of one context over the size of the working set.".to_owned(),
-        panels: vec![
-            panel("Input Tokens/s", NumberFormat::THROUGHPUT, |p| {
-                Some(p.summary_input)
-            }),
-            panel("Output Tokens/s", NumberFormat::THROUGHPUT, |p| {
-                Some(p.summary_output)
-            }),
-            panel("TTFT (seconds)", NumberFormat::SECONDS, |p| p.summary_ttft),
-            panel("Output Tokens/s per Request", NumberFormat::SPEED, |p| {
-                p.speed
-            }),
-        ],
+        panels,
         height: 1200,
         shared_legend: true,
     }

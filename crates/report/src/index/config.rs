@@ -1,5 +1,7 @@
 //! What was asked for: the configuration table, and notes on how to read the results.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use crate::chart::{count, fixed};
@@ -10,8 +12,26 @@ use crate::data::RunData;
 pub(super) struct ConfigRow {
     pub(super) name: &'static str,
     pub(super) value: String,
-    /// Set in a fixed-width font.
-    pub(super) code: bool,
+    pub(super) look: Look,
+}
+
+/// How a value is set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Look {
+    Plain,
+    /// In a fixed-width font.
+    Code,
+    Bold,
+}
+
+impl ConfigRow {
+    pub(super) fn is_code(&self) -> bool {
+        self.look == Look::Code
+    }
+
+    pub(super) fn is_bold(&self) -> bool {
+        self.look == Look::Bold
+    }
 }
 
 /// The first endpoint of a run.
@@ -53,9 +73,9 @@ pub(super) fn mode(data: &RunData) -> Option<String> {
 /// The rows whose value is known and not zero, in a fixed order.
 pub(super) fn rows(data: &RunData) -> Vec<ConfigRow> {
     let mut out = Vec::new();
-    let mut add = |name, value: Option<String>, code| {
+    let mut add = |name, value: Option<String>, look| {
         if let Some(value) = value.filter(|v| !v.is_empty()) {
-            out.push(ConfigRow { name, value, code });
+            out.push(ConfigRow { name, value, look });
         }
     };
     let tokens = |n: u64| format!("{} tokens", count(n));
@@ -72,8 +92,12 @@ pub(super) fn rows(data: &RunData) -> Vec<ConfigRow> {
     } else {
         String::new()
     };
-    add("API Endpoint", endpoint(data).map(|url| url + &more), true);
-    add("Model", data.model().map(str::to_owned), false);
+    add(
+        "API Endpoint",
+        endpoint(data).map(|url| url + &more),
+        Look::Code,
+    );
+    add("Model", data.model().map(str::to_owned), Look::Bold);
     let tokenizer = data
         .parameter("tokenizer_id")
         .and_then(Value::as_str)
@@ -85,70 +109,81 @@ pub(super) fn rows(data: &RunData) -> Vec<ConfigRow> {
             .and_then(|f| f.tokenizer.as_ref())
             .map(|t| t.name.clone())
             .or(tokenizer),
-        true,
+        Look::Code,
     );
-    add("Mode", mode(data), false);
+    add("Mode", mode(data), Look::Plain);
     add(
         "Context Sizes",
         list(integers(data, "context_sizes")),
-        false,
+        Look::Plain,
     );
     add(
         "Working Set Size",
         integer(data, "working_set_size").map(tokens),
-        false,
+        Look::Plain,
     );
     let sets = integers(data, "working_set_sizes");
     add(
         "Min Working Set",
         sets.iter().min().copied().map(tokens),
-        false,
+        Look::Plain,
     );
     add(
         "Max Working Set",
         sets.iter().max().copied().map(tokens),
-        false,
+        Look::Plain,
     );
-    add("Cache Hit Rates", rates(data), false);
+    add(
+        "Working Set Sizes",
+        (sets.len() > 1).then(|| format!("{} sizes", sets.len())),
+        Look::Plain,
+    );
+    add("Cache Hit Rates", rates(data), Look::Plain);
     let levels: Vec<String> = integers(data, "fixed_concurrency_levels")
         .into_iter()
         .map(count)
         .collect();
-    add("Concurrency Levels", Some(levels.join(", ")), false);
+    add("Concurrency Levels", Some(levels.join(", ")), Look::Plain);
     add(
         "Output Tokens",
         integer(data, "output_tokens").map(|n| format!("{} per request", count(n))),
-        false,
+        Look::Plain,
     );
-    add("TTFT Threshold", ttft_threshold(data), false);
-    add("Min Tokens/Req", speed_threshold(data), false);
+    add("TTFT Threshold", ttft_threshold(data), Look::Plain);
+    add("Min Tokens/Req", speed_threshold(data), Look::Plain);
     add(
         "Test Duration",
-        integer(data, "test_duration").map(|s| format!("{}s per test", count(s))),
-        false,
+        number(data, "test_duration").map(|s| format!("{s}s per test")),
+        Look::Plain,
     );
     if mode(data).as_deref() == Some("sustained") {
         add(
             "Assessment Period",
-            integer(data, "assessment_period").map(|s| format!("{}s", count(s))),
-            false,
+            number(data, "assessment_period").map(|s| format!("{s}s")),
+            Look::Plain,
         );
     } else {
         add(
             "Window per Level",
-            integer(data, "ramp_duration").map(|s| format!("{}s", count(s))),
-            false,
+            number(data, "ramp_duration").map(|s| format!("{s}s")),
+            Look::Plain,
         );
     }
     add(
         "Iterations",
         integer(data, "num_iterations").map(|n| format!("{} per context", count(n))),
-        false,
+        Look::Plain,
     );
+    add(
+        "Concurrent Prompts",
+        integer(data, "concurrent_prompts").map(count),
+        Look::Plain,
+    );
+    add("Cached Repeats", cached_repeats(data), Look::Plain);
     add(
         "Seed",
         data.parameter("seed").map(ToString::to_string),
-        false,
+        Look::Plain,
     );
     if let Some(prompts) = data.facts.as_ref().and_then(|f| f.prompts.as_ref()) {
         let verified = format!(
@@ -156,7 +191,7 @@ pub(super) fn rows(data: &RunData) -> Vec<ConfigRow> {
             count(prompts.verified),
             count(prompts.corrected)
         );
-        add("Prompts", Some(verified), false);
+        add("Prompts", Some(verified), Look::Plain);
     }
     out
 }
@@ -206,61 +241,22 @@ fn speed_threshold(data: &RunData) -> Option<String> {
     ))
 }
 
-/// How the run went about its levels, in sentences.
-pub(super) fn notes(data: &RunData) -> Vec<String> {
-    let mode = mode(data).unwrap_or_else(|| "ramp".to_owned());
-    let threshold = ttft_threshold(data);
-    let mut out = Vec::new();
-    match (mode.as_str(), threshold) {
-        ("fixed", Some(limit)) => out.push(format!(
-            "TTFT threshold: the given levels are measured in ascending order until one exceeds {limit}; the peak is the best level that kept it."
-        )),
-        ("sustained", Some(limit)) => {
-            out.push(format!("TTFT threshold: concurrency rises while TTFT stays below {limit} and falls when it does not."));
-        }
-        (_, Some(limit)) => out.push(format!(
-            "TTFT threshold: the ramp raises concurrency until {limit} is exceeded, narrows the border down, and takes as peak the level \
-             with the highest input throughput that kept it."
-        )),
-        (_, None) => {}
-    }
-    if mode == "sustained" {
-        out.push(
-            "Sustained mode never stops sending: after every assessment period the concurrency goes up while the thresholds hold, and \
-             down when one is broken or throughput falls. A result is the mean over all periods, the first ones included."
-                .to_owned(),
-        );
-    } else if mode != "fixed"
-        && let Some(seconds) = integer(data, "test_duration")
-    {
-        out.push(format!(
-            "Test duration: the search for the peak is limited to {} seconds per test.",
-            count(seconds)
-        ));
-    }
-    if let Some(n) = integer(data, "num_retries").filter(|_| mode != "sustained") {
-        out.push(match n {
-            0 => "Retries: none, so charts show no spread.".to_owned(),
-            1 => "Retries: the peak level is measured once more; charts show the mean and, as a band, the spread.".to_owned(),
-            n => format!("Retries: the peak level is measured {n} more times; charts show the mean and, as a band, the spread."),
-        });
-    }
-    out.push(
-        "TTFT runs from handing a request to an open connection to the first text; throughput counts prompt tokens (input) and generated \
-         tokens (output) per second of the whole server; Tokens/Req is the generation speed of one request."
-            .to_owned(),
-    );
-    out.push(
-        "Cache hit rate is the target share of each prompt that was sent before; cached parts end on whole cache blocks."
-            .to_owned(),
-    );
-    out
+/// How often a prompt was repeated, as the run or its rows say.
+fn cached_repeats(data: &RunData) -> Option<String> {
+    let kinds: BTreeSet<&str> = data
+        .single_prompt
+        .iter()
+        .filter(|row| row.is_cached())
+        .map(|row| row.prompt_type.as_str())
+        .collect();
+    integer(data, "cached_repeats")
+        .or_else(|| (!kinds.is_empty()).then_some(kinds.len() as u64))
+        .map(count)
 }
 
+/// A whole number above zero; `num_retries` may be zero. JSON of the originals may say 7.0 for 7.
 pub(super) fn integer(data: &RunData, key: &str) -> Option<u64> {
-    data.parameter(key)?
-        .as_u64()
-        .filter(|n| *n > 0 || key == "num_retries")
+    whole_number(data.parameter(key)?).filter(|n| *n > 0 || key == "num_retries")
 }
 
 pub(super) fn integers(data: &RunData, key: &str) -> Vec<u64> {
@@ -268,6 +264,25 @@ pub(super) fn integers(data: &RunData, key: &str) -> Vec<u64> {
         .and_then(Value::as_array)
         .into_iter()
         .flatten()
-        .filter_map(Value::as_u64)
+        .filter_map(whole_number)
         .collect()
+}
+
+fn whole_number(value: &Value) -> Option<u64> {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "checked to be a whole number that a float holds exactly"
+    )]
+    let of_float = |v: f64| (v.fract() == 0.0 && (0.0..9e15).contains(&v)).then_some(v as u64);
+    value.as_u64().or_else(|| value.as_f64().and_then(of_float))
+}
+
+/// A number above zero as text: `7`, `0.5`.
+fn number(data: &RunData, key: &str) -> Option<String> {
+    if let Some(n) = integer(data, key) {
+        return Some(count(n));
+    }
+    let value = data.parameter(key)?.as_f64()?;
+    (value.is_finite() && value > 0.0 && value < 9e15).then(|| format!("{value}"))
 }

@@ -176,15 +176,19 @@ impl<'a> Page<'a> {
         )
     }
 
-    /// Input before output before metrics, as everywhere.
+    /// The table first, then input before output before all else, as everywhere.
     fn rank(&self) -> u8 {
         let starts = |part: &str| self.stem.starts_with(part);
-        if starts("input_") {
+        if starts("summary_comparison") {
             0
-        } else if starts("output_throughput") {
+        } else if starts("input_") {
             1
-        } else {
+        } else if starts("output_throughput") {
             2
+        } else if starts("ttft_") {
+            3
+        } else {
+            4
         }
     }
 
@@ -266,16 +270,22 @@ impl<'a> Page<'a> {
             }
             Category::Performance => "Throughput and TTFT over the size of the working set.",
             Category::Comparison if stem.starts_with("input_throughput") => {
-                "Input tokens per second of all contexts and how many times faster than without cache."
+                "Input tokens per second side by side, and the speedup."
             }
             Category::Comparison if stem.starts_with("output_throughput") => {
-                "Output tokens per second of all contexts and how many times faster than without cache."
+                "Output tokens per second side by side, and the speedup."
             }
             Category::Comparison if stem.starts_with("output_metrics") => {
                 "Inter-token latency and generation speed of one request, for all contexts."
             }
             Category::Comparison if stem.starts_with("ttft_comparison") => {
                 "Time to first token of all runs."
+            }
+            Category::Comparison if stem.starts_with("cache_comparison") => {
+                "All cache hit rates of one context over the size of the working set."
+            }
+            Category::Comparison if stem == "summary_comparison" => {
+                "Every configuration without and with cache, and the differences between them."
             }
             Category::Comparison => "Several tests side by side.",
             Category::Heatmap => {

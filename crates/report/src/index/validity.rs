@@ -1,13 +1,16 @@
 //! What casts doubt on a run's figures. The list is empty only when nothing was found.
 
+mod prompt;
+
 use std::collections::BTreeMap;
 
 use metrics::selfcheck::{TEMPLATE_ALLOWANCE_TOKENS, check_cached, check_cold};
 use metrics::{Completed as _, FailureKind, Sample, SummaryRow};
 
-use super::config::integers;
+use super::config::{integers, mode};
+use super::figure::{exactly, plural};
 use super::headline::{Kept, kept};
-use super::inventory::Inventory;
+use super::inventory::{Inventory, RunKind};
 use crate::chart::{count, fixed};
 use crate::data::{DataWarning, RunData};
 use crate::test_name::TestName;
@@ -31,7 +34,7 @@ const PROMPT_OVERHEAD: u64 = 128;
 /// Block size taken where a run does not tell its own.
 const DEFAULT_CHUNK: u64 = 256;
 
-pub(super) fn findings(data: &RunData, inventory: &Inventory) -> Vec<Finding> {
+pub(super) fn findings(data: &RunData, inventory: &Inventory, kind: RunKind) -> Vec<Finding> {
     let mut out = Vec::new();
     for DataWarning { file, message } in &data.warnings {
         out.push(finding(
@@ -52,6 +55,13 @@ pub(super) fn findings(data: &RunData, inventory: &Inventory) -> Vec<Finding> {
             ));
         }
     }
+    if kind == RunKind::Combined {
+        return out;
+    }
+    if kind == RunKind::SinglePrompt && !data.single_prompt.is_empty() {
+        prompt::findings(data, &mut out);
+        return out;
+    }
     if data.summary.is_empty() && data.periods.is_empty() {
         out.push(finding(
             "No results were found in this directory.".to_owned(),
@@ -68,7 +78,15 @@ pub(super) fn findings(data: &RunData, inventory: &Inventory) -> Vec<Finding> {
 }
 
 /// What was looked at and what these files do not tell; silence is no proof.
-pub(super) fn checked(data: &RunData) -> String {
+pub(super) fn checked(data: &RunData, kind: RunKind) -> String {
+    match kind {
+        RunKind::Combined => {
+            return "This page compares runs; the doubts about each stand on the run's own page."
+                .to_owned();
+        }
+        RunKind::SinglePrompt => return prompt::checked(data),
+        RunKind::CacheRate | RunKind::WorkingSet | RunKind::Sustained => {}
+    }
     let mut looked = vec!["readable files", "thresholds", "number of samples"];
     let mut unknown = Vec::new();
     let mut sort = |known: bool, what: &'static str| {
@@ -138,10 +156,6 @@ fn some(tests: &[TestName]) -> String {
         text.push_str(&format!("; and {} more", tests.len() - SHOWN));
     }
     text
-}
-
-fn plural(n: u64, one: &str, many: &str) -> String {
-    format!("{} {}", count(n), if n == 1 { one } else { many })
 }
 
 fn failures(data: &RunData, out: &mut Vec<Finding>) {
@@ -232,23 +246,46 @@ fn thresholds(data: &RunData, out: &mut Vec<Finding>) {
 
 /// Tests that were asked for and have no row.
 fn missing(data: &RunData, out: &mut Vec<Finding>) {
-    let have: Vec<TestName> = data.summary.iter().map(TestName::from).collect();
-    if have.iter().any(|t| t.working_set_size.is_some())
-        || data.parameter("working_set_sizes").is_some()
-    {
-        return;
-    }
+    let have: Vec<TestName> = data
+        .summary
+        .iter()
+        .map(TestName::from)
+        .chain(data.periods.keys().copied())
+        .collect();
     let contexts = integers(data, "context_sizes");
     let rates = integers(data, "cache_hit_rates");
-    let absent: Vec<TestName> = contexts
-        .iter()
-        .flat_map(|c| {
-            rates
-                .iter()
-                .filter_map(|r| Some(TestName::new(*c, u32::try_from(*r).ok()?)))
+    let sizes = integers(data, "working_set_sizes");
+    // One sustained test grows through the sizes, perhaps not to the last, and is called after its largest.
+    let grows = mode(data).as_deref() == Some("sustained");
+    let is_there = |test: TestName| {
+        have.iter().any(|have| {
+            let same_set = grows || have.working_set_size == test.working_set_size;
+            same_set
+                && (have.context_size, have.cache_hit_rate)
+                    == (test.context_size, test.cache_hit_rate)
         })
-        .filter(|test| !have.contains(test))
-        .collect();
+    };
+    let sets: Vec<Option<u64>> = if sizes.is_empty() {
+        vec![None]
+    } else if grows {
+        vec![sizes.iter().copied().max()]
+    } else {
+        sizes.into_iter().map(Some).collect()
+    };
+    let mut absent: Vec<TestName> = Vec::new();
+    for context in contexts {
+        for set in &sets {
+            for rate in &rates {
+                let Ok(rate) = u32::try_from(*rate) else {
+                    continue;
+                };
+                let test = TestName::new(context, rate).with_working_set(*set);
+                if !is_there(test) {
+                    absent.push(test);
+                }
+            }
+        }
+    }
     if !absent.is_empty() {
         let n = absent.len() as u64;
         out.push(finding(
@@ -380,12 +417,4 @@ fn samples(data: &RunData, out: &mut Vec<Finding>) {
             "With so few samples the 95th and 99th percentile are little else than the slowest request; longer windows help.",
         ));
     }
-}
-
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "request and token counts are far below 2^53"
-)]
-fn exactly(n: u64) -> f64 {
-    n as f64
 }

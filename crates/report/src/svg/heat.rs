@@ -38,15 +38,10 @@ impl Sheet {
             self.pen.close();
             self.pen.open(&[("class", "cells")]);
             for (column, value) in row.cells.iter().enumerate() {
-                let (Some(value), Some((low, high))) = (*value, extent) else {
+                let Some(value) = *value else {
                     continue;
                 };
-                let share = if high > low {
-                    (value - low) / (high - low)
-                } else {
-                    0.0
-                };
-                let color = shade(share);
+                let color = shade(grid.share(value));
                 let (left, right) = edges(&grid.columns, column);
                 let x = |v: f64| plot.left + frame.x.position(v).clamp(0.0, 1.0) * plot.width;
                 let cell = Rect {
@@ -116,7 +111,12 @@ impl Sheet {
         self.pen.open(&[("class", "fg")]);
         let small = Lettering::new(self.look.tick_size, TEXT);
         self.text(&grid.bar_title, (bar.left, bar.top - 8.0), small);
-        let right = format!("{} – {}", grid.format.show(low), grid.format.show(high));
+        let log = if grid.log { ", logarithmic" } else { "" };
+        let right = format!(
+            "{} – {}{log}",
+            grid.format.show(low),
+            grid.format.show(high)
+        );
         self.text(
             &right,
             (bar.right() + 8.0, bar.top + bar.height / 2.0),

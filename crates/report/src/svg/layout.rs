@@ -529,9 +529,9 @@ fn vertical(panel: &Panel, look: &Look) -> (Scale, Option<Scale>) {
         .map(|l| l.value);
     let near = lines.filter(|v| high <= 0.0 || *v <= high * THRESHOLD_REACH);
     let y = Scale::new(&panel.y, left.chain(near), look.y_ticks);
-    let y2 = panel
-        .y2
-        .as_ref()
-        .map(|_| Scale::aligned_with(&y, values(series, Side::Right).fold(0.0, f64::max)));
+    let y2 = panel.y2.as_ref().map(|axis| {
+        let high = values(series, Side::Right).fold(0.0, f64::max);
+        Scale::aligned_with(&y, axis.ticks, high)
+    });
     (y, y2)
 }

@@ -243,6 +243,9 @@ impl Sheet {
     }
 }
 
+/// Markers reach this far around their point.
+const CLEARANCE: f64 = 4.0;
+
 /// The place beside a horizontal line where a label covers the fewest points, and no other label.
 fn free_spot(
     panel: &Panel,
@@ -255,24 +258,31 @@ fn free_spot(
     let positions = positions(panel, frame);
     let above = y - height - 2.0;
     let below = y + 2.0;
-    let columns = [
-        plot.right() - width - 4.0,
-        plot.left + 6.0,
-        plot.left + (plot.width - width) / 2.0,
-    ];
+    // From the right end leftwards; of equally free places the first is taken.
+    let rightmost = (plot.right() - width - 4.0).max(plot.left);
+    let leftmost = plot.left + 6.0;
+    let columns = std::iter::successors(Some(rightmost), |left| {
+        (*left > leftmost).then(|| (left - 12.0).max(leftmost))
+    });
     let mut best: Option<(usize, Rect)> = None;
     for top in [above, below] {
         if top < plot.top - 1.0 || top + height > plot.bottom() + 1.0 {
             continue;
         }
-        for left in columns {
+        for left in columns.clone() {
             let spot = Rect {
-                left: left.max(plot.left),
+                left,
                 top,
                 width,
                 height,
             };
-            let covered = positions.iter().filter(|p| spot.contains(**p)).count();
+            let near = Rect {
+                left: left - CLEARANCE,
+                top: top - CLEARANCE,
+                width: width + 2.0 * CLEARANCE,
+                height: height + 2.0 * CLEARANCE,
+            };
+            let covered = positions.iter().filter(|p| near.contains(**p)).count();
             let cost = covered + 1000 * taken.iter().filter(|t| t.overlaps(spot)).count();
             if best.is_none_or(|(least, _)| cost < least) {
                 best = Some((cost, spot));
@@ -281,7 +291,7 @@ fn free_spot(
     }
     best.map_or(
         Rect {
-            left: columns[0],
+            left: rightmost,
             top: below,
             width,
             height,

@@ -37,6 +37,7 @@ impl Scale {
                 categories: Vec::new(),
             },
             AxisRange::Log if low > 0.0 && low <= high => Self::log(low, high, target),
+            AxisRange::FromZeroTo(least) => Self::from_zero(axis.ticks, high.max(least), target),
             AxisRange::Log | AxisRange::FromZero | AxisRange::Categories => {
                 Self::from_zero(axis.ticks, high, target)
             }
@@ -102,14 +103,15 @@ impl Scale {
         }
     }
 
-    /// A scale from zero whose ticks fall on the same heights as `left`'s.
-    pub(crate) fn aligned_with(left: &Self, high: f64) -> Self {
+    /// A scale from zero whose ticks fall on the same heights as `left`'s; whole numbers where the axis has
+    /// no others.
+    pub(crate) fn aligned_with(left: &Self, rule: Ticks, high: f64) -> Self {
         let intervals = left.ticks.len().saturating_sub(1).max(1);
         let high = if high > 0.0 { high } else { 1.0 };
         // Heights of the left ticks as shares of the axis decide how much fits under the last one.
         let top = left.ticks.last().map_or(1.0, |t| left.position(*t));
         let top = if top > 0.0 { top } else { 1.0 };
-        let step = nice_step_at_least(high * 1.03 * top / count_of(intervals));
+        let step = nice_step_at_least(high * 1.03 * top / count_of(intervals), rule);
         let last = step * count_of(intervals);
         Self {
             min: 0.0,
@@ -136,7 +138,14 @@ impl Scale {
     /// Text of a tick: as many decimals as the smallest step needs.
     pub(crate) fn label(&self, tick: f64) -> String {
         if self.log {
-            return fixed(tick, if tick < 1.0 { 2 } else { 0 });
+            // One digit tells 0.002 from 0.005; ticks are 1, 2 and 5 times a power of ten.
+            let mut decimals = 0u8;
+            let mut scaled = tick;
+            while decimals < 9 && scaled < 0.999 {
+                scaled *= 10.0;
+                decimals += 1;
+            }
+            return fixed(tick, decimals);
         }
         if !self.categories.is_empty() {
             return fixed(tick, 0);
@@ -196,13 +205,17 @@ fn whole_step(step: f64) -> f64 {
     step.floor().max(1.0)
 }
 
-/// The smallest round step that is not below `raw`.
-fn nice_step_at_least(raw: f64) -> f64 {
+/// The smallest round step that is not below `raw`, a whole number if the rule asks for it.
+fn nice_step_at_least(raw: f64, rule: Ticks) -> f64 {
+    let whole = rule == Ticks::Whole;
+    let raw = if whole { raw.max(1.0) } else { raw };
     let power = 10f64.powf(raw.log10().floor());
     let mantissa = raw / power;
-    let nice = [1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 7.5]
+    let fits = |n: &f64| *n >= mantissa * (1.0 - 1e-9);
+    let round = |n: &f64| !whole || (n * power).fract() == 0.0;
+    let nice = [1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0]
         .into_iter()
-        .find(|n| *n >= mantissa * (1.0 - 1e-9));
+        .find(|n| fits(n) && round(n));
     nice.unwrap_or(10.0) * power
 }
 
@@ -306,11 +319,24 @@ mod tests {
         #[test]
         fn a_right_axis_shares_the_grid_of_the_left(left in 1e-3f64..1e6, right in 1e-3f64..1e6) {
             let a = Scale::new(&axis(AxisRange::FromZero, Ticks::Auto), [left].into_iter(), 5);
-            let b = Scale::aligned_with(&a, right);
+            let b = Scale::aligned_with(&a, Ticks::Auto, right);
             prop_assert!(b.position(right) <= 1.0);
             prop_assert_eq!(a.ticks.len(), b.ticks.len());
             for (l, r) in a.ticks.iter().zip(&b.ticks) {
                 prop_assert!((a.position(*l) - b.position(*r)).abs() < 1e-6);
+            }
+        }
+
+        /// Half a request cannot be in flight: an axis of whole numbers has no other ticks, also on the right.
+        #[test]
+        fn an_axis_of_whole_numbers_has_no_fractions(left in 1e-3f64..1e6, right in 1u32..5_000) {
+            let high = f64::from(right);
+            let a = Scale::new(&axis(AxisRange::FromZero, Ticks::Auto), [left].into_iter(), 5);
+            let b = Scale::aligned_with(&a, Ticks::Whole, high);
+            let c = Scale::new(&axis(AxisRange::FromZero, Ticks::Whole), [high].into_iter(), 5);
+            prop_assert!(b.position(high) <= 1.0 && c.position(high) <= 1.0);
+            for tick in b.ticks.iter().chain(&c.ticks) {
+                prop_assert!((tick - tick.round()).abs() < 1e-9, "{tick}");
             }
         }
     }

@@ -28,6 +28,7 @@ pub fn rate_point(rate: u32) -> RatePoint {
     let ttft = 0.5 - 0.4 * share;
     RatePoint {
         rate,
+        achieved_rate: None,
         input: band(4_000.0 + 16_000.0 * share),
         output: band(64.0 + 256.0 * share),
         source: RateSource::Window,
@@ -77,6 +78,7 @@ pub fn concurrency(kind: WindowKind, levels: &[u32]) -> ConcurrencyInput {
         context_size: 8_000,
         working_set_size: None,
         cache_hit_rate: 50,
+        achieved_rate: None,
         levels: points.collect(),
         source: LevelSource::Window,
         max_ttft: Some(0.5),
