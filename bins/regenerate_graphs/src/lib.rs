@@ -107,19 +107,21 @@ fn check(data: &RunData, tool: Tool) -> Result<(), Failure> {
             return Err(Failure::run(error));
         }
     }
-    let tests = || {
-        data.summary
-            .iter()
-            .map(|row| row.working_set_size)
-            .chain(data.periods.keys().map(|test| test.working_set_size))
+    // What an earlier run of the other tool left beside the newest summary does not matter.
+    let sets: Vec<Option<u64>> = if data.summary.is_empty() {
+        let tests = data.periods.keys();
+        tests.map(|test| test.working_set_size).collect()
+    } else {
+        let rows = data.summary.iter();
+        rows.map(|row| row.working_set_size).collect()
     };
     let file = data.summary_file.as_deref().unwrap_or("sustained_periods");
     match tool {
-        Tool::WorkingSet if tests().any(|set| set.is_none()) => Err(Failure::run(anyhow!(
+        Tool::WorkingSet if sets.iter().any(Option::is_none) => Err(Failure::run(anyhow!(
             "{file} has no column working_set_size; this is no directory of working_set_tester"
         ))
         .with_hint("leave out --tool for results of cache_rate_tester")),
-        Tool::CacheRate if tests().any(|set| set.is_some()) => Err(Failure::run(anyhow!(
+        Tool::CacheRate if sets.iter().any(Option::is_some) => Err(Failure::run(anyhow!(
             "{file} has a column working_set_size; this is no directory of cache_rate_tester"
         ))
         .with_hint("add --tool working_set")),

@@ -93,6 +93,10 @@ impl Inventory {
     /// data. A file that cannot be read never decides.
     pub(super) fn kind(&self, data: &RunData) -> RunKind {
         let any = |part: &str| self.names.iter().any(|name| name.contains(part));
+        let readable = |part: &str| {
+            let mut named = self.names.iter().filter(|name| name.contains(part));
+            named.any(|name| !data.warnings.iter().any(|w| w.file == *name))
+        };
         let combined = self
             .names
             .iter()
@@ -105,7 +109,7 @@ impl Inventory {
         if combined && any("summary_comparison") {
             RunKind::Combined
         } else if any("single_prompt_performance")
-            || !data.single_prompt.is_empty()
+            || readable("single_prompt_results")
             || single_prompt
         {
             RunKind::SinglePrompt
@@ -113,7 +117,7 @@ impl Inventory {
             RunKind::WorkingSet
         } else if any("performance_vs_cache") {
             RunKind::CacheRate
-        } else if any("sustained_periods") {
+        } else if readable("sustained_periods") {
             RunKind::Sustained
         } else if data.varies_working_set || data.parameter("working_set_sizes").is_some() {
             RunKind::WorkingSet

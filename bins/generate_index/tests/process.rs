@@ -1,0 +1,218 @@
+//! The real binary: exit codes and channels, the acceptance examples, and whatever may lie in a directory.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use assert_cmd::Command;
+use predicates::prelude::*;
+use predicates::str::{contains, is_empty};
+use tempfile::TempDir;
+
+fn tool() -> Command {
+    Command::new(assert_cmd::cargo::cargo_bin!("generate_index"))
+}
+
+fn scratch() -> TempDir {
+    tempfile::tempdir().expect("a temporary directory can be made")
+}
+
+/// A copy of a directory of the originals.
+fn copy(name: &str) -> TempDir {
+    let source: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../crates/report/tests/data")
+        .join(name);
+    let target = scratch();
+    for entry in fs::read_dir(source).expect("the reference data are there") {
+        let entry = entry.expect("a directory can be listed");
+        if entry.path().is_file() {
+            fs::copy(entry.path(), target.path().join(entry.file_name()))
+                .expect("it can be copied");
+        }
+    }
+    target
+}
+
+fn page(dir: &Path) -> String {
+    fs::read_to_string(dir.join("index.html")).expect("the page was written")
+}
+
+#[test]
+fn a_run_of_the_originals_gets_its_page_and_stdout_stays_empty() {
+    let dir = copy("combine_run_a");
+    tool()
+        .arg(dir.path())
+        .arg("1.6")
+        .assert()
+        .code(0)
+        .stdout(is_empty())
+        .stderr(
+            contains("Detected test type: cache_rate\n").and(contains(format!(
+                "Generated index.html: {}\n",
+                dir.path().join("index.html").display()
+            ))),
+        );
+    let page = page(dir.path());
+    for words in [
+        "25,519 tok/s",
+        "122 tok/s",
+        "0.052s",
+        "610.35 MB",
+        "1.19 GB",
+        ">179<",
+    ] {
+        assert!(page.contains(words), "{words}");
+    }
+    assert!(page.contains("Generated with KV Cache Tester v1.6"));
+}
+
+#[test]
+fn relative_paths_and_the_default_directory_work_from_anywhere() {
+    let root = scratch();
+    let dir = copy("cache_rate_ramp");
+    fs::create_dir(root.path().join("output")).expect("a directory can be made");
+    for entry in fs::read_dir(dir.path()).expect("it can be listed") {
+        let entry = entry.expect("it can be listed");
+        fs::copy(
+            entry.path(),
+            root.path().join("output").join(entry.file_name()),
+        )
+        .expect("it can be copied");
+    }
+    tool().current_dir(root.path()).assert().code(0);
+    assert!(page(&root.path().join("output")).contains("KV Cache Tester v1.0"));
+    tool()
+        .current_dir(root.path())
+        .args(["./output/../output/", "2.0"])
+        .assert()
+        .code(0);
+    assert!(page(&root.path().join("output")).contains("KV Cache Tester v2.0"));
+}
+
+#[test]
+fn broken_files_are_warnings_and_the_page_is_written() {
+    let dir = scratch();
+    fs::write(dir.path().join("progress.json"), "{bad").expect("it can be written");
+    fs::write(dir.path().join("summary_20261122_010101.csv"), "").expect("it can be written");
+    let output = tool().arg(dir.path()).assert().code(0);
+    let stderr = String::from_utf8_lossy(&output.get_output().stderr).into_owned();
+    assert_eq!(stderr.matches("Warning: ").count(), 2, "{stderr}");
+    let page = page(dir.path());
+    for file in ["progress.json: ", "summary_20261122_010101.csv: "] {
+        assert!(stderr.contains(&format!("Warning: {file}")), "{stderr}");
+        assert!(page.contains(file));
+    }
+}
+
+#[test]
+fn files_of_other_tools_and_odd_contents_do_no_harm() {
+    let trace = copy("trace_replay");
+    tool().arg(trace.path()).assert().code(0);
+    let dir = copy("cache_rate_fixed");
+    let put = |name: &str, bytes: &[u8]| {
+        fs::write(dir.path().join(name), bytes).expect("it can be written");
+    };
+    put("ramp_notes.html", b"<p>");
+    put("ramp_ctxmany_cachenone.html", b"");
+    put("summary_notes.csv", b"\xff\xfe\x00");
+    put("detailed_results_many_20261122_020000.csv", b"x");
+    put("detailed_results_1000_20261122_020000.csv", b"\x00\x01\x02");
+    put("phase_metadata_20261122_020000.csv", b"phase_id\n\n\n");
+    put(
+        "sustained_periods_ctx9999999999999999999999_cache0_20261122_020000.csv",
+        b"a,b\n1,2\n",
+    );
+    put("metadata.json", b"[1, 2]");
+    put("run_facts.json", b"");
+    fs::create_dir(dir.path().join("summary_20261122_030000.csv")).expect("it can be made");
+    let output = tool().arg(dir.path()).assert().code(0);
+    let stderr = String::from_utf8_lossy(&output.get_output().stderr).into_owned();
+    for file in [
+        "detailed_results_1000_20261122_020000.csv",
+        "metadata.json",
+        "run_facts.json",
+    ] {
+        assert!(stderr.contains(&format!("Warning: {file}: ")), "{stderr}");
+    }
+    assert!(
+        stderr.contains("Detected test type: cache_rate"),
+        "{stderr}"
+    );
+    assert!(!page(dir.path()).contains("NaN"));
+}
+
+#[test]
+fn cells_that_are_no_numbers_are_left_out() {
+    let dir = copy("combine_run_a");
+    let path = dir.path().join("summary_20261122_011543.csv");
+    let text = fs::read_to_string(&path).expect("it is text");
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    // The best TTFT and the best throughput of all become nothing, in two spellings.
+    for line in &mut lines {
+        let mut cells: Vec<String> = line.split(',').map(str::to_owned).collect();
+        if cells[0].starts_with("1600") {
+            if cells[1].starts_with("100") {
+                cells[2] = "inf".to_owned();
+            } else if cells[1] == "0" || cells[1] == "0.0" {
+                cells[4] = "nan".to_owned();
+            }
+        }
+        *line = cells.join(",");
+    }
+    fs::write(&path, lines.join("\n") + "\n").expect("it can be written");
+    tool().arg(dir.path()).assert().code(0);
+    let page = page(dir.path());
+    for nothing in ["NaN", ">nan", ">inf", "infx", "∞"] {
+        assert!(!page.contains(nothing), "{nothing}");
+    }
+    assert!(!page.contains("25,519"));
+}
+
+#[test]
+fn wrong_arguments_are_told_in_one_line_and_nothing_is_written() {
+    let dir = scratch();
+    let absent = dir.path().join("absent");
+    tool()
+        .arg(&absent)
+        .assert()
+        .code(2)
+        .stdout(is_empty())
+        .stderr(contains(format!(
+            "Directory {} does not exist",
+            absent.display()
+        )));
+    tool()
+        .current_dir(dir.path())
+        .assert()
+        .code(2)
+        .stderr(contains("Directory ./output does not exist"));
+    tool()
+        .arg("--versoin")
+        .assert()
+        .code(2)
+        .stderr(contains("--version"));
+    assert_eq!(
+        fs::read_dir(dir.path()).expect("it can be listed").count(),
+        0
+    );
+    tool()
+        .arg("--help")
+        .assert()
+        .code(0)
+        .stdout(contains("OUTPUT_DIR"));
+}
+
+#[test]
+fn a_page_that_cannot_be_written_is_an_error_and_leaves_no_trace() {
+    let dir = scratch();
+    // A directory stands where the page should go.
+    fs::create_dir_all(dir.path().join("index.html/x")).expect("it can be made");
+    tool()
+        .arg(dir.path())
+        .assert()
+        .code(1)
+        .stderr(contains("index.html"));
+    assert_eq!(
+        fs::read_dir(dir.path()).expect("it can be listed").count(),
+        1
+    );
+}
