@@ -1,0 +1,553 @@
+//! The sending: sizes, iterations, one cold batch and its repetitions, over any transport.
+//!
+//! Promises: requests of a batch are handed over together, on connections that stand ready, and nothing else runs on
+//! this thread while they stream; no request is sent twice; a failed request ends neither its batch nor its size;
+//! what was answered is handed to the observer batch by batch. Refuses to format and to write.
+
+mod exchange;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use core_client::RunClock;
+use engine::stop::{Stop, StopReason};
+use engine::transport::{Kind, Outgoing, Transport};
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use metrics::caching::OutputComparison;
+use metrics::record::{FailedRequest, RequestRecord};
+use metrics::selfcheck::{TEMPLATE_ALLOWANCE_TOKENS, check_cold, check_prompts};
+use metrics::single_prompt::{PromptKind, SinglePromptRow};
+use metrics::timeline::{Exchange, Failure, FailureKind};
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+use workload::{Prompt, Verification};
+
+use crate::prompts::{Batch, PromptMaker, warm_up_prompt};
+pub use exchange::{Answer, Intent, TextDifference};
+
+/// Iterations in a row without a single cold answer after which the rest of a size is left out.
+const FRUITLESS_ITERATIONS: u32 = 2;
+/// Statuses by which servers refuse a prompt as too long.
+const REFUSALS: [u16; 3] = [400, 413, 422];
+/// Differences between answers that are kept to be shown.
+const SHOWN_DIFFERENCES: usize = 10;
+
+/// What is sent.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Context sizes in tokens, ascending.
+    pub context_sizes: Vec<u64>,
+    /// Iterations per size.
+    pub num_iterations: u32,
+    /// Prompts per batch.
+    pub concurrent_prompts: u32,
+    /// Repetitions of every batch.
+    pub cached_repeats: u32,
+    /// Whether an answer from cache should be the cold one, word by word: at temperature 0.
+    pub compare_text: bool,
+    /// Threads that make prompts.
+    pub n_threads: usize,
+}
+
+/// One ended request of a batch.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sent {
+    /// Which of the prompts, from 0.
+    pub prompt_index: u32,
+    /// What came back.
+    pub result: Result<Answer, Box<FailedRequest>>,
+}
+
+/// A batch that has ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BatchDone {
+    /// Tokens of each prompt.
+    pub context_size: u64,
+    /// From 0.
+    pub iteration: u32,
+    /// Cold or which repetition.
+    pub kind: PromptKind,
+    /// Its requests, in the order of the prompts.
+    pub sent: Vec<Sent>,
+}
+
+impl BatchDone {
+    /// The answers, in the order of the prompts.
+    pub fn answers(&self) -> impl Iterator<Item = &Answer> {
+        self.sent.iter().filter_map(|sent| sent.result.as_ref().ok())
+    }
+
+    /// The failures, in the order of the prompts.
+    pub fn failures(&self) -> impl Iterator<Item = &FailedRequest> {
+        self.sent
+            .iter()
+            .filter_map(|sent| sent.result.as_ref().err().map(|failed| &**failed))
+    }
+}
+
+/// Why the rest of a size is left out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SkipReason {
+    /// The server refuses prompts of this length.
+    Refused {
+        /// HTTP status.
+        status: u16,
+        /// What the server said.
+        message: String,
+    },
+    /// Nothing was answered in several iterations.
+    NoAnswer,
+}
+
+/// What happens in a session.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// The unmeasured request failed; the run goes on.
+    WarmUpFailed(&'a Failure),
+    /// A size begins.
+    SizeStarted {
+        /// Tokens.
+        context_size: u64,
+    },
+    /// A batch is handed over.
+    BatchStarted {
+        /// Tokens of each prompt.
+        context_size: u64,
+        /// From 0.
+        iteration: u32,
+        /// Cold or which repetition.
+        kind: PromptKind,
+        /// Prompts in it.
+        n_prompts: u32,
+    },
+    /// A request was answered; its batch goes on.
+    Answered {
+        /// Launch to first token, if one came.
+        ttft: Option<Duration>,
+        /// Tokens of the prompt.
+        input_tokens: u64,
+        /// Tokens of the answer, as far as the server counts them.
+        output_tokens: u64,
+    },
+    /// A request failed; its batch goes on.
+    Failed,
+    /// A batch has ended.
+    BatchDone(&'a BatchDone),
+    /// All batches of an iteration have ended; the rows of the iteration.
+    IterationDone(&'a [SinglePromptRow]),
+    /// The rest of a size is left out.
+    SizeSkipped {
+        /// Tokens.
+        context_size: u64,
+        /// Why.
+        reason: &'a SkipReason,
+    },
+    /// Something to know about the figures of a size.
+    Doubt(String),
+    /// A size has ended; the rows of the size.
+    SizeDone {
+        /// Tokens.
+        context_size: u64,
+        /// All its rows.
+        rows: &'a [SinglePromptRow],
+    },
+}
+
+/// Who is told.
+pub trait Observer {
+    /// Called on the thread that reads streams, between batches but for [`Event::Answered`] and [`Event::Failed`].
+    fn observe(&mut self, event: &Event<'_>);
+}
+
+/// What a session needs from outside.
+#[derive(Debug)]
+pub struct Parts<'a, T: ?Sized> {
+    /// Carries the requests.
+    pub transport: &'a T,
+    /// Stamps.
+    pub clock: RunClock,
+    /// Asks the session to end.
+    pub stop: &'a Stop,
+    /// Makes the prompts.
+    pub maker: &'a PromptMaker,
+}
+
+/// What a session leaves.
+#[derive(Debug, Clone, Default)]
+pub struct SessionEnd {
+    /// Every answered request, in the order of sending.
+    pub rows: Vec<SinglePromptRow>,
+    /// Requests that failed; those that a stop cancelled are not among them.
+    pub n_failed: u64,
+    /// Requests that were planned and not sent, because the prompt's cold request failed or the size was left out.
+    pub n_not_sent: u64,
+    /// Sizes of which a part was left out.
+    pub skipped: Vec<(u64, SkipReason)>,
+    /// How answers from cache compare with cold ones.
+    pub comparison: OutputComparison,
+    /// The first differences between them.
+    pub differences: Vec<TextDifference>,
+    /// How the prompts' lengths were verified.
+    pub verification: Verification,
+    /// Doubts that were told.
+    pub doubts: Vec<String>,
+    /// Why it ended early.
+    pub stopped: Option<StopReason>,
+}
+
+/// Sends everything. Ends early only when it is asked to.
+pub async fn run<T: Transport + ?Sized>(
+    settings: &Settings,
+    parts: Parts<'_, T>,
+    observer: &mut dyn Observer,
+) -> SessionEnd {
+    let mut session = Session {
+        settings,
+        parts,
+        observer,
+        end: SessionEnd::default(),
+        size_records: Vec::new(),
+    };
+    // The only early ends are stops, and their reason is kept beside.
+    let _stopped = session.run().await;
+    session.end.stopped = session.parts.stop.requested();
+    session.end
+}
+
+/// The run was asked to stop.
+struct Stopped;
+
+struct Session<'a, T: ?Sized> {
+    settings: &'a Settings,
+    parts: Parts<'a, T>,
+    observer: &'a mut dyn Observer,
+    end: SessionEnd,
+    /// Of the size under way.
+    size_records: Vec<RequestRecord>,
+}
+
+impl<T: Transport + ?Sized> Session<'_, T> {
+    async fn run(&mut self) -> Result<(), Stopped> {
+        self.warm_up().await?;
+        for &context_size in &self.settings.context_sizes {
+            let first_row = self.end.rows.len();
+            self.observer.observe(&Event::SizeStarted { context_size });
+            let ended = self.size(context_size).await;
+            self.size_doubts(context_size);
+            let rows = &self.end.rows[first_row..];
+            // An interrupted size without an answer has nothing to tell.
+            if ended.is_ok() || !rows.is_empty() {
+                self.observer.observe(&Event::SizeDone { context_size, rows });
+            }
+            ended?;
+        }
+        Ok(())
+    }
+
+    /// Opens the connections and sends one tiny request that is not measured, so that what only a first request pays
+    /// for is not taken for the cost of a cold prompt.
+    async fn warm_up(&mut self) -> Result<(), Stopped> {
+        let cancel = CancellationToken::new();
+        let n = self.settings.concurrent_prompts as usize;
+        let Parts { transport, clock, stop, .. } = &self.parts;
+        let exchange = tokio::select! {
+            biased;
+            () = stop.wait() => return Err(Stopped),
+            exchange = async {
+                transport.prepare(&[n]).await;
+                transport.send(Outgoing {
+                    endpoint: 0,
+                    kind: Kind::WarmUp,
+                    prompt: warm_up_prompt(),
+                    request_id: "WARMUP".to_owned(),
+                    intended: clock.now(),
+                    cancel: cancel.clone(),
+                }).await
+            } => exchange,
+        };
+        // A one-token answer may be an empty string; the connection and the engine are warm all the same.
+        if let Some(failure) = exchange.failure.filter(|f| f.kind != FailureKind::Empty) {
+            self.observer.observe(&Event::WarmUpFailed(&failure));
+        }
+        Ok(())
+    }
+
+    async fn size(&mut self, context_size: u64) -> Result<(), Stopped> {
+        self.size_records.clear();
+        let mut fruitless = 0;
+        for iteration in 0..self.settings.num_iterations {
+            let first_row = self.end.rows.len();
+            let cold = self.iteration(context_size, iteration).await?;
+            let rows = &self.end.rows[first_row..];
+            self.observer.observe(&Event::IterationDone(rows));
+            fruitless = if cold.answers().next().is_none() { fruitless + 1 } else { 0 };
+            let reason = match refusal(&cold) {
+                Some(refused) => refused,
+                None if fruitless == FRUITLESS_ITERATIONS => SkipReason::NoAnswer,
+                None => continue,
+            };
+            let left = self.settings.num_iterations - iteration - 1;
+            if left > 0 {
+                self.end.n_not_sent += u64::from(left)
+                    * u64::from(self.settings.concurrent_prompts)
+                    * u64::from(self.settings.cached_repeats + 1);
+                let reason = &reason;
+                self.observer.observe(&Event::SizeSkipped { context_size, reason });
+            }
+            self.end.skipped.push((context_size, reason));
+            break;
+        }
+        Ok(())
+    }
+
+    /// One cold batch and its repetitions; returns the cold batch.
+    async fn iteration(&mut self, context_size: u64, iteration: u32) -> Result<BatchDone, Stopped> {
+        let Settings { concurrent_prompts, cached_repeats, .. } = *self.settings;
+        let made = self.make(context_size, iteration).await?;
+        let verification = &mut self.end.verification;
+        verification.verified += made.verification.verified;
+        verification.corrected += made.verification.corrected;
+        verification.deviating += made.verification.deviating;
+        let prompts: Vec<(u32, Arc<Prompt>)> = (0..concurrent_prompts).zip(made.prompts).collect();
+
+        let (cold, stopped) = self.batch(context_size, iteration, PromptKind::Unique, &prompts, &[]).await;
+        stopped?;
+        // A prompt that was not answered may be in the cache or not; repeating it would measure nobody knows what.
+        let answered: Vec<(u32, Arc<Prompt>)> = prompts
+            .into_iter()
+            .zip(&cold.sent)
+            .filter(|(_, sent)| sent.result.is_ok())
+            .map(|(prompt, _)| prompt)
+            .collect();
+        let n_left = u64::from(concurrent_prompts) - answered.len() as u64;
+        self.end.n_not_sent += n_left * u64::from(cached_repeats);
+        if answered.is_empty() {
+            return Ok(cold);
+        }
+        let mut repetitions = Vec::new();
+        for repeat in 1..=cached_repeats {
+            let kind = PromptKind::cached(repeat, cached_repeats);
+            let (done, stopped) = self.batch(context_size, iteration, kind, &answered, &cold.sent).await;
+            repetitions.push(done);
+            if let Err(stopped) = stopped {
+                self.compare(&cold, &repetitions);
+                return Err(stopped);
+            }
+        }
+        self.compare(&cold, &repetitions);
+        Ok(cold)
+    }
+
+    /// The prompts of an iteration, made on other threads while nothing streams.
+    async fn make(&self, context_size: u64, iteration: u32) -> Result<Batch, Stopped> {
+        let maker = self.parts.maker.clone();
+        let (n_prompts, n_threads) = (self.settings.concurrent_prompts, self.settings.n_threads);
+        let (reply, made) = oneshot::channel();
+        std::thread::spawn(move || {
+            // Nobody waits any more when the run was stopped.
+            drop(reply.send(maker.batch(context_size, iteration, n_prompts, n_threads)));
+        });
+        tokio::select! {
+            biased;
+            () = self.parts.stop.wait() => Err(Stopped),
+            made = made => Ok(made.expect("making prompts does not panic")),
+        }
+    }
+
+    /// Sends these prompts together and waits for all. `cold` holds the answers to compare with.
+    async fn batch(
+        &mut self,
+        context_size: u64,
+        iteration: u32,
+        kind: PromptKind,
+        prompts: &[(u32, Arc<Prompt>)],
+        cold: &[Sent],
+    ) -> (BatchDone, Result<(), Stopped>) {
+        let Parts { transport, clock, stop, maker } = &self.parts;
+        self.observer.observe(&Event::BatchStarted {
+            context_size,
+            iteration,
+            kind,
+            n_prompts: u32::try_from(prompts.len()).unwrap_or(u32::MAX),
+        });
+        let mut done = BatchDone {
+            context_size,
+            iteration,
+            kind,
+            sent: Vec::with_capacity(prompts.len()),
+        };
+        let cancel = CancellationToken::new();
+        tokio::select! {
+            biased;
+            () = stop.wait() => return (done, Err(Stopped)),
+            () = transport.prepare(&[prompts.len()]) => {}
+        }
+        let intents: Vec<Intent> = prompts
+            .iter()
+            .map(|(prompt_index, prompt)| Intent {
+                context_size,
+                iteration,
+                kind,
+                prompt_index: *prompt_index,
+                prompt_tokens: prompt.expected_tokens(),
+                n_prompts: self.settings.concurrent_prompts,
+            })
+            .collect();
+        // Everything is ready before the first request is handed over.
+        let outgoing: Vec<Outgoing> = prompts
+            .iter()
+            .zip(&intents)
+            .map(|((_, prompt), intent)| Outgoing {
+                endpoint: 0,
+                kind: Kind::Measured,
+                prompt: Prompt::clone(prompt),
+                request_id: intent.request_id(),
+                intended: Duration::ZERO,
+                cancel: cancel.clone(),
+            })
+            .collect();
+        let begun = clock.now();
+        let mut in_flight: FuturesUnordered<_> = outgoing
+            .into_iter()
+            .enumerate()
+            .map(|(place, mut request)| {
+                request.intended = begun;
+                let sent = transport.send(request);
+                async move { (place, sent.await) }
+            })
+            .collect();
+        let mut ended: Vec<Option<Exchange>> = vec![None; prompts.len()];
+        let mut was_stopped = false;
+        loop {
+            let next = tokio::select! {
+                biased;
+                () = stop.wait(), if !was_stopped => {
+                    was_stopped = true;
+                    cancel.cancel();
+                    continue;
+                }
+                next = in_flight.next() => next,
+            };
+            let Some((place, exchange)) = next else { break };
+            self.observer.observe(&live(&exchange, intents[place].prompt_tokens));
+            ended[place] = Some(exchange);
+        }
+        drop(in_flight);
+        let results = intents.into_iter().zip(ended).filter_map(|(intent, exchange)| Some((intent, exchange?)));
+        for (intent, exchange) in results {
+            let prompt_index = intent.prompt_index;
+            let anchor = clock.anchor();
+            let mut result = intent.interpret(exchange, begun, anchor, maker.tokenizer());
+            if let Ok(answer) = &mut result {
+                if self.settings.compare_text {
+                    answer.compare_with(cold_answer(cold, prompt_index));
+                }
+                self.end.rows.push(answer.row.clone());
+                self.size_records.push(answer.record.clone());
+            } else if !was_stopped {
+                self.end.n_failed += 1;
+            }
+            done.sent.push(Sent { prompt_index, result });
+        }
+        self.observer.observe(&Event::BatchDone(&done));
+        (done, if was_stopped { Err(Stopped) } else { Ok(()) })
+    }
+
+    /// Counts how the answers to repetitions compare with the cold ones and with each other.
+    fn compare(&mut self, cold: &BatchDone, repetitions: &[BatchDone]) {
+        for sent in &cold.sent {
+            let of_prompt = || {
+                let all = repetitions.iter().flat_map(|done| &done.sent);
+                all.filter(|other| other.prompt_index == sent.prompt_index)
+                    .filter_map(|other| other.result.as_ref().ok())
+                    .filter(|answer| answer.row.matches_cold_text.is_some())
+            };
+            let Ok(first) = &sent.result else { continue };
+            let comparison = &mut self.end.comparison;
+            for answer in of_prompt() {
+                comparison.n_compared += 1;
+                if answer.row.matches_cold_text == Some(false) {
+                    comparison.n_different += 1;
+                    if self.end.differences.len() < SHOWN_DIFFERENCES {
+                        self.end.differences.push(TextDifference::between(first, answer));
+                    }
+                }
+            }
+            let mut texts = of_prompt().map(|answer| &answer.text);
+            if let Some(text) = texts.next() {
+                let mut others = texts.peekable();
+                comparison.n_repeated_prompts += usize::from(others.peek().is_some());
+                comparison.n_unstable_prompts += usize::from(others.any(|other| other != text));
+            }
+        }
+    }
+
+    /// What the size's own data say against its figures.
+    fn size_doubts(&mut self, context_size: u64) {
+        let mut found = Vec::new();
+        let records = &self.size_records;
+        if let Some(cold) = check_cold(records, TEMPLATE_ALLOWANCE_TOKENS).filter(|c| c.is_warm()) {
+            found.push(format!(
+                "{context_size} tokens: {} of {} prompts that nobody had sent before were served from the server's cache, up \
+                 to {} tokens: their cold times are none. A server that still holds an earlier run with the same --seed does \
+                 this; restart it, or leave --seed out",
+                cold.n_warm, cold.n, cold.most_cached
+            ));
+        }
+        if let Some(check) = check_prompts(records).filter(|check| check.exceeded) {
+            found.push(format!(
+                "{context_size} tokens: the server counts {:.0} prompt tokens where {:.0} were sent (medians): is --tokenizer \
+                 the server's own?",
+                check.reported_median, check.expected_median
+            ));
+        }
+        let n_local = records.iter().filter(|record| record.counted_locally).count();
+        let told_before = self.end.doubts.iter().any(|doubt| doubt.contains(NO_USAGE));
+        if n_local > 0 && !told_before {
+            found.push(format!(
+                "{context_size} tokens: {NO_USAGE} for {n_local} of {} requests; they were counted here, and the column \
+                 token_counts says so",
+                records.len()
+            ));
+        }
+        for doubt in found {
+            self.observer.observe(&Event::Doubt(doubt.clone()));
+            self.end.doubts.push(doubt);
+        }
+    }
+}
+
+/// Said once per run.
+const NO_USAGE: &str = "the server sent no token counts";
+
+fn live(exchange: &Exchange, input_tokens: u64) -> Event<'static> {
+    if exchange.failure.is_some() {
+        return Event::Failed;
+    }
+    let launched = exchange.timeline.launched;
+    Event::Answered {
+        ttft: exchange.timeline.first_token_at().map(|at| at.saturating_sub(launched)),
+        input_tokens: exchange.usage.prompt_tokens.unwrap_or(input_tokens),
+        output_tokens: exchange.usage.completion_tokens.unwrap_or(0),
+    }
+}
+
+fn cold_answer(cold: &[Sent], prompt_index: u32) -> Option<&Answer> {
+    let sent = cold.iter().find(|sent| sent.prompt_index == prompt_index)?;
+    sent.result.as_ref().ok()
+}
+
+/// Whether every cold request was refused for what it asks.
+fn refusal(cold: &BatchDone) -> Option<SkipReason> {
+    let status = |failed: &FailedRequest| failed.status.filter(|status| REFUSALS.contains(status));
+    let is_refused = |sent: &Sent| sent.result.as_ref().err().is_some_and(|failed| status(failed).is_some());
+    let first = cold.failures().next()?;
+    cold.sent.iter().all(is_refused).then(|| SkipReason::Refused {
+        status: status(first).unwrap_or_default(),
+        message: first.message.clone(),
+    })
+}
+
+#[cfg(test)]
+mod tests;
