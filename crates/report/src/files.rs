@@ -7,6 +7,7 @@
 mod append;
 pub(crate) mod failed;
 mod rows;
+mod single_prompt;
 mod tables;
 
 use std::io;
@@ -19,6 +20,7 @@ use crate::stamp::{RunStamp, StampedFile};
 use crate::test_name::TestName;
 
 pub use rows::RequestWriter;
+pub use single_prompt::{SinglePromptMetadata, SinglePromptWriter, single_prompt_name};
 pub use tables::{RunWriter, TableWriter};
 
 /// What a data file holds, as its name says.

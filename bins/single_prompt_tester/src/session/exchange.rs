@@ -34,6 +34,10 @@ pub struct Answer {
     pub row: SinglePromptRow,
     /// What was answered.
     pub text: String,
+    /// Which of the batch's prompts, from 0.
+    pub prompt_index: u32,
+    /// Which sending.
+    pub kind: PromptKind,
     /// Beginning of the batch to first token, seconds.
     pub abs_time: Option<f64>,
     /// All that is known of it, for the checks of a size.
@@ -98,18 +102,18 @@ impl Intent {
         let completion_tokens = record.output_tokens;
         let row = SinglePromptRow {
             context_size: self.context_size,
-            iteration: self.iteration,
-            kind: self.kind,
+            iteration: u64::from(self.iteration),
+            prompt_type: self.kind.to_string(),
             prompt_tokens: usage.prompt_tokens.unwrap_or(self.prompt_tokens),
             completion_tokens,
             ttft: record.ttft,
             generation_time: generation,
-            total_time: record.total_time,
+            total_time: Some(record.total_time),
             output_tokens_per_sec: generation
                 .filter(|time| *time > 0.0)
                 .map(|time| completion_tokens as f64 / time),
             reported_cached_tokens: usage.cached_tokens,
-            prompt_index: Some(self.prompt_index),
+            prompt_index: Some(u64::from(self.prompt_index)),
             counted_locally: Some(usage.prompt_tokens.is_none() || usage.completion_tokens.is_none()),
             matches_cold_text: None,
         };
@@ -119,6 +123,8 @@ impl Intent {
         Ok(Answer {
             row,
             text: exchange.text,
+            prompt_index: self.prompt_index,
+            kind: self.kind,
             abs_time,
             record,
         })
@@ -138,7 +144,7 @@ pub struct TextDifference {
     /// Tokens of the prompt.
     pub context_size: u64,
     /// From 0.
-    pub iteration: u32,
+    pub iteration: u64,
     /// Which of the batch's prompts, from 0.
     pub prompt_index: u32,
     /// Which repetition.
@@ -161,8 +167,8 @@ impl TextDifference {
         Self {
             context_size: cached.row.context_size,
             iteration: cached.row.iteration,
-            prompt_index: cached.row.prompt_index.unwrap_or_default(),
-            kind: cached.row.kind,
+            prompt_index: cached.prompt_index,
+            kind: cached.kind,
             n_common_chars,
             cold: rest(&cold.text),
             cached: rest(&cached.text),
