@@ -75,9 +75,9 @@ pub enum PlanError {
     #[error("Invalid parameter range: min-tokens ({min}) must be <= max-tokens ({max})")]
     Range {
         /// `--min-tokens`.
-        min: u64,
+        min: i128,
         /// `--max-tokens`.
-        max: u64,
+        max: i128,
     },
 }
 
@@ -101,10 +101,13 @@ impl TryFrom<Args> for Plan {
             }
             None => {
                 let min = tokens("--min-tokens", args.min_tokens)?;
-                let max = tokens("--max-tokens", args.max_tokens)?;
-                if min > max {
-                    return Err(PlanError::Range { min, max });
+                if args.min_tokens > args.max_tokens {
+                    return Err(PlanError::Range {
+                        min: args.min_tokens,
+                        max: args.max_tokens,
+                    });
                 }
+                let max = tokens("--max-tokens", args.max_tokens)?;
                 (Sizes::Doubling { min, max }, doubling(min, max))
             }
         };

@@ -16,7 +16,9 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use metrics::caching::OutputComparison;
 use metrics::record::{FailedRequest, RequestRecord};
-use metrics::selfcheck::{TEMPLATE_ALLOWANCE_TOKENS, check_cold, check_prompts};
+use metrics::selfcheck::{
+    PromptCheck, TEMPLATE_ALLOWANCE_TOKENS, check_cold, check_prompts,
+};
 use metrics::single_prompt::{PromptKind, SinglePromptRow};
 use metrics::timeline::{Exchange, Failure, FailureKind};
 use tokio::sync::oneshot;
@@ -27,7 +29,9 @@ use crate::prompts::{Batch, PromptMaker, warm_up_prompt};
 pub use exchange::{Answer, Intent, TextDifference};
 
 /// Iterations in a row without a single cold answer after which the rest of a size is left out.
-const FRUITLESS_ITERATIONS: u32 = 2;
+const FRUITLESS_ITERATIONS: u32 = 3;
+/// Pause after a batch without any answer, as after every failed request of the suite.
+const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(100);
 /// Statuses by which servers refuse a prompt as too long.
 const REFUSALS: [u16; 3] = [400, 413, 422];
 /// Differences between answers that are kept to be shown.
@@ -158,6 +162,11 @@ pub enum Event<'a> {
 pub trait Observer {
     /// Called on the thread that reads streams, between batches but for [`Event::Answered`] and [`Event::Failed`].
     fn observe(&mut self, event: &Event<'_>);
+
+    /// Whether the session is to end for a reason of the observer's own; asked after every batch.
+    fn wants_end(&self) -> bool {
+        false
+    }
 }
 
 /// What a session needs from outside.
@@ -194,6 +203,8 @@ pub struct SessionEnd {
     pub doubts: Vec<String>,
     /// Why it ended early.
     pub stopped: Option<StopReason>,
+    /// Whether the observer ended it.
+    pub aborted: bool,
 }
 
 /// Sends everything. Ends early only when it is asked to.
@@ -209,13 +220,13 @@ pub async fn run<T: Transport + ?Sized>(
         end: SessionEnd::default(),
         size_records: Vec::new(),
     };
-    // The only early ends are stops, and their reason is kept beside.
-    let _stopped = session.run().await;
+    let ended = session.run().await;
     session.end.stopped = session.parts.stop.requested();
+    session.end.aborted = ended.is_err() && session.end.stopped.is_none();
     session.end
 }
 
-/// The run was asked to stop.
+/// The session ends early: a stop was asked for, or the observer wants no more.
 struct Stopped;
 
 struct Session<'a, T: ?Sized> {
@@ -263,6 +274,7 @@ impl<T: Transport + ?Sized> Session<'_, T> {
                     request_id: "WARMUP".to_owned(),
                     intended: clock.now(),
                     cancel: cancel.clone(),
+                    watch: None,
                 }).await
             } => exchange,
         };
@@ -285,6 +297,10 @@ impl<T: Transport + ?Sized> Session<'_, T> {
             let reason = match refusal(&cold) {
                 Some(refused) => refused,
                 None if fruitless == FRUITLESS_ITERATIONS => SkipReason::NoAnswer,
+                None if fruitless > 0 => {
+                    self.pause().await?;
+                    continue;
+                }
                 None => continue,
             };
             let left = self.settings.num_iterations - iteration - 1;
@@ -299,6 +315,15 @@ impl<T: Transport + ?Sized> Session<'_, T> {
             break;
         }
         Ok(())
+    }
+
+    /// Leaves a server that fails at once a moment.
+    async fn pause(&self) -> Result<(), Stopped> {
+        tokio::select! {
+            biased;
+            () = self.parts.stop.wait() => Err(Stopped),
+            () = tokio::time::sleep(PAUSE_AFTER_FAILURE) => Ok(()),
+        }
     }
 
     /// One cold batch and its repetitions; returns the cold batch.
@@ -405,6 +430,7 @@ impl<T: Transport + ?Sized> Session<'_, T> {
                 request_id: intent.request_id(),
                 intended: Duration::ZERO,
                 cancel: cancel.clone(),
+                watch: None,
             })
             .collect();
         let begun = clock.now();
@@ -451,7 +477,8 @@ impl<T: Transport + ?Sized> Session<'_, T> {
             done.sent.push(Sent { prompt_index, result });
         }
         self.observer.observe(&Event::BatchDone(&done));
-        (done, if was_stopped { Err(Stopped) } else { Ok(()) })
+        let ends = was_stopped || self.observer.wants_end();
+        (done, if ends { Err(Stopped) } else { Ok(()) })
     }
 
     /// Counts how the answers to repetitions compare with the cold ones and with each other.
@@ -495,7 +522,7 @@ impl<T: Transport + ?Sized> Session<'_, T> {
                 cold.n_warm, cold.n, cold.most_cached
             ));
         }
-        if let Some(check) = check_prompts(records).filter(|check| check.exceeded) {
+        if let Some(check) = check_prompts(records).filter(is_far_off) {
             found.push(format!(
                 "{context_size} tokens: the server counts {:.0} prompt tokens where {:.0} were sent (medians): is --tokenizer \
                  the server's own?",
@@ -516,6 +543,18 @@ impl<T: Transport + ?Sized> Session<'_, T> {
             self.end.doubts.push(doubt);
         }
     }
+}
+
+/// A prompt may be longer or shorter than planned by this share …
+const PROMPT_DEVIATION_SHARE: f64 = 0.1;
+/// … or by what a short chat template adds, tokens.
+const SHORT_TEMPLATE_TOKENS: f64 = 16.0;
+
+/// Whether the server's count of prompt tokens is too far from ours: by the rule of all testers, or by a tenth, which
+/// for short prompts is less.
+fn is_far_off(check: &PromptCheck) -> bool {
+    let tolerance = (PROMPT_DEVIATION_SHARE * check.expected_median).max(SHORT_TEMPLATE_TOKENS);
+    check.exceeded || check.median_deviation.abs() > tolerance
 }
 
 /// Said once per run.
