@@ -60,8 +60,16 @@ impl PromptMaker {
 
     /// The prompts of an iteration, made and encoded on `n_threads` threads.
     #[must_use]
-    pub fn batch(&self, context_size: u64, iteration: u32, n_prompts: u32, n_threads: usize) -> Batch {
-        let numbers: Vec<u64> = (0..n_prompts).map(|index| number_of(iteration, index)).collect();
+    pub fn batch(
+        &self,
+        context_size: u64,
+        iteration: u32,
+        n_prompts: u32,
+        n_threads: usize,
+    ) -> Batch {
+        let numbers: Vec<u64> = (0..n_prompts)
+            .map(|index| number_of(iteration, index))
+            .collect();
         let share = numbers.len().div_ceil(n_threads.max(1)).max(1);
         let made: Vec<(Prompt, PromptCheck)> = thread::scope(|scope| {
             let threads: Vec<_> = numbers
@@ -177,7 +185,10 @@ mod tests {
                 let text = prompt.plain_text();
                 let body = text.strip_suffix(SUFFIX).unwrap();
                 assert_eq!(maker.tokenizer().count(body) as u64, size, "{body:?}");
-                assert_eq!(maker.tokenizer().count(&text) as u64, prompt.expected_tokens());
+                assert_eq!(
+                    maker.tokenizer().count(&text) as u64,
+                    prompt.expected_tokens()
+                );
             }
         }
     }

@@ -17,7 +17,9 @@ use engine::stop::{Stop, StopReason};
 use engine::transport::HttpTransport;
 use metrics::caching::judge_caching;
 use metrics::single_prompt::SizeFigures;
-use report::files::{ResultDir, RunWriter, SinglePromptMetadata, SinglePromptWriter, WriterOptions};
+use report::files::{
+    ResultDir, RunWriter, SinglePromptMetadata, SinglePromptWriter, WriterOptions,
+};
 use report::metadata::{PromptFacts, RunFacts};
 use report::stamp::RunStamp;
 use serde_json::{Number, Value, json};
@@ -170,15 +172,13 @@ async fn measure(
     let metadata = metadata(plan, &model, &loaded, seed_facts.value.clone());
     metadata.save(files.dir.path()).map_err(Failure::run)?;
     let rows = SinglePromptWriter::create(files.dir, files.stamp).map_err(Failure::run)?;
-    let (failures, _) =
-        RunWriter::create(files.dir, files.stamp, WriterOptions::default()).split();
+    let (failures, _) = RunWriter::create(files.dir, files.stamp, WriterOptions::default()).split();
     let mut facts = RunFacts::new(TOOL, VERSION);
     facts.tokenizer = Some(loaded.facts());
     facts.seed = Some(seed_facts);
-    facts.sections.insert(
-        "suffix_tokens".to_owned(),
-        json!(maker.suffix_tokens()),
-    );
+    facts
+        .sections
+        .insert("suffix_tokens".to_owned(), json!(maker.suffix_tokens()));
     // Without it a run that is killed leaves a directory that does not say which tokenizer counted.
     facts.save(files.dir.path()).map_err(Failure::run)?;
 
@@ -202,7 +202,17 @@ async fn measure(
     )
     .await;
     let told = teller.end();
-    Ok(finish(plan, files, &settings, Run { end, told, metadata, facts }))
+    Ok(finish(
+        plan,
+        files,
+        &settings,
+        Run {
+            end,
+            told,
+            metadata,
+            facts,
+        },
+    ))
 }
 
 /// Everything that a session left, to be told and stored.
@@ -219,12 +229,8 @@ fn metadata(
     loaded: &LoadedTokenizer,
     seed: Number,
 ) -> SinglePromptMetadata {
-    let mut metadata = SinglePromptMetadata::new(
-        plan.requests.first_url(),
-        model,
-        &plan.context_sizes,
-        seed,
-    );
+    let mut metadata =
+        SinglePromptMetadata::new(plan.requests.first_url(), model, &plan.context_sizes, seed);
     metadata.num_iterations = plan.num_iterations;
     metadata.concurrent_prompts = plan.concurrent_prompts;
     metadata.output_tokens = plan.output_tokens;
@@ -251,14 +257,23 @@ fn settings(plan: &Plan) -> Settings {
 
 /// Stores and tells the end.
 fn finish(plan: &Plan, files: Files<'_>, settings: &Settings, run: Run) -> Ended {
-    let Run { end, told, mut metadata, mut facts } = run;
+    let Run {
+        end,
+        told,
+        mut metadata,
+        mut facts,
+    } = run;
     let dir = files.dir.path();
     let (caching, output) = judge(settings, &end);
     metadata.failed_requests = end.n_failed;
     metadata.unsent_requests = end.n_not_sent;
     metadata.interrupted = end.stopped.is_some() || end.aborted;
-    metadata.verdicts.insert("caching".to_owned(), caching.object.clone());
-    metadata.verdicts.insert("output".to_owned(), output.object.clone());
+    metadata
+        .verdicts
+        .insert("caching".to_owned(), caching.object.clone());
+    metadata
+        .verdicts
+        .insert("output".to_owned(), output.object.clone());
     facts.prompts = Some(PromptFacts {
         verified: end.verification.verified,
         corrected: end.verification.corrected,
@@ -266,7 +281,9 @@ fn finish(plan: &Plan, files: Files<'_>, settings: &Settings, run: Run) -> Ended
     });
     let warnings = warnings(&end);
     if !warnings.is_empty() {
-        facts.sections.insert("warnings".to_owned(), Value::Array(warnings));
+        facts
+            .sections
+            .insert("warnings".to_owned(), Value::Array(warnings));
     }
     let figures: Vec<SizeFigures> = told
         .sizes

@@ -4,6 +4,8 @@
 //! this thread while they stream; no request is sent twice; a failed request ends neither its batch nor its size;
 //! what was answered is handed to the observer batch by batch. Refuses to format and to write.
 
+mod doubt;
+mod event;
 mod exchange;
 
 use std::sync::Arc;
@@ -16,9 +18,6 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use metrics::caching::OutputComparison;
 use metrics::record::{FailedRequest, RequestRecord};
-use metrics::selfcheck::{
-    PromptCheck, TEMPLATE_ALLOWANCE_TOKENS, check_cold, check_prompts,
-};
 use metrics::single_prompt::{PromptKind, SinglePromptRow};
 use metrics::timeline::{Exchange, Failure, FailureKind};
 use tokio::sync::oneshot;
@@ -26,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use workload::{Prompt, Verification};
 
 use crate::prompts::{Batch, PromptMaker, warm_up_prompt};
+pub use event::{BatchDone, Event, Observer, Sent, SkipReason};
 pub use exchange::{Answer, Intent, TextDifference};
 
 /// Iterations in a row without a single cold answer after which the rest of a size is left out.
@@ -52,121 +52,6 @@ pub struct Settings {
     pub compare_text: bool,
     /// Threads that make prompts.
     pub n_threads: usize,
-}
-
-/// One ended request of a batch.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Sent {
-    /// Which of the prompts, from 0.
-    pub prompt_index: u32,
-    /// What came back.
-    pub result: Result<Answer, Box<FailedRequest>>,
-}
-
-/// A batch that has ended.
-#[derive(Debug, Clone, PartialEq)]
-pub struct BatchDone {
-    /// Tokens of each prompt.
-    pub context_size: u64,
-    /// From 0.
-    pub iteration: u32,
-    /// Cold or which repetition.
-    pub kind: PromptKind,
-    /// Its requests, in the order of the prompts.
-    pub sent: Vec<Sent>,
-}
-
-impl BatchDone {
-    /// The answers, in the order of the prompts.
-    pub fn answers(&self) -> impl Iterator<Item = &Answer> {
-        self.sent.iter().filter_map(|sent| sent.result.as_ref().ok())
-    }
-
-    /// The failures, in the order of the prompts.
-    pub fn failures(&self) -> impl Iterator<Item = &FailedRequest> {
-        self.sent
-            .iter()
-            .filter_map(|sent| sent.result.as_ref().err().map(|failed| &**failed))
-    }
-}
-
-/// Why the rest of a size is left out.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SkipReason {
-    /// The server refuses prompts of this length.
-    Refused {
-        /// HTTP status.
-        status: u16,
-        /// What the server said.
-        message: String,
-    },
-    /// Nothing was answered in several iterations.
-    NoAnswer,
-}
-
-/// What happens in a session.
-#[derive(Debug)]
-pub enum Event<'a> {
-    /// The unmeasured request failed; the run goes on.
-    WarmUpFailed(&'a Failure),
-    /// A size begins.
-    SizeStarted {
-        /// Tokens.
-        context_size: u64,
-    },
-    /// A batch is handed over.
-    BatchStarted {
-        /// Tokens of each prompt.
-        context_size: u64,
-        /// From 0.
-        iteration: u32,
-        /// Cold or which repetition.
-        kind: PromptKind,
-        /// Prompts in it.
-        n_prompts: u32,
-    },
-    /// A request was answered; its batch goes on.
-    Answered {
-        /// Launch to first token, if one came.
-        ttft: Option<Duration>,
-        /// Tokens of the prompt.
-        input_tokens: u64,
-        /// Tokens of the answer, as far as the server counts them.
-        output_tokens: u64,
-    },
-    /// A request failed; its batch goes on.
-    Failed,
-    /// A batch has ended.
-    BatchDone(&'a BatchDone),
-    /// All batches of an iteration have ended; the rows of the iteration.
-    IterationDone(&'a [SinglePromptRow]),
-    /// The rest of a size is left out.
-    SizeSkipped {
-        /// Tokens.
-        context_size: u64,
-        /// Why.
-        reason: &'a SkipReason,
-    },
-    /// Something to know about the figures of a size.
-    Doubt(String),
-    /// A size has ended; the rows of the size.
-    SizeDone {
-        /// Tokens.
-        context_size: u64,
-        /// All its rows.
-        rows: &'a [SinglePromptRow],
-    },
-}
-
-/// Who is told.
-pub trait Observer {
-    /// Called on the thread that reads streams, between batches but for [`Event::Answered`] and [`Event::Failed`].
-    fn observe(&mut self, event: &Event<'_>);
-
-    /// Whether the session is to end for a reason of the observer's own; asked after every batch.
-    fn wants_end(&self) -> bool {
-        false
-    }
 }
 
 /// What a session needs from outside.
@@ -245,11 +130,15 @@ impl<T: Transport + ?Sized> Session<'_, T> {
             let first_row = self.end.rows.len();
             self.observer.observe(&Event::SizeStarted { context_size });
             let ended = self.size(context_size).await;
-            self.size_doubts(context_size);
+            for doubt in doubt::doubts(context_size, &self.size_records, &self.end.doubts) {
+                self.observer.observe(&Event::Doubt(doubt.clone()));
+                self.end.doubts.push(doubt);
+            }
             let rows = &self.end.rows[first_row..];
             // An interrupted size without an answer has nothing to tell.
             if ended.is_ok() || !rows.is_empty() {
-                self.observer.observe(&Event::SizeDone { context_size, rows });
+                self.observer
+                    .observe(&Event::SizeDone { context_size, rows });
             }
             ended?;
         }
@@ -261,7 +150,12 @@ impl<T: Transport + ?Sized> Session<'_, T> {
     async fn warm_up(&mut self) -> Result<(), Stopped> {
         let cancel = CancellationToken::new();
         let n = self.settings.concurrent_prompts as usize;
-        let Parts { transport, clock, stop, .. } = &self.parts;
+        let Parts {
+            transport,
+            clock,
+            stop,
+            ..
+        } = &self.parts;
         let exchange = tokio::select! {
             biased;
             () = stop.wait() => return Err(Stopped),
@@ -293,7 +187,11 @@ impl<T: Transport + ?Sized> Session<'_, T> {
             let cold = self.iteration(context_size, iteration).await?;
             let rows = &self.end.rows[first_row..];
             self.observer.observe(&Event::IterationDone(rows));
-            fruitless = if cold.answers().next().is_none() { fruitless + 1 } else { 0 };
+            fruitless = if cold.answers().next().is_none() {
+                fruitless + 1
+            } else {
+                0
+            };
             let reason = match refusal(&cold) {
                 Some(refused) => refused,
                 None if fruitless == FRUITLESS_ITERATIONS => SkipReason::NoAnswer,
@@ -309,7 +207,10 @@ impl<T: Transport + ?Sized> Session<'_, T> {
                     * u64::from(self.settings.concurrent_prompts)
                     * u64::from(self.settings.cached_repeats + 1);
                 let reason = &reason;
-                self.observer.observe(&Event::SizeSkipped { context_size, reason });
+                self.observer.observe(&Event::SizeSkipped {
+                    context_size,
+                    reason,
+                });
             }
             self.end.skipped.push((context_size, reason));
             break;
@@ -328,7 +229,11 @@ impl<T: Transport + ?Sized> Session<'_, T> {
 
     /// One cold batch and its repetitions; returns the cold batch.
     async fn iteration(&mut self, context_size: u64, iteration: u32) -> Result<BatchDone, Stopped> {
-        let Settings { concurrent_prompts, cached_repeats, .. } = *self.settings;
+        let Settings {
+            concurrent_prompts,
+            cached_repeats,
+            ..
+        } = *self.settings;
         let made = self.make(context_size, iteration).await?;
         let verification = &mut self.end.verification;
         verification.verified += made.verification.verified;
@@ -336,7 +241,9 @@ impl<T: Transport + ?Sized> Session<'_, T> {
         verification.deviating += made.verification.deviating;
         let prompts: Vec<(u32, Arc<Prompt>)> = (0..concurrent_prompts).zip(made.prompts).collect();
 
-        let (cold, stopped) = self.batch(context_size, iteration, PromptKind::Unique, &prompts, &[]).await;
+        let (cold, stopped) = self
+            .batch(context_size, iteration, PromptKind::Unique, &prompts, &[])
+            .await;
         stopped?;
         // A prompt that was not answered may be in the cache or not; repeating it would measure nobody knows what.
         let answered: Vec<(u32, Arc<Prompt>)> = prompts
@@ -353,7 +260,9 @@ impl<T: Transport + ?Sized> Session<'_, T> {
         let mut repetitions = Vec::new();
         for repeat in 1..=cached_repeats {
             let kind = PromptKind::cached(repeat, cached_repeats);
-            let (done, stopped) = self.batch(context_size, iteration, kind, &answered, &cold.sent).await;
+            let (done, stopped) = self
+                .batch(context_size, iteration, kind, &answered, &cold.sent)
+                .await;
             repetitions.push(done);
             if let Err(stopped) = stopped {
                 self.compare(&cold, &repetitions);
@@ -389,7 +298,12 @@ impl<T: Transport + ?Sized> Session<'_, T> {
         prompts: &[(u32, Arc<Prompt>)],
         cold: &[Sent],
     ) -> (BatchDone, Result<(), Stopped>) {
-        let Parts { transport, clock, stop, maker } = &self.parts;
+        let Parts {
+            transport,
+            clock,
+            stop,
+            maker,
+        } = &self.parts;
         self.observer.observe(&Event::BatchStarted {
             context_size,
             iteration,
@@ -403,10 +317,11 @@ impl<T: Transport + ?Sized> Session<'_, T> {
             sent: Vec::with_capacity(prompts.len()),
         };
         let cancel = CancellationToken::new();
+        let n_connections = [prompts.len()];
         tokio::select! {
             biased;
             () = stop.wait() => return (done, Err(Stopped)),
-            () = transport.prepare(&[prompts.len()]) => {}
+            () = transport.prepare(&n_connections) => {}
         }
         let intents: Vec<Intent> = prompts
             .iter()
@@ -456,11 +371,15 @@ impl<T: Transport + ?Sized> Session<'_, T> {
                 next = in_flight.next() => next,
             };
             let Some((place, exchange)) = next else { break };
-            self.observer.observe(&live(&exchange, intents[place].prompt_tokens));
+            self.observer
+                .observe(&live(&exchange, intents[place].prompt_tokens));
             ended[place] = Some(exchange);
         }
         drop(in_flight);
-        let results = intents.into_iter().zip(ended).filter_map(|(intent, exchange)| Some((intent, exchange?)));
+        let results = intents
+            .into_iter()
+            .zip(ended)
+            .filter_map(|(intent, exchange)| Some((intent, exchange?)));
         for (intent, exchange) in results {
             let prompt_index = intent.prompt_index;
             let anchor = clock.anchor();
@@ -474,7 +393,10 @@ impl<T: Transport + ?Sized> Session<'_, T> {
             } else if !was_stopped {
                 self.end.n_failed += 1;
             }
-            done.sent.push(Sent { prompt_index, result });
+            done.sent.push(Sent {
+                prompt_index,
+                result,
+            });
         }
         self.observer.observe(&Event::BatchDone(&done));
         let ends = was_stopped || self.observer.wants_end();
@@ -497,7 +419,9 @@ impl<T: Transport + ?Sized> Session<'_, T> {
                 if answer.row.matches_cold_text == Some(false) {
                     comparison.n_different += 1;
                     if self.end.differences.len() < SHOWN_DIFFERENCES {
-                        self.end.differences.push(TextDifference::between(first, answer));
+                        self.end
+                            .differences
+                            .push(TextDifference::between(first, answer));
                     }
                 }
             }
@@ -509,56 +433,7 @@ impl<T: Transport + ?Sized> Session<'_, T> {
             }
         }
     }
-
-    /// What the size's own data say against its figures.
-    fn size_doubts(&mut self, context_size: u64) {
-        let mut found = Vec::new();
-        let records = &self.size_records;
-        if let Some(cold) = check_cold(records, TEMPLATE_ALLOWANCE_TOKENS).filter(|c| c.is_warm()) {
-            found.push(format!(
-                "{context_size} tokens: {} of {} prompts that nobody had sent before were served from the server's cache, up \
-                 to {} tokens: their cold times are none. A server that still holds an earlier run with the same --seed does \
-                 this; restart it, or leave --seed out",
-                cold.n_warm, cold.n, cold.most_cached
-            ));
-        }
-        if let Some(check) = check_prompts(records).filter(is_far_off) {
-            found.push(format!(
-                "{context_size} tokens: the server counts {:.0} prompt tokens where {:.0} were sent (medians): is --tokenizer \
-                 the server's own?",
-                check.reported_median, check.expected_median
-            ));
-        }
-        let n_local = records.iter().filter(|record| record.counted_locally).count();
-        let told_before = self.end.doubts.iter().any(|doubt| doubt.contains(NO_USAGE));
-        if n_local > 0 && !told_before {
-            found.push(format!(
-                "{context_size} tokens: {NO_USAGE} for {n_local} of {} requests; they were counted here, and the column \
-                 token_counts says so",
-                records.len()
-            ));
-        }
-        for doubt in found {
-            self.observer.observe(&Event::Doubt(doubt.clone()));
-            self.end.doubts.push(doubt);
-        }
-    }
 }
-
-/// A prompt may be longer or shorter than planned by this share …
-const PROMPT_DEVIATION_SHARE: f64 = 0.1;
-/// … or by what a short chat template adds, tokens.
-const SHORT_TEMPLATE_TOKENS: f64 = 16.0;
-
-/// Whether the server's count of prompt tokens is too far from ours: by the rule of all testers, or by a tenth, which
-/// for short prompts is less.
-fn is_far_off(check: &PromptCheck) -> bool {
-    let tolerance = (PROMPT_DEVIATION_SHARE * check.expected_median).max(SHORT_TEMPLATE_TOKENS);
-    check.exceeded || check.median_deviation.abs() > tolerance
-}
-
-/// Said once per run.
-const NO_USAGE: &str = "the server sent no token counts";
 
 fn live(exchange: &Exchange, input_tokens: u64) -> Event<'static> {
     if exchange.failure.is_some() {
@@ -566,7 +441,10 @@ fn live(exchange: &Exchange, input_tokens: u64) -> Event<'static> {
     }
     let launched = exchange.timeline.launched;
     Event::Answered {
-        ttft: exchange.timeline.first_token_at().map(|at| at.saturating_sub(launched)),
+        ttft: exchange
+            .timeline
+            .first_token_at()
+            .map(|at| at.saturating_sub(launched)),
         input_tokens: exchange.usage.prompt_tokens.unwrap_or(input_tokens),
         output_tokens: exchange.usage.completion_tokens.unwrap_or(0),
     }
@@ -580,12 +458,20 @@ fn cold_answer(cold: &[Sent], prompt_index: u32) -> Option<&Answer> {
 /// Whether every cold request was refused for what it asks.
 fn refusal(cold: &BatchDone) -> Option<SkipReason> {
     let status = |failed: &FailedRequest| failed.status.filter(|status| REFUSALS.contains(status));
-    let is_refused = |sent: &Sent| sent.result.as_ref().err().is_some_and(|failed| status(failed).is_some());
+    let is_refused = |sent: &Sent| {
+        sent.result
+            .as_ref()
+            .err()
+            .is_some_and(|failed| status(failed).is_some())
+    };
     let first = cold.failures().next()?;
-    cold.sent.iter().all(is_refused).then(|| SkipReason::Refused {
-        status: status(first).unwrap_or_default(),
-        message: first.message.clone(),
-    })
+    cold.sent
+        .iter()
+        .all(is_refused)
+        .then(|| SkipReason::Refused {
+            status: status(first).unwrap_or_default(),
+            message: first.message.clone(),
+        })
 }
 
 #[cfg(test)]

@@ -79,8 +79,15 @@ fn works(verdict: &CachingVerdict, basis: Basis) -> String {
         ));
     }
     if !verdict.sizes_without.is_empty() {
-        let sizes: Vec<String> = verdict.sizes_without.iter().map(|size| thousands(*size)).collect();
-        text.push_str(&format!("; but nothing came from cache at {} tokens", sizes.join(", ")));
+        let sizes: Vec<String> = verdict
+            .sizes_without
+            .iter()
+            .map(|size| thousands(*size))
+            .collect();
+        text.push_str(&format!(
+            "; but nothing came from cache at {} tokens",
+            sizes.join(", ")
+        ));
     }
     text
 }
@@ -89,12 +96,17 @@ fn does_not_work(verdict: &CachingVerdict, basis: Basis) -> String {
     let why = match basis {
         Basis::Report => format!(
             "the server reports that it took {} of the repeated prompts from its cache",
-            verdict.reported_share.map_or_else(|| "nothing".to_owned(), percent)
+            verdict
+                .reported_share
+                .map_or_else(|| "nothing".to_owned(), percent)
         ),
         Basis::Times => "repeated prompts were not answered sooner".to_owned(),
     };
     let times = verdict.speedup.map(|speedup| {
-        format!("; the first token of a repeated prompt came {}", sooner(speedup))
+        format!(
+            "; the first token of a repeated prompt came {}",
+            sooner(speedup)
+        )
     });
     format!(
         "Caching does not work: {why}{}; is prefix caching switched on, and is there room for a prompt?",
@@ -105,7 +117,12 @@ fn does_not_work(verdict: &CachingVerdict, basis: Basis) -> String {
 fn cannot_tell(verdict: &CachingVerdict, reasons: &[Unclear]) -> String {
     let times = verdict
         .speedup
-        .map(|speedup| format!(" (the first token of a repeated prompt came {})", sooner(speedup)))
+        .map(|speedup| {
+            format!(
+                " (the first token of a repeated prompt came {})",
+                sooner(speedup)
+            )
+        })
         .unwrap_or_default();
     let words: Vec<String> = reasons
         .iter()
@@ -128,7 +145,10 @@ fn cannot_tell(verdict: &CachingVerdict, reasons: &[Unclear]) -> String {
             }
         })
         .collect();
-    format!("Cannot tell whether caching works: {}", words.join(", and "))
+    format!(
+        "Cannot tell whether caching works: {}",
+        words.join(", and ")
+    )
 }
 
 /// `4.31 times as soon (95% interval 4.10 to 4.55, 5 prompts)`.
@@ -140,7 +160,10 @@ fn sooner(speedup: Estimate) -> String {
             "{:.2} times as soon (95% interval {low:.2} to {high:.2}, {n} {prompts})",
             speedup.value
         ),
-        None => format!("{:.2} times as soon ({n} {prompts}, no interval)", speedup.value),
+        None => format!(
+            "{:.2} times as soon ({n} {prompts}, no interval)",
+            speedup.value
+        ),
     }
 }
 
@@ -161,7 +184,12 @@ pub enum NotCompared {
 /// cold and a warm prefill.
 #[must_use]
 pub fn output(comparison: &OutputComparison, not_compared: Option<NotCompared>) -> Verdict {
-    let OutputComparison { n_compared, n_different, n_repeated_prompts, n_unstable_prompts } = *comparison;
+    let OutputComparison {
+        n_compared,
+        n_different,
+        n_repeated_prompts,
+        n_unstable_prompts,
+    } = *comparison;
     let (word, text) = match not_compared {
         Some(NotCompared::Temperature) => (
             "not compared",
@@ -175,7 +203,11 @@ pub fn output(comparison: &OutputComparison, not_compared: Option<NotCompared>) 
             "equal",
             format!(
                 "Output from cache is right: {} to repeated prompts {} what was answered cold, word by word",
-                if n_compared == 1 { "the answer".to_owned() } else { format!("all {n_compared} answers") },
+                if n_compared == 1 {
+                    "the answer".to_owned()
+                } else {
+                    format!("all {n_compared} answers")
+                },
                 if n_compared == 1 { "is" } else { "are" },
             ),
         ),
@@ -183,7 +215,8 @@ pub fn output(comparison: &OutputComparison, not_compared: Option<NotCompared>) 
             let among = if n_repeated_prompts == 0 {
                 String::new()
             } else if n_unstable_prompts == 0 {
-                "; repeated answers agree among themselves, so the cold and the warm path differ".to_owned()
+                "; repeated answers agree among themselves, so the cold and the warm path differ"
+                    .to_owned()
             } else {
                 format!(
                     "; the repeated answers of {n_unstable_prompts} of {n_repeated_prompts} prompts differ among themselves too, so the \
@@ -215,7 +248,15 @@ pub fn output(comparison: &OutputComparison, not_compared: Option<NotCompared>) 
 /// One line about one difference.
 #[must_use]
 pub fn difference(difference: &TextDifference) -> String {
-    let TextDifference { context_size, iteration, prompt_index, kind, n_common_chars, cold, cached } = difference;
+    let TextDifference {
+        context_size,
+        iteration,
+        prompt_index,
+        kind,
+        n_common_chars,
+        cold,
+        cached,
+    } = difference;
     let shown = |text: &str| {
         if text.is_empty() {
             "the end".to_owned()
@@ -232,3 +273,6 @@ pub fn difference(difference: &TextDifference) -> String {
         shown(cached)
     )
 }
+
+#[cfg(test)]
+mod tests;

@@ -47,10 +47,7 @@ fn defaults_are_those_of_the_page() {
         plan.context_sizes,
         [1000, 2000, 4000, 8000, 16_000, 32_000, 64_000, 128_000]
     );
-    assert_eq!(
-        (plan.output_tokens, plan.num_iterations),
-        (256, 5)
-    );
+    assert_eq!((plan.output_tokens, plan.num_iterations), (256, 5));
     assert_eq!((plan.concurrent_prompts, plan.cached_repeats), (1, 1));
     assert_eq!(plan.output_dir.to_str(), Some("./single_prompt_output"));
     assert_eq!((plan.tokenizer, plan.seed), (None, None));
@@ -60,7 +57,10 @@ fn defaults_are_those_of_the_page() {
 #[test]
 fn sizes_double_up_to_the_longest_and_never_beyond() {
     for (more, sizes) in [
-        ("--min-tokens 2000 --max-tokens 256000", vec![2000, 4000, 8000, 16_000, 32_000, 64_000, 128_000, 256_000]),
+        (
+            "--min-tokens 2000 --max-tokens 256000",
+            vec![2000, 4000, 8000, 16_000, 32_000, 64_000, 128_000, 256_000],
+        ),
         ("--min-tokens 100 --max-tokens 799", vec![100, 200, 400]),
         ("--min-tokens 5 --max-tokens 5", vec![5]),
     ] {
@@ -78,22 +78,40 @@ fn listed_sizes_are_sorted_and_said_once() {
 #[test]
 fn what_makes_no_sense_is_refused_in_one_line() {
     for (more, said) in [
-        ("--min-tokens 500 --max-tokens 100", "Invalid parameter range: min-tokens (500) must be <= max-tokens (100)"),
-        ("--max-tokens 0", "Invalid parameter range: min-tokens (1000) must be <= max-tokens (0)"),
-        ("--max-tokens -7", "Invalid parameter range: min-tokens (1000) must be <= max-tokens (-7)"),
+        (
+            "--min-tokens 500 --max-tokens 100",
+            "Invalid parameter range: min-tokens (500) must be <= max-tokens (100)",
+        ),
+        (
+            "--max-tokens 0",
+            "Invalid parameter range: min-tokens (1000) must be <= max-tokens (0)",
+        ),
+        (
+            "--max-tokens -7",
+            "Invalid parameter range: min-tokens (1000) must be <= max-tokens (-7)",
+        ),
         ("--min-tokens 0", "--min-tokens 0 is out of range"),
         ("--min-tokens -1", "--min-tokens -1 is out of range"),
         ("--context-sizes 100 0", "--context-sizes 0 is out of range"),
         ("--context-sizes -5", "--context-sizes -5 is out of range"),
-        ("--context-sizes 99999999999999999", "--context-sizes 99999999999999999 is out of range"),
+        (
+            "--context-sizes 99999999999999999",
+            "--context-sizes 99999999999999999 is out of range",
+        ),
         ("--num-iterations 0", "--num-iterations 0 is out of range"),
         ("-n 0", "--concurrent-prompts 0 is out of range"),
         ("-r 0", "--cached-repeats 0 is out of range"),
         ("-r -2", "--cached-repeats -2 is out of range"),
         ("--output-tokens 0", "--output-tokens 0 is out of range"),
-        ("--seed 99999999999999999999", "--seed 99999999999999999999 is out of range"),
+        (
+            "--seed 99999999999999999999",
+            "--seed 99999999999999999999 is out of range",
+        ),
         ("--tokenizer=", "--tokenizer '' is empty"),
-        ("--extra-body {\"messages\":1}", "--extra-body sets \"messages\""),
+        (
+            "--extra-body {\"messages\":1}",
+            "--extra-body sets \"messages\"",
+        ),
         ("--api-endpoint ftp://x", "--api-endpoint"),
     ] {
         let error = refused(more);
@@ -111,7 +129,13 @@ fn the_last_of_several_counts_and_short_options_stick_to_their_values() {
 
 #[test]
 fn every_64_bit_seed_is_taken() {
-    for seed in [i128::from(i64::MIN), -1, 0, i128::from(u32::MAX) + 1, i128::from(u64::MAX)] {
+    for seed in [
+        i128::from(i64::MIN),
+        -1,
+        0,
+        i128::from(u32::MAX) + 1,
+        i128::from(u64::MAX),
+    ] {
         assert_eq!(plan(&format!("--seed {seed}")).seed, Some(seed));
     }
 }
@@ -155,8 +179,12 @@ proptest! {
 
 #[test]
 fn secrets_stay_out_of_the_script() {
-    let plan = plan("--api-key sk-verysecret --header Authorization:~Basic~abcdef --header X-Class:~gold");
+    let plan =
+        plan("--api-key sk-verysecret --header Authorization:~Basic~abcdef --header X-Class:~gold");
     let shown = format!("{:?}", plan.command_options());
     assert!(shown.contains("gold"), "{shown}");
-    assert!(!shown.contains("verysecret") && !shown.contains("abcdef"), "{shown}");
+    assert!(
+        !shown.contains("verysecret") && !shown.contains("abcdef"),
+        "{shown}"
+    );
 }

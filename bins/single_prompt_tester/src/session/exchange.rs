@@ -114,7 +114,9 @@ impl Intent {
                 .map(|time| completion_tokens as f64 / time),
             reported_cached_tokens: usage.cached_tokens,
             prompt_index: Some(u64::from(self.prompt_index)),
-            counted_locally: Some(usage.prompt_tokens.is_none() || usage.completion_tokens.is_none()),
+            counted_locally: Some(
+                usage.prompt_tokens.is_none() || usage.completion_tokens.is_none(),
+            ),
             matches_cold_text: None,
         };
         let abs_time = timeline
@@ -163,7 +165,12 @@ impl TextDifference {
     pub fn between(cold: &Answer, cached: &Answer) -> Self {
         let pairs = cold.text.chars().zip(cached.text.chars());
         let n_common_chars = pairs.take_while(|(a, b)| a == b).count();
-        let rest = |text: &str| text.chars().skip(n_common_chars).take(EXCERPT_CHARS).collect();
+        let rest = |text: &str| {
+            text.chars()
+                .skip(n_common_chars)
+                .take(EXCERPT_CHARS)
+                .collect()
+        };
         Self {
             context_size: cached.row.context_size,
             iteration: cached.row.iteration,

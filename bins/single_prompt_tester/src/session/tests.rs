@@ -55,7 +55,11 @@ impl Scripted {
     }
 
     fn ids(&self) -> Vec<String> {
-        self.seen.borrow().iter().map(|seen| seen.id.clone()).collect()
+        self.seen
+            .borrow()
+            .iter()
+            .map(|seen| seen.id.clone())
+            .collect()
     }
 }
 
@@ -153,11 +157,17 @@ impl Observer for Notes {
         let line = match event {
             Event::WarmUpFailed(failure) => format!("warm-up {}", failure.kind),
             Event::SizeStarted { context_size } => format!("size {context_size}"),
-            Event::BatchStarted { kind, n_prompts, .. } => format!("{n_prompts} {kind}"),
+            Event::BatchStarted {
+                kind, n_prompts, ..
+            } => format!("{n_prompts} {kind}"),
             Event::Answered { .. } | Event::Failed => return,
             Event::BatchDone(done) => {
                 self.n_batches += 1;
-                format!("{} answers, {} failures", done.answers().count(), done.failures().count())
+                format!(
+                    "{} answers, {} failures",
+                    done.answers().count(),
+                    done.failures().count()
+                )
             }
             Event::IterationDone(rows) => format!("iteration of {}", rows.len()),
             Event::SizeSkipped { reason, .. } => format!("skipped {reason:?}"),
@@ -195,7 +205,12 @@ fn maker() -> PromptMaker {
     PromptMaker::new(&PieceTable::build(&tokenizer).unwrap(), &Seed::new(3))
 }
 
-async fn session(settings: &Settings, transport: &Scripted, stop: &Stop, notes: &mut Notes) -> SessionEnd {
+async fn session(
+    settings: &Settings,
+    transport: &Scripted,
+    stop: &Stop,
+    notes: &mut Notes,
+) -> SessionEnd {
     let maker = maker();
     let parts = Parts {
         transport,
@@ -227,14 +242,32 @@ fn seconds(t: f64) -> Duration {
 async fn every_batch_leaves_at_one_moment_on_connections_that_stand_ready() {
     let transport = Scripted::new(RunClock::start(), normal);
     let mut notes = Notes::default();
-    let end = session(&settings(&[100, 200], 3, 2, 2), &transport, &Stop::new(), &mut notes).await;
+    let end = session(
+        &settings(&[100, 200], 3, 2, 2),
+        &transport,
+        &Stop::new(),
+        &mut notes,
+    )
+    .await;
     let seen = transport.seen.borrow();
     assert_eq!(seen.len(), 1 + 2 * 2 * 3 * 3);
-    assert_eq!((seen[0].kind, seen[0].id.as_str()), (Kind::WarmUp, "WARMUP"));
-    assert!(seen.iter().all(|s| s.ready == 3), "a request paid for its connection");
+    assert_eq!(
+        (seen[0].kind, seen[0].id.as_str()),
+        (Kind::WarmUp, "WARMUP")
+    );
+    assert!(
+        seen.iter().all(|s| s.ready == 3),
+        "a request paid for its connection"
+    );
     for batch in seen[1..].chunks(3) {
-        assert!(batch.iter().all(|s| s.at == batch[0].at), "a batch was torn apart");
-        let numbers: Vec<&str> = batch.iter().map(|s| s.id.rsplit('_').next().unwrap()).collect();
+        assert!(
+            batch.iter().all(|s| s.at == batch[0].at),
+            "a batch was torn apart"
+        );
+        let numbers: Vec<&str> = batch
+            .iter()
+            .map(|s| s.id.rsplit('_').next().unwrap())
+            .collect();
         assert_eq!(numbers, ["r0", "r1", "r2"]);
     }
     for iteration in seen[1..].chunks(9) {
@@ -242,37 +275,82 @@ async fn every_batch_leaves_at_one_moment_on_connections_that_stand_ready() {
         assert_eq!(prompts[..3], prompts[3..6]);
         assert_eq!(prompts[..3], prompts[6..]);
     }
-    let types: Vec<&str> = end.rows[..9].iter().map(|row| row.prompt_type.as_str()).collect();
-    assert_eq!(types, ["unique", "unique", "unique", "cached_r1", "cached_r1", "cached_r1", "cached_r2", "cached_r2", "cached_r2"]);
-    assert_eq!((end.n_failed, end.n_not_sent, end.stopped, end.aborted), (0, 0, None, false));
+    let types: Vec<&str> = end.rows[..9]
+        .iter()
+        .map(|row| row.prompt_type.as_str())
+        .collect();
+    assert_eq!(
+        types,
+        [
+            "unique",
+            "unique",
+            "unique",
+            "cached_r1",
+            "cached_r1",
+            "cached_r1",
+            "cached_r2",
+            "cached_r2",
+            "cached_r2"
+        ]
+    );
+    assert_eq!(
+        (end.n_failed, end.n_not_sent, end.stopped, end.aborted),
+        (0, 0, None, false)
+    );
     assert_eq!(notes.about("done"), ["done 18", "done 18"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn times_end_with_the_last_text_and_with_the_stream() {
     let transport = Scripted::new(RunClock::start(), normal);
-    let end = session(&settings(&[100], 1, 1, 1), &transport, &Stop::new(), &mut Notes::default()).await;
+    let end = session(
+        &settings(&[100], 1, 1, 1),
+        &transport,
+        &Stop::new(),
+        &mut Notes::default(),
+    )
+    .await;
     let near = |value: Option<f64>, expected: f64| {
-        assert!((value.unwrap() - expected).abs() < 1e-6, "{value:?} for {expected}");
+        assert!(
+            (value.unwrap() - expected).abs() < 1e-6,
+            "{value:?} for {expected}"
+        );
     };
     let row = &end.rows[0];
     near(row.ttft, 0.5);
     near(row.generation_time, 0.01);
     near(row.total_time, 0.515);
     near(row.output_tokens_per_sec, 200.0);
-    assert_eq!((row.reported_cached_tokens, row.counted_locally), (Some(0), Some(false)));
+    assert_eq!(
+        (row.reported_cached_tokens, row.counted_locally),
+        (Some(0), Some(false))
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_prompt_that_failed_cold_is_not_repeated_and_the_others_are() {
     let transport = Scripted::new(RunClock::start(), |seen, n| {
-        if seen.id == "CTX100_I0_UNIQUE_r1" { Reply::Status(503) } else { normal(seen, n) }
+        if seen.id == "CTX100_I0_UNIQUE_r1" {
+            Reply::Status(503)
+        } else {
+            normal(seen, n)
+        }
     });
     let mut notes = Notes::default();
-    let end = session(&settings(&[100], 3, 2, 2), &transport, &Stop::new(), &mut notes).await;
+    let end = session(
+        &settings(&[100], 3, 2, 2),
+        &transport,
+        &Stop::new(),
+        &mut notes,
+    )
+    .await;
     assert_eq!((end.n_failed, end.n_not_sent), (1, 2));
     assert_eq!(end.rows.len(), 2 * 9 - 3);
-    let again: Vec<String> = transport.ids().into_iter().filter(|id| id.starts_with("CTX100_I0_CACHED_R1")).collect();
+    let again: Vec<String> = transport
+        .ids()
+        .into_iter()
+        .filter(|id| id.starts_with("CTX100_I0_CACHED_R1"))
+        .collect();
     assert_eq!(again, ["CTX100_I0_CACHED_R1_r0", "CTX100_I0_CACHED_R1_r2"]);
     let indices: Vec<_> = end.rows[2..4].iter().map(|row| row.prompt_index).collect();
     assert_eq!(indices, [Some(0), Some(2)]);
@@ -282,16 +360,33 @@ async fn a_prompt_that_failed_cold_is_not_repeated_and_the_others_are() {
 #[tokio::test(start_paused = true)]
 async fn a_size_that_is_refused_ends_at_once_and_the_others_go_on() {
     let transport = Scripted::new(RunClock::start(), |seen, n| {
-        if seen.id.starts_with("CTX200_") { Reply::Status(400) } else { normal(seen, n) }
+        if seen.id.starts_with("CTX200_") {
+            Reply::Status(400)
+        } else {
+            normal(seen, n)
+        }
     });
     let mut notes = Notes::default();
-    let end = session(&settings(&[100, 200, 300], 1, 1, 4), &transport, &Stop::new(), &mut notes).await;
-    let tried = transport.ids().iter().filter(|id| id.starts_with("CTX200_")).count();
+    let end = session(
+        &settings(&[100, 200, 300], 1, 1, 4),
+        &transport,
+        &Stop::new(),
+        &mut notes,
+    )
+    .await;
+    let tried = transport
+        .ids()
+        .iter()
+        .filter(|id| id.starts_with("CTX200_"))
+        .count();
     assert_eq!(tried, 1);
     // One repetition and three iterations of two requests.
     assert_eq!((end.n_failed, end.n_not_sent), (1, 1 + 3 * 2));
     assert_eq!(end.rows.len(), 16);
-    let refused = SkipReason::Refused { status: 400, message: "no".to_owned() };
+    let refused = SkipReason::Refused {
+        status: 400,
+        message: "no".to_owned(),
+    };
     assert_eq!(end.skipped, [(200, refused)]);
     assert_eq!(notes.about("done"), ["done 8", "done 0", "done 8"]);
 }
@@ -299,9 +394,19 @@ async fn a_size_that_is_refused_ends_at_once_and_the_others_go_on() {
 #[tokio::test(start_paused = true)]
 async fn a_refusal_of_some_prompts_is_no_refusal_of_the_size() {
     let transport = Scripted::new(RunClock::start(), |seen, n| {
-        if seen.id.ends_with("UNIQUE_r0") { Reply::Status(400) } else { normal(seen, n) }
+        if seen.id.ends_with("UNIQUE_r0") {
+            Reply::Status(400)
+        } else {
+            normal(seen, n)
+        }
     });
-    let end = session(&settings(&[100], 2, 1, 4), &transport, &Stop::new(), &mut Notes::default()).await;
+    let end = session(
+        &settings(&[100], 2, 1, 4),
+        &transport,
+        &Stop::new(),
+        &mut Notes::default(),
+    )
+    .await;
     assert!(end.skipped.is_empty());
     assert_eq!((end.n_failed, end.rows.len()), (4, 8));
 }
@@ -309,9 +414,19 @@ async fn a_refusal_of_some_prompts_is_no_refusal_of_the_size() {
 #[tokio::test(start_paused = true)]
 async fn a_server_that_recovers_in_time_is_measured() {
     let transport = Scripted::new(RunClock::start(), |seen, n| {
-        if seen.id.starts_with("CTX100_I0") || seen.id.starts_with("CTX100_I1") { Reply::Status(500) } else { normal(seen, n) }
+        if seen.id.starts_with("CTX100_I0") || seen.id.starts_with("CTX100_I1") {
+            Reply::Status(500)
+        } else {
+            normal(seen, n)
+        }
     });
-    let end = session(&settings(&[100], 1, 1, 4), &transport, &Stop::new(), &mut Notes::default()).await;
+    let end = session(
+        &settings(&[100], 1, 1, 4),
+        &transport,
+        &Stop::new(),
+        &mut Notes::default(),
+    )
+    .await;
     assert_eq!((end.rows.len(), end.n_failed, end.n_not_sent), (4, 2, 2));
     let seen = transport.seen.borrow();
     assert!(seen[2].at - seen[1].at >= PAUSE_AFTER_FAILURE);
@@ -321,28 +436,44 @@ async fn a_server_that_recovers_in_time_is_measured() {
 async fn a_server_that_never_answers_costs_three_iterations_of_each_size() {
     let transport = Scripted::new(RunClock::start(), |_, _| Reply::Status(502));
     let mut notes = Notes::default();
-    let end = session(&settings(&[100, 200], 1, 1, 1000), &transport, &Stop::new(), &mut notes).await;
+    let end = session(
+        &settings(&[100, 200], 1, 1, 1000),
+        &transport,
+        &Stop::new(),
+        &mut notes,
+    )
+    .await;
     assert_eq!(transport.ids().len(), 1 + 2 * 3);
-    assert_eq!(end.skipped, [(100, SkipReason::NoAnswer), (200, SkipReason::NoAnswer)]);
+    assert_eq!(
+        end.skipped,
+        [(100, SkipReason::NoAnswer), (200, SkipReason::NoAnswer)]
+    );
     assert_eq!(end.n_failed + end.n_not_sent, 2 * 2 * 1000);
     assert_eq!(notes.about("warm-up"), ["warm-up status"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_stop_keeps_what_was_answered_and_blames_nobody() {
-    let transport = Scripted::new(RunClock::start(), |seen, n| {
-        if seen.id == "CTX200_I0_CACHED_r1" { Reply::Hangs } else { normal(seen, n) }
-    });
     let stop = Stop::new();
     let asked = stop.clone();
+    let transport = Scripted::new(RunClock::start(), move |seen, n| {
+        if seen.id != "CTX200_I0_CACHED_r1" {
+            return normal(seen, n);
+        }
+        let asked = asked.clone();
+        tokio::spawn(async move {
+            sleep(seconds(60.0)).await;
+            asked.request(StopReason::Terminate);
+        });
+        Reply::Hangs
+    });
     let mut notes = Notes::default();
     let settings = settings(&[100, 200, 300], 2, 1, 1);
-    let ask = async {
-        sleep(seconds(60.0)).await;
-        asked.request(StopReason::Terminate);
-    };
-    let (end, ()) = tokio::join!(session(&settings, &transport, &stop, &mut notes), ask);
-    assert_eq!((end.stopped, end.aborted), (Some(StopReason::Terminate), false));
+    let end = session(&settings, &transport, &stop, &mut notes).await;
+    assert_eq!(
+        (end.stopped, end.aborted),
+        (Some(StopReason::Terminate), false)
+    );
     // All of the first size; of the second both cold ones and the repetition that had ended.
     assert_eq!(end.rows.len(), 4 + 3);
     assert_eq!(end.n_failed, 0);
@@ -360,14 +491,27 @@ async fn a_stop_before_the_first_answer_sends_nothing_more() {
     let mut notes = Notes::default();
     let end = session(&settings(&[100], 1, 1, 1), &transport, &stop, &mut notes).await;
     assert!(transport.ids().is_empty());
-    assert!(end.rows.is_empty() && notes.lines.is_empty(), "{:?}", notes.lines);
+    assert!(
+        end.rows.is_empty() && notes.lines.is_empty(),
+        "{:?}",
+        notes.lines
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_observer_that_can_store_no_more_ends_the_session() {
     let transport = Scripted::new(RunClock::start(), normal);
-    let mut notes = Notes { ends_after: Some(3), ..Notes::default() };
-    let end = session(&settings(&[100, 200], 1, 1, 2), &transport, &Stop::new(), &mut notes).await;
+    let mut notes = Notes {
+        ends_after: Some(3),
+        ..Notes::default()
+    };
+    let end = session(
+        &settings(&[100, 200], 1, 1, 2),
+        &transport,
+        &Stop::new(),
+        &mut notes,
+    )
+    .await;
     assert_eq!((end.rows.len(), end.stopped, end.aborted), (3, None, true));
     assert_eq!(transport.ids().len(), 1 + 3);
 }
@@ -382,7 +526,13 @@ async fn answers_from_cache_are_compared_word_by_word() {
         };
         Reply::Text(0.1, text.to_owned(), None)
     });
-    let end = session(&settings(&[100], 2, 2, 2), &transport, &Stop::new(), &mut Notes::default()).await;
+    let end = session(
+        &settings(&[100], 2, 2, 2),
+        &transport,
+        &Stop::new(),
+        &mut Notes::default(),
+    )
+    .await;
     let expected = OutputComparison {
         n_compared: 8,
         n_different: 3,
@@ -391,16 +541,32 @@ async fn answers_from_cache_are_compared_word_by_word() {
     };
     assert_eq!(end.comparison, expected);
     let first = &end.differences[0];
-    assert_eq!((first.n_common_chars, first.cold.as_str(), first.cached.as_str()), (12, "time", "dime"));
-    assert_eq!((first.iteration, first.prompt_index, first.kind), (0, 0, PromptKind::CachedRepeat(2)));
+    assert_eq!(
+        (
+            first.n_common_chars,
+            first.cold.as_str(),
+            first.cached.as_str()
+        ),
+        (12, "time", "dime")
+    );
+    assert_eq!(
+        (first.iteration, first.prompt_index, first.kind),
+        (0, 0, PromptKind::CachedRepeat(2))
+    );
     let matches: Vec<_> = end.rows.iter().map(|row| row.matches_cold_text).collect();
-    assert_eq!(matches[..6], [None, None, Some(true), Some(true), Some(false), Some(true)]);
+    assert_eq!(
+        matches[..6],
+        [None, None, Some(true), Some(true), Some(false), Some(true)]
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn where_answers_are_drawn_at_random_none_is_compared() {
     let transport = Scripted::new(RunClock::start(), normal);
-    let settings = Settings { compare_text: false, ..settings(&[100], 1, 1, 1) };
+    let settings = Settings {
+        compare_text: false,
+        ..settings(&[100], 1, 1, 1)
+    };
     let end = session(&settings, &transport, &Stop::new(), &mut Notes::default()).await;
     assert_eq!(end.comparison, OutputComparison::default());
     assert!(end.rows.iter().all(|row| row.matches_cold_text.is_none()));
@@ -411,42 +577,40 @@ async fn a_server_without_usage_is_counted_here_and_told_once() {
     let mut transport = Scripted::new(RunClock::start(), normal);
     transport.with_usage = false;
     let mut notes = Notes::default();
-    let end = session(&settings(&[100, 200], 1, 1, 1), &transport, &Stop::new(), &mut notes).await;
+    let end = session(
+        &settings(&[100, 200], 1, 1, 1),
+        &transport,
+        &Stop::new(),
+        &mut notes,
+    )
+    .await;
     assert_eq!(notes.about("no token counts").len(), 1);
     let row = &end.rows[0];
     assert_eq!(row.prompt_tokens, 100 + maker().suffix_tokens());
-    assert_eq!((row.counted_locally, row.reported_cached_tokens), (Some(true), None));
+    assert_eq!(
+        (row.counted_locally, row.reported_cached_tokens),
+        (Some(true), None)
+    );
     assert!(row.completion_tokens > 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn cold_prompts_from_cache_are_doubted() {
-    let transport = Scripted::new(RunClock::start(), |_, _| Reply::Text(0.1, "x".to_owned(), Some(96)));
+    let transport = Scripted::new(RunClock::start(), |_, _| {
+        Reply::Text(0.1, "x".to_owned(), Some(96))
+    });
     let mut notes = Notes::default();
-    session(&settings(&[100], 1, 1, 2), &transport, &Stop::new(), &mut notes).await;
+    session(
+        &settings(&[100], 1, 1, 2),
+        &transport,
+        &Stop::new(),
+        &mut notes,
+    )
+    .await;
     let doubts = notes.about("doubt");
     assert_eq!(doubts.len(), 1, "{doubts:?}");
-    assert!(doubts[0].contains("2 of 2 prompts that nobody had sent before"), "{doubts:?}");
-}
-
-/// A tenth more tokens than sent is too many, also where the suite's rule lets short prompts pass.
-#[test]
-fn a_tenth_of_a_short_prompt_is_too_far_off() {
-    let check = |expected: f64, deviation: f64| PromptCheck {
-        n: 4,
-        expected_median: expected,
-        reported_median: expected + deviation,
-        median_deviation: deviation,
-        exceeded: deviation.abs() > 0.02 * expected + 64.0,
-    };
-    for (expected, deviation, is_off) in [
-        (206.0, 34.0, true),
-        (206.0, 20.0, false),
-        (206.0, -21.0, true),
-        (40.0, 15.0, false),
-        (8006.0, 300.0, true),
-        (8006.0, 200.0, false),
-    ] {
-        assert_eq!(is_far_off(&check(expected, deviation)), is_off, "{expected} {deviation}");
-    }
+    assert!(
+        doubts[0].contains("2 of 2 prompts that nobody had sent before"),
+        "{doubts:?}"
+    );
 }

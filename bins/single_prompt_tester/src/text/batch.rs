@@ -38,7 +38,10 @@ pub fn batch_started(
             format!("{n_prompts} cached {prompts} (repeat {repeat}/{n_repeats})")
         }
     };
-    Line::plain(format!("    Iteration {}: Testing {what}...", iteration + 1))
+    Line::plain(format!(
+        "    Iteration {}: Testing {what}...",
+        iteration + 1
+    ))
 }
 
 /// `Unique`, `Cached`, `Cached (repeat 1/3)`.
@@ -115,7 +118,9 @@ fn batch_summary(label: &str, answers: &[&Answer]) -> [Line; 4] {
     let last = arrivals.iter().copied().reduce(f64::max);
     let first = arrivals.iter().copied().reduce(f64::min);
     let input: u64 = answers.iter().map(|a| a.row.prompt_tokens).sum();
-    let throughput = last.filter(|time| *time > 0.0).map(|time| input as f64 / time);
+    let throughput = last
+        .filter(|time| *time > 0.0)
+        .map(|time| input as f64 / time);
     [
         Line::plain(format!("      {label} batch summary:")),
         Line::plain(format!(
@@ -149,7 +154,11 @@ fn failures<'a>(failed: impl Iterator<Item = &'a FailedRequest>) -> Vec<Line> {
         .iter()
         .take(TOLD_FAILURES)
         .map(|((kind, message), n)| {
-            let often = if *n == 1 { String::new() } else { format!(" (×{n})") };
+            let often = if *n == 1 {
+                String::new()
+            } else {
+                format!(" (×{n})")
+            };
             Line::error(format!("      Request failed: {kind}: {message}{often}"))
         })
         .collect();
@@ -169,7 +178,9 @@ pub fn iteration_done(rows: &[SinglePromptRow]) -> Option<Line> {
         mean(&of_kind.filter_map(|row| row.ttft).collect::<Vec<_>>())
     };
     let cached = ttft(true)?;
-    let speedup = ttft(false).filter(|_| cached > 0.0).map(|cold| cold / cached);
+    let speedup = ttft(false)
+        .filter(|_| cached > 0.0)
+        .map(|cold| cold / cached);
     Some(Line::styled(
         Style::Success,
         format!("      Cache speedup: TTFT {} faster", times(speedup)),

@@ -93,7 +93,11 @@ pub struct End<'a> {
 pub fn completion(end: End<'_>) -> Vec<Line> {
     let heading = |text: String| Line::styled(Style::Heading, text);
     let plural = |n: u64| if n == 1 { "request" } else { "requests" };
-    let End { n_failed, n_not_sent, .. } = end;
+    let End {
+        n_failed,
+        n_not_sent,
+        ..
+    } = end;
     let mut lines = Vec::new();
     if n_failed > 0 || n_not_sent > 0 {
         let not_sent = match n_not_sent {

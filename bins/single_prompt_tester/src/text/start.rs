@@ -73,7 +73,10 @@ pub fn known_facts(plan: &Plan, facts: KnownFacts<'_>) -> Vec<Line> {
     let mut lines = vec![
         Line::plain("Tokenizer loaded successfully"),
         config(format!("Tokenizer: {}", facts.tokenizer)),
-        config(format!("Run command saved to: {}", facts.run_script.display())),
+        config(format!(
+            "Run command saved to: {}",
+            facts.run_script.display()
+        )),
         config(if plan.seed.is_some() {
             format!("Using provided seed: {seed}")
         } else {

@@ -46,7 +46,7 @@ fn answer(index: u32, kind: PromptKind, ttft: f64, text: &str) -> Sent {
         endpoint: String::new(),
         working_set_size: None,
     };
-    let anchor = WallAnchor::default();
+    let anchor = WallAnchor { unix_at_epoch: 0.0 };
     Sent {
         prompt_index: index,
         result: Ok(Answer {
@@ -103,10 +103,16 @@ fn lines_of_a_single_prompt() {
         "    Iteration 2: Testing 1 cached prompt..."
     );
     let long = format!("one\ntwo{}", "x".repeat(200));
-    let done = batch(PromptKind::Unique, vec![answer(0, PromptKind::Unique, 0.8121, &long)]);
+    let done = batch(
+        PromptKind::Unique,
+        vec![answer(0, PromptKind::Unique, 0.8121, &long)],
+    );
     let lines = batch_done(&done, 1, 1);
     let shown = format!("      Response: one two{}...", "x".repeat(93));
-    assert_eq!(texts(&lines), ["      Unique: TTFT=0.812s, Output=256 tok", shown.as_str()]);
+    assert_eq!(
+        texts(&lines),
+        ["      Unique: TTFT=0.812s, Output=256 tok", shown.as_str()]
+    );
 }
 
 #[test]
@@ -130,7 +136,10 @@ fn lines_of_several_prompts() {
         batch_started(8000, 0, kind, 3, 4).text,
         "    Iteration 1: Testing 4 cached prompts (repeat 2/3)..."
     );
-    let done = batch(kind, vec![answer(0, kind, 0.335, "a"), answer(1, kind, 0.171, "b")]);
+    let done = batch(
+        kind,
+        vec![answer(0, kind, 0.335, "a"), answer(1, kind, 0.171, "b")],
+    );
     assert_eq!(
         texts(&batch_done(&done, 3, 2)),
         [
@@ -153,7 +162,13 @@ fn a_prefill_time_of_zero_divides_nothing() {
         answered.abs_time = Some(0.0);
     }
     let lines = batch_done(&batch(PromptKind::Unique, vec![sent]), 1, 2);
-    assert!(texts(&lines).last().unwrap().ends_with("prefill throughput=n/a"), "{lines:?}");
+    assert!(
+        texts(&lines)
+            .last()
+            .unwrap()
+            .ends_with("prefill throughput=n/a"),
+        "{lines:?}"
+    );
 }
 
 #[test]
@@ -183,7 +198,10 @@ fn the_speed_up_of_an_iteration_is_the_ratio_of_means() {
 
 #[test]
 fn the_line_of_a_size() {
-    let rows = [row(8000, 0, "unique", Some(0.812)), row(8000, 0, "cached", Some(0.061))];
+    let rows = [
+        row(8000, 0, "unique", Some(0.812)),
+        row(8000, 0, "cached", Some(0.061)),
+    ];
     let figures = SizeFigures::of(8000, &rows);
     assert_eq!(
         texts(&size_done(&figures)),
@@ -194,15 +212,24 @@ fn the_line_of_a_size() {
             "",
         ]
     );
-    assert_eq!(brief_line(&figures), "[8,000] unique=0.812s cached=0.061s speedup=13.31x\n");
+    assert_eq!(
+        brief_line(&figures),
+        "[8,000] unique=0.812s cached=0.061s speedup=13.31x\n"
+    );
 }
 
 #[test]
 fn what_is_not_known_has_neither_number_nor_unit() {
     let figures = SizeFigures::of(512, &[row(512, 0, "unique", Some(0.5))]);
-    assert_eq!(brief_line(&figures), "[512] unique=0.500s cached=n/a speedup=n/a\n");
+    assert_eq!(
+        brief_line(&figures),
+        "[512] unique=0.500s cached=n/a speedup=n/a\n"
+    );
     let figures = SizeFigures::of(512, &[]);
-    assert_eq!(brief_line(&figures), "[512] unique=n/a cached=n/a speedup=n/a\n");
+    assert_eq!(
+        brief_line(&figures),
+        "[512] unique=n/a cached=n/a speedup=n/a\n"
+    );
 }
 
 #[test]
@@ -240,7 +267,10 @@ output: ./single_prompt_output
 
 #[test]
 fn the_final_table_is_the_published_one() {
-    let rows = [row(8000, 0, "unique", Some(0.812)), row(8000, 0, "cached", Some(0.061))];
+    let rows = [
+        row(8000, 0, "unique", Some(0.812)),
+        row(8000, 0, "cached", Some(0.061)),
+    ];
     let lines = final_table(&SizeFigures::of_all(&rows));
     assert_eq!(
         &texts(&lines)[4..],

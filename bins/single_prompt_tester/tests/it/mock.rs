@@ -45,7 +45,9 @@ impl Seen {
 
     /// Prompts of the measured requests.
     pub(crate) fn prompts(&self) -> Vec<String> {
-        (1..self.bodies.len()).map(|n| content(&self.json(n))).collect()
+        (1..self.bodies.len())
+            .map(|n| content(&self.json(n)))
+            .collect()
     }
 }
 
@@ -100,10 +102,18 @@ impl Mock {
         let decide = move |n: usize, body: &Value| {
             if n == 0 {
                 let steps = first();
-                return if steps.is_empty() { stream(0.0, &["Hi"], Some(usage(body, None))) } else { steps };
+                return if steps.is_empty() {
+                    stream(0.0, &["Hi"], Some(usage(body, None)))
+                } else {
+                    steps
+                };
             }
             let is_known = !known.lock().unwrap().insert(content(body));
-            rule(&Asked { n: n - 1, body, is_known })
+            rule(&Asked {
+                n: n - 1,
+                body,
+                is_known,
+            })
         };
         let decide: Arc<dyn Fn(usize, &Value) -> Vec<Do> + Send + Sync> = Arc::new(decide);
         let started = std::time::Instant::now();
@@ -114,21 +124,32 @@ impl Mock {
                     if stopped.load(Ordering::SeqCst) {
                         return;
                     }
-                    let (seen, stopped, decide) = (Arc::clone(&seen), Arc::clone(&stopped), Arc::clone(&decide));
+                    let (seen, stopped, decide) =
+                        (Arc::clone(&seen), Arc::clone(&stopped), Arc::clone(&decide));
                     seen.lock().unwrap().n_connections += 1;
                     // A client that goes away ends its connection; no test cares how.
-                    thread::spawn(move || serve(client.unwrap(), started, &seen, &stopped, &*decide).ok());
+                    thread::spawn(move || {
+                        serve(client.unwrap(), started, &seen, &stopped, &*decide).ok()
+                    });
                 }
             });
         }
-        Self { address, seen, stopped }
+        Self {
+            address,
+            seen,
+            stopped,
+        }
     }
 
     /// The server of the acceptance examples: 50 ms for prompts that it has not seen, 10 ms for others.
     pub(crate) fn caching() -> Self {
         Self::start(|asked| {
             let delay = if asked.is_known { 0.01 } else { 0.05 };
-            stream(delay, &["Once", " upon", " a", " time"], Some(usage(asked.body, None)))
+            stream(
+                delay,
+                &["Once", " upon", " a", " time"],
+                Some(usage(asked.body, None)),
+            )
         })
     }
 
@@ -152,7 +173,8 @@ impl Drop for Mock {
 /// A usage object that counts the prompt's words.
 pub(crate) fn usage(body: &Value, cached: Option<u64>) -> Value {
     let words = content(body).split_whitespace().count();
-    let mut usage = json!({"prompt_tokens": words, "completion_tokens": 4, "total_tokens": words + 4});
+    let mut usage =
+        json!({"prompt_tokens": words, "completion_tokens": 4, "total_tokens": words + 4});
     if let Some(cached) = cached {
         usage["prompt_tokens_details"] = json!({"cached_tokens": cached});
     }
@@ -161,13 +183,18 @@ pub(crate) fn usage(body: &Value, cached: Option<u64>) -> Value {
 
 /// A whole stream: a role chunk, then after `delay` seconds these texts, then usage.
 pub(crate) fn stream(delay: f64, texts: &[&str], usage: Option<Value>) -> Vec<Do> {
-    let delta = |delta: Value| json!({"choices": [{"index": 0, "delta": delta, "finish_reason": null}]});
+    let delta =
+        |delta: Value| json!({"choices": [{"index": 0, "delta": delta, "finish_reason": null}]});
     let mut steps = vec![
         Do::Send(STREAM_HEAD.into()),
         event(&delta(json!({"role": "assistant", "content": ""})).to_string()),
         Do::Wait(Duration::from_secs_f64(delay)),
     ];
-    steps.extend(texts.iter().map(|text| event(&delta(json!({"content": text})).to_string())));
+    steps.extend(
+        texts
+            .iter()
+            .map(|text| event(&delta(json!({"content": text})).to_string())),
+    );
     if let Some(usage) = usage {
         steps.push(event(&json!({"choices": [], "usage": usage}).to_string()));
     }
@@ -243,7 +270,10 @@ fn serve(
     Ok(())
 }
 
-fn read_request(client: &mut TcpStream, buffer: &mut Vec<u8>) -> std::io::Result<Option<(String, Vec<u8>)>> {
+fn read_request(
+    client: &mut TcpStream,
+    buffer: &mut Vec<u8>,
+) -> std::io::Result<Option<(String, Vec<u8>)>> {
     let mut more = |buffer: &mut Vec<u8>| {
         let mut bytes = [0; 4096];
         let n = client.read(&mut bytes)?;

@@ -137,13 +137,22 @@ pub(crate) struct Rows {
 impl Rows {
     fn parse(text: &str) -> Self {
         let mut reader = csv::Reader::from_reader(text.as_bytes());
-        let columns: Vec<String> = reader.headers().unwrap().iter().map(str::to_owned).collect();
+        let columns: Vec<String> = reader
+            .headers()
+            .unwrap()
+            .iter()
+            .map(str::to_owned)
+            .collect();
         let rows = reader
             .records()
             .map(|row| {
                 let row = row.unwrap();
                 assert_eq!(row.len(), columns.len());
-                columns.iter().cloned().zip(row.iter().map(str::to_owned)).collect()
+                columns
+                    .iter()
+                    .cloned()
+                    .zip(row.iter().map(str::to_owned))
+                    .collect()
             })
             .collect();
         Self { columns, rows }
@@ -155,7 +164,10 @@ impl Rows {
 
     #[track_caller]
     pub(crate) fn numbers(&self, column: &str) -> Vec<f64> {
-        let number = |text: &str| text.parse().unwrap_or_else(|_| panic!("{column}: {text:?}"));
+        let number = |text: &str| {
+            text.parse()
+                .unwrap_or_else(|_| panic!("{column}: {text:?}"))
+        };
         self.texts(column).into_iter().map(number).collect()
     }
 }
@@ -218,7 +230,11 @@ impl Running {
     pub(crate) fn wait_until(&self, words: &str, mut what: impl FnMut() -> bool) -> &Self {
         let end = Instant::now() + LIMIT;
         while !what() {
-            assert!(Instant::now() < end, "waited in vain for {words}:\n{}", self.stderr.so_far());
+            assert!(
+                Instant::now() < end,
+                "waited in vain for {words}:\n{}",
+                self.stderr.so_far()
+            );
             thread::sleep(POLL);
         }
         self
@@ -293,20 +309,30 @@ impl Finished {
     /// Requires words on stderr.
     #[track_caller]
     pub(crate) fn says(self, words: &str) -> Self {
-        assert!(self.stderr.contains(words), "no {words:?} in:\n{}", self.stderr);
+        assert!(
+            self.stderr.contains(words),
+            "no {words:?} in:\n{}",
+            self.stderr
+        );
         self
     }
 
     #[track_caller]
     pub(crate) fn never_says(self, words: &str) -> Self {
-        assert!(!self.stderr.contains(words), "{words:?} in:\n{}", self.stderr);
+        assert!(
+            !self.stderr.contains(words),
+            "{words:?} in:\n{}",
+            self.stderr
+        );
         self
     }
 
     /// Texts of the log lines, without stamp and level.
     pub(crate) fn lines(&self) -> Vec<&str> {
         let lines = self.stderr.lines();
-        lines.filter_map(|line| Some(line.split_once(" - ")?.1)).collect()
+        lines
+            .filter_map(|line| Some(line.split_once(" - ")?.1))
+            .collect()
     }
 
     /// Log lines above INFO, with their level.

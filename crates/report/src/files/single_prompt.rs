@@ -4,7 +4,6 @@
 //! `metadata.json` is replaced in one step, its first keys are the originals' in their order. Refuses secrets: nothing
 //! here takes a key or a header.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use metrics::SinglePromptRow;
@@ -167,7 +166,9 @@ mod tests {
         let common = golden.strip_suffix("\n}").unwrap();
         assert!(ours.starts_with(&format!("{common},\n")), "{ours}");
         assert!(ours.ends_with('}'));
-        let read = crate::metadata::load_single_prompt(dir.path()).unwrap().unwrap();
+        let read = crate::metadata::load_single_prompt(dir.path())
+            .unwrap()
+            .unwrap();
         assert_eq!(read["interrupted"], Value::Bool(true));
     }
 
@@ -178,9 +179,15 @@ mod tests {
         let dir = ResultDir::create(dir.path()).unwrap();
         let mut writer = SinglePromptWriter::create(&dir, &stamp).unwrap();
         let read = |writer: &SinglePromptWriter| {
-            metrics::schema::read_single_prompt(std::fs::File::open(writer.path()).unwrap()).unwrap()
+            let file = std::fs::File::open(writer.path()).unwrap();
+            let rows = metrics::schema::RowReader::new(file).unwrap();
+            rows.collect::<Result<Vec<SinglePromptRow>, _>>().unwrap()
         };
-        assert!(writer.path().ends_with("single_prompt_results_20261122_010203.csv"));
+        assert!(
+            writer
+                .path()
+                .ends_with("single_prompt_results_20261122_010203.csv")
+        );
         assert_eq!(read(&writer), []);
         let row = SinglePromptRow {
             context_size: 500,
