@@ -56,6 +56,18 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("kv_cache_sim", &["cli", "kvcalc", "sim"]),
     ("kv_cache_size", &["cli", "hub", "kvcalc"]),
     ("llm_benchmark", &["cli", "core-client", "metrics"]),
+    (
+        "single_prompt_tester",
+        &[
+            "cli",
+            "core-client",
+            "engine",
+            "metrics",
+            "report",
+            "setup",
+            "workload",
+        ],
+    ),
     ("xtask", &[]),
 ];
 

@@ -264,7 +264,13 @@ fn finish(plan: &Plan, files: Files<'_>, settings: &Settings, run: Run) -> Ended
         mut facts,
     } = run;
     let dir = files.dir.path();
-    let (caching, output) = judge(settings, &end);
+    let (mut caching, output) = judge(settings, &end);
+    let figures: Vec<SizeFigures> = told
+        .sizes
+        .iter()
+        .map(|size| SizeFigures::of(*size, &end.rows))
+        .collect();
+    caching.object["sizes"] = verdict::by_size_object(&figures);
     metadata.failed_requests = end.n_failed;
     metadata.unsent_requests = end.n_not_sent;
     metadata.interrupted = end.stopped.is_some() || end.aborted;
@@ -285,11 +291,6 @@ fn finish(plan: &Plan, files: Files<'_>, settings: &Settings, run: Run) -> Ended
             .sections
             .insert("warnings".to_owned(), Value::Array(warnings));
     }
-    let figures: Vec<SizeFigures> = told
-        .sizes
-        .iter()
-        .map(|size| SizeFigures::of(*size, &end.rows))
-        .collect();
     let mut is_stored = told.is_stored;
     for saved in [metadata.save(dir), facts.save(dir)] {
         if let Err(error) = saved {
@@ -306,7 +307,10 @@ fn finish(plan: &Plan, files: Files<'_>, settings: &Settings, run: Run) -> Ended
     }
     log_lines(&text::final_table(&figures));
     let differences: Vec<String> = end.differences.iter().map(verdict::difference).collect();
-    log_lines(&text::verdicts(&caching, &output, &differences));
+    log_lines(&text::verdicts(&[
+        (&caching, &verdict::by_size(&figures)),
+        (&output, &differences),
+    ]));
     log_lines(&text::completion(End {
         n_failed: end.n_failed,
         n_not_sent: end.n_not_sent,

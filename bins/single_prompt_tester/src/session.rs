@@ -19,7 +19,7 @@ use futures_util::stream::FuturesUnordered;
 use metrics::caching::OutputComparison;
 use metrics::record::{FailedRequest, RequestRecord};
 use metrics::single_prompt::{PromptKind, SinglePromptRow};
-use metrics::timeline::{Exchange, Failure, FailureKind};
+use metrics::timeline::{Exchange, FailureKind};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use workload::{Prompt, Verification};

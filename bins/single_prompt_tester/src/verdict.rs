@@ -2,9 +2,10 @@
 //!
 //! Promise: pure; every figure that a sentence rests on stands in it, and in the object for programs beside it.
 
-use cli::number::thousands;
+use cli::number::{fixed, thousands};
 use metrics::caching::{Basis, Caching, CachingVerdict, OutputComparison, Unclear};
 use metrics::interval::Estimate;
+use metrics::single_prompt::SizeFigures;
 use serde_json::{Value, json};
 
 use crate::session::TextDifference;
@@ -18,6 +19,45 @@ pub struct Verdict {
     pub is_good: bool,
     /// The same for programs.
     pub object: Value,
+}
+
+/// One line per size, where there are several: what the cache is worth differs by size.
+#[must_use]
+pub fn by_size(figures: &[SizeFigures]) -> Vec<String> {
+    if figures.len() < 2 {
+        return Vec::new();
+    }
+    let line = |size: &SizeFigures| {
+        let interval = size
+            .speedup_interval
+            .map(|(low, high)| format!(" (95% interval {low:.2} to {high:.2})"));
+        let share = size
+            .reported_share
+            .map(|share| format!(", {} from cache", percent(share)));
+        format!(
+            "  {} tokens: {}{}{}",
+            thousands(size.context_size),
+            fixed(size.speedup, 2, "x"),
+            interval.unwrap_or_default(),
+            share.unwrap_or_default()
+        )
+    };
+    figures.iter().map(line).collect()
+}
+
+/// The same for programs.
+#[must_use]
+pub fn by_size_object(figures: &[SizeFigures]) -> Value {
+    let object = |size: &SizeFigures| {
+        json!({
+            "context_size": size.context_size,
+            "speedup": size.speedup,
+            "speedup_low": size.speedup_interval.map(|(low, _)| low),
+            "speedup_high": size.speedup_interval.map(|(_, high)| high),
+            "reported_share": size.reported_share,
+        })
+    };
+    figures.iter().map(object).collect()
 }
 
 /// A share below which a working cache is worth a remark.

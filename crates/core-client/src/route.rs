@@ -133,6 +133,8 @@ pub(crate) fn common_headers(
         HeaderValue::try_from(format!("Bearer {key}")).map_err(|_| ClientError::ApiKey)?;
     bearer.set_sensitive(true);
     headers.insert(header::AUTHORIZATION, bearer);
+    // What OpenAI's own client sends, also when it wants a stream.
+    headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
     with_custom(headers, custom)
 }
 
@@ -141,7 +143,9 @@ pub(crate) fn with_custom(
     mut headers: HeaderMap,
     custom: &[(HeaderName, HeaderValue)],
 ) -> Result<HeaderMap, ClientError> {
-    headers.insert(header::ACCEPT, HeaderValue::from_static("*/*"));
+    headers
+        .entry(header::ACCEPT)
+        .or_insert(HeaderValue::from_static("*/*"));
     headers.insert(
         header::USER_AGENT,
         HeaderValue::from_static(concat!(

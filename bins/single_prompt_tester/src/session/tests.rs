@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use futures_util::future::LocalBoxFuture;
-use metrics::timeline::{ChunkStamp, Timeline, Usage};
+use metrics::timeline::{ChunkStamp, Failure, Timeline, Usage};
 use tokio::time::sleep;
 use workload::{PieceTable, Seed, TextTokenizer};
 

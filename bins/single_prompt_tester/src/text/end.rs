@@ -59,9 +59,9 @@ pub fn final_table(figures: &[SizeFigures]) -> Vec<Line> {
     lines
 }
 
-/// What the run says about the server; `differences` are lines of their own below the second verdict.
+/// What the run says about the server, each verdict with lines of its own below.
 #[must_use]
-pub fn verdicts(caching: &Verdict, output: &Verdict, differences: &[String]) -> Vec<Line> {
+pub fn verdicts(verdicts: &[(&Verdict, &[String])]) -> Vec<Line> {
     let line = |verdict: &Verdict| {
         if verdict.is_good {
             Line::styled(Style::Success, &verdict.text)
@@ -69,8 +69,11 @@ pub fn verdicts(caching: &Verdict, output: &Verdict, differences: &[String]) -> 
             Line::warning(&verdict.text)
         }
     };
-    let mut lines = vec![line(caching), line(output)];
-    lines.extend(differences.iter().map(Line::plain));
+    let mut lines = Vec::new();
+    for (verdict, details) in verdicts {
+        lines.push(line(verdict));
+        lines.extend(details.iter().map(Line::plain));
+    }
     lines.push(Line::plain(""));
     lines
 }

@@ -203,3 +203,23 @@ fn a_difference_shows_where_it_begins() {
         "  8,000 tokens, iteration 1, prompt 2, cached_r2: after 12 characters \"time\" cold, the end from cache"
     );
 }
+
+#[test]
+fn what_the_cache_is_worth_is_told_size_by_size() {
+    let mut all = rows(100, &SAME, None);
+    assert!(by_size(&SizeFigures::of_all(&all)).is_empty());
+    all.extend(rows(2000, &QUICKER, Some(1920)));
+    let figures = SizeFigures::of_all(&all);
+    assert_eq!(
+        by_size(&figures),
+        [
+            "  100 tokens: 1.00x (95% interval 0.97 to 1.02)",
+            "  2,000 tokens: 4.00x (95% interval 3.34 to 4.54), 96.0% from cache",
+        ]
+    );
+    let object = by_size_object(&figures);
+    assert_eq!(
+        (&object[1]["context_size"], &object[1]["reported_share"]),
+        (&json!(2000), &json!(0.96))
+    );
+}

@@ -8,6 +8,15 @@
 //!
 //! Promise: every server takes a free port and every process a directory of its own; no process outlives its test.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests stand outside of test functions, where the lint cannot see what they are"
+)]
+#![expect(
+    clippy::float_cmp,
+    reason = "counts are whole numbers, which a float holds exactly"
+)]
+
 mod acceptance;
 mod console;
 mod fault;

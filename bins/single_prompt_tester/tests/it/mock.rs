@@ -4,11 +4,12 @@ use std::collections::HashSet;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::thread;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use workload::TextTokenizer;
 
 /// The model that it names.
 pub(crate) const MODEL: &str = "mock-model";
@@ -74,7 +75,8 @@ impl Asked<'_> {
     }
 }
 
-type Rule = dyn Fn(&Asked<'_>) -> Vec<Do> + Send + Sync;
+/// What to do with a request, by its number.
+type Decide = dyn Fn(usize, &Value) -> Vec<Do> + Send + Sync;
 
 /// A running server; stops taking connections when dropped.
 pub(crate) struct Mock {
@@ -115,7 +117,7 @@ impl Mock {
                 is_known,
             })
         };
-        let decide: Arc<dyn Fn(usize, &Value) -> Vec<Do> + Send + Sync> = Arc::new(decide);
+        let decide: Arc<Decide> = Arc::new(decide);
         let started = std::time::Instant::now();
         {
             let (seen, stopped) = (Arc::clone(&seen), Arc::clone(&stopped));
@@ -170,11 +172,12 @@ impl Drop for Mock {
     }
 }
 
-/// A usage object that counts the prompt's words.
+/// A usage object that counts the prompt as the tool's built-in tokenizer does.
 pub(crate) fn usage(body: &Value, cached: Option<u64>) -> Value {
-    let words = content(body).split_whitespace().count();
-    let mut usage =
-        json!({"prompt_tokens": words, "completion_tokens": 4, "total_tokens": words + 4});
+    static TOKENIZER: LazyLock<TextTokenizer> =
+        LazyLock::new(|| TextTokenizer::from_bytes(hub::builtin_tokenizer()).unwrap());
+    let n = TOKENIZER.count(&content(body));
+    let mut usage = json!({"prompt_tokens": n, "completion_tokens": 4, "total_tokens": n + 4});
     if let Some(cached) = cached {
         usage["prompt_tokens_details"] = json!({"cached_tokens": cached});
     }
@@ -232,7 +235,7 @@ fn serve(
     started: std::time::Instant,
     seen: &Mutex<Seen>,
     stopped: &AtomicBool,
-    decide: &(dyn Fn(usize, &Value) -> Vec<Do> + Send + Sync),
+    decide: &Decide,
 ) -> std::io::Result<()> {
     client.set_nodelay(true)?;
     let mut buffer = Vec::new();

@@ -334,10 +334,4 @@ impl Finished {
             .filter_map(|line| Some(line.split_once(" - ")?.1))
             .collect()
     }
-
-    /// Log lines above INFO, with their level.
-    pub(crate) fn complaints(&self) -> Vec<&str> {
-        let complains = |line: &&str| !line.contains("] INFO -");
-        self.stderr.lines().filter(complains).collect()
-    }
 }
