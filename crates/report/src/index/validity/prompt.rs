@@ -26,9 +26,30 @@ pub(super) fn findings(data: &RunData, out: &mut Vec<Finding>) {
         ));
     }
     if let Some(n) = integer(data, "failed_requests") {
+        let unsent = integer(data, "unsent_requests")
+            .map(|n| format!(", and {} not sent for that reason", count(n)))
+            .unwrap_or_default();
         out.push(finding(
-            format!("{} failed.", plural(n, "request", "requests")),
+            format!("{} failed{unsent}.", plural(n, "request", "requests")),
             "Failed requests are in no figure.",
+        ));
+    }
+    let n_compared = rows
+        .iter()
+        .filter(|row| row.matches_cold_text.is_some())
+        .count();
+    let n_different = rows
+        .iter()
+        .filter(|row| row.matches_cold_text == Some(false))
+        .count();
+    if n_different > 0 {
+        out.push(finding(
+            format!(
+                "{} of {} answers from cache are not what was answered cold at temperature 0.",
+                count(n_different as u64),
+                count(n_compared as u64)
+            ),
+            "Few engines are stable to the last bit between a cold and a warm prefill; many differences early in the text are worth a look.",
         ));
     }
     let untested: Vec<u64> = integers(data, "context_sizes")
@@ -102,15 +123,28 @@ pub(super) fn checked(data: &RunData) -> String {
         .single_prompt
         .iter()
         .any(|row| row.reported_cached_tokens.is_some());
-    let mut text =
-        "Checked: readable files, number of samples, both kinds of requests at every context"
-            .to_owned();
-    if reported {
-        text.push_str(", cached tokens reported by the server.");
-    } else {
-        text.push_str(
-            ". Not in these files, so not checked: cached tokens reported by the server.",
-        );
+    let compared = data
+        .single_prompt
+        .iter()
+        .any(|row| row.matches_cold_text.is_some());
+    let mut looked = vec![
+        "readable files",
+        "number of samples",
+        "both kinds of requests at every context",
+    ];
+    let mut unknown = Vec::new();
+    for (known, what) in [
+        (reported, "cached tokens reported by the server"),
+        (compared, "the text answered from cache"),
+    ] {
+        if known { &mut looked } else { &mut unknown }.push(what);
+    }
+    let mut text = format!("Checked: {}.", looked.join(", "));
+    if !unknown.is_empty() {
+        text.push_str(&format!(
+            " Not in these files, so not checked: {}.",
+            unknown.join(", ")
+        ));
     }
     text
 }
