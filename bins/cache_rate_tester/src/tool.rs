@@ -20,6 +20,7 @@ use crate::text::{self, TestShape};
 impl StudyTool for Plan {
     const NAME: &'static str = "cache_rate_tester";
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
+    const WORKING_SET_FLAG: &'static str = "--working-set-size";
 
     fn common(&self) -> &StudyOptions {
         &self.common

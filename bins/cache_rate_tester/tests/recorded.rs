@@ -104,6 +104,7 @@ fn the_script_names_the_secrets_it_does_not_hold() {
     let plan =
         plan("--api-key sk-verysecret --header Authorization:~Basic~abcdef --header X-Class:~gold");
     let text = script(
+        std::path::Path::new("out"),
         &RunStamp::parse("20261122_010848").unwrap(),
         "cache_rate_tester",
         &plan.command_options(),

@@ -18,6 +18,7 @@ use crate::body::RequestBody;
 use crate::clock::RunClock;
 use crate::detect::{self, DetectError};
 use crate::dial::Dialer;
+use crate::ending::read_end;
 use crate::endpoint::{Endpoint, EndpointType, HttpVersion, Origin};
 use crate::excerpt::{self, Redactor};
 use crate::fault;
@@ -109,10 +110,6 @@ pub enum ClientError {
 pub(crate) const MESSAGE_LIMIT: Duration = Duration::from_secs(5);
 pub(crate) const MAX_MESSAGE_BYTES: usize = 64 << 10;
 
-/// Time given to the end of the body behind `[DONE]`, which is usually in the next packet. A server that
-/// takes longer keeps its request; the connection is then closed in place of being reused.
-pub(crate) const END_LIMIT: Duration = Duration::from_millis(250);
-
 /// Sends requests to one or more endpoints. Clones share the connections.
 #[derive(Clone)]
 pub struct Client {
@@ -155,7 +152,7 @@ impl Client {
         for endpoint in &endpoints {
             let origin = endpoint.origin();
             let dialer = Dialer::new(origin, config.http, tls.of(origin)?, config.connect_timeout);
-            let pool = Pool::new(dialer);
+            let pool = Arc::new(Pool::new(dialer));
             routes.push(Route::new(
                 endpoint,
                 pool,
@@ -393,10 +390,7 @@ async fn exchange(
     }
     // A stream that reported an error has no end worth waiting for.
     if answer.is_done() {
-        let end = async { while let Some(Ok(_)) = link.frame(&mut body).await {} };
-        if timeout(END_LIMIT, end).await.is_ok() {
-            route.pool.put_back(link).await;
-        }
+        read_end(&route.pool, link, body).await;
     }
     Ok(())
 }

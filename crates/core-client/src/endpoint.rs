@@ -122,10 +122,12 @@ impl Endpoint {
     /// When it is not a plain http or https URL; the message says what to write instead.
     pub fn parse(text: &str) -> Result<Self, EndpointError> {
         let trimmed = well_formed(text)?;
-        let given = trimmed.trim_end_matches('/').to_owned();
         if trimmed.contains(['?', '#']) {
-            return Err(EndpointError::Query { given });
+            return Err(EndpointError::Query {
+                given: without_values(trimmed),
+            });
         }
+        let given = trimmed.trim_end_matches('/').to_owned();
         let (origin, uri) = Origin::parse(&given)?;
         let path = uri.path().trim_end_matches('/');
         if let Some(call) = CALLS.into_iter().find(|call| path.ends_with(call)) {
@@ -174,6 +176,27 @@ impl Endpoint {
     }
 }
 
+/// The URL as it may be shown: the values of its query are left out, for keys are passed in them.
+pub(crate) fn without_values(url: &str) -> String {
+    let (url, fragment) = url
+        .split_once('#')
+        .map_or((url, None), |(url, fragment)| (url, Some(fragment)));
+    let mut shown = url.to_owned();
+    if let Some((path, query)) = url.split_once('?') {
+        let names = query.split('&').map(|pair| match pair.split_once('=') {
+            Some((name, _)) => format!("{name}=***"),
+            // A value without a name is a value all the same.
+            None if pair.is_empty() => String::new(),
+            None => "***".to_owned(),
+        });
+        shown = format!("{path}?{}", names.collect::<Vec<_>>().join("&"));
+    }
+    if fragment.is_some_and(|fragment| !fragment.is_empty()) {
+        shown.push_str("#***");
+    }
+    shown
+}
+
 /// The text without blanks around it, if it may be a URL at all. Nothing that holds a password gets
 /// further than this, so that no message repeats one.
 pub(crate) fn well_formed(text: &str) -> Result<&str, EndpointError> {
@@ -191,12 +214,12 @@ pub(crate) fn well_formed(text: &str) -> Result<&str, EndpointError> {
         return Err(EndpointError::Credentials);
     }
     if !trimmed.contains("://") {
-        let given = trimmed.trim_end_matches('/').to_owned();
+        let given = without_values(trimmed.trim_end_matches('/'));
         return Err(EndpointError::NoScheme { given });
     }
     if authority_text.is_empty() {
         return Err(EndpointError::Invalid {
-            given: trimmed.to_owned(),
+            given: without_values(trimmed),
             reason: "the host is missing".to_owned(),
         });
     }
@@ -206,8 +229,9 @@ pub(crate) fn well_formed(text: &str) -> Result<&str, EndpointError> {
 impl Origin {
     /// The origin of a URL that [`well_formed`] let through, and the URL in parts.
     pub(crate) fn parse(given: &str) -> Result<(Self, Uri), EndpointError> {
+        let shown = || without_values(given);
         let invalid = |reason: &str| EndpointError::Invalid {
-            given: given.to_owned(),
+            given: shown(),
             reason: reason.to_owned(),
         };
         let uri: Uri = given
@@ -219,7 +243,7 @@ impl Origin {
             other => {
                 return Err(EndpointError::Scheme {
                     scheme: other.unwrap_or_default().to_owned(),
-                    given: given.to_owned(),
+                    given: shown(),
                 });
             }
         };
@@ -241,9 +265,7 @@ impl Origin {
             Some(digits) => match digits.parse::<u16>() {
                 Ok(port) if port != 0 => port,
                 _ => {
-                    return Err(EndpointError::Port {
-                        given: given.to_owned(),
-                    });
+                    return Err(EndpointError::Port { given: shown() });
                 }
             },
         };
@@ -321,6 +343,27 @@ mod tests {
             "a.example",
             1,
         );
+    }
+
+    #[test]
+    fn the_values_of_a_query_are_shown_nowhere() {
+        for text in [
+            "http://h/v1?key=hunter2",
+            "h/v1?key=hunter2",
+            "ftp://h/v1?key=hunter2",
+            "http://h:0/v1?key=hunter2",
+            "http:///v1?key=hunter2",
+            "http://h/v1?hunter2",
+            "http://h/v1#hunter2",
+        ] {
+            let message = Endpoint::parse(text).unwrap_err().to_string();
+            assert!(!message.contains("hunter2"), "{message}");
+        }
+        assert_eq!(
+            without_values("http://h/g?key=a%3Db&stream=true&&x#top"),
+            "http://h/g?key=***&stream=***&&***#***"
+        );
+        assert_eq!(without_values("http://h/g"), "http://h/g");
     }
 
     #[test]

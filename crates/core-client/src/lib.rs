@@ -19,6 +19,7 @@ mod clock;
 mod conn;
 mod detect;
 mod dial;
+mod ending;
 mod endpoint;
 mod excerpt;
 mod fault;

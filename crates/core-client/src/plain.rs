@@ -26,11 +26,12 @@ use tokio_util::sync::CancellationToken;
 use crate::answer::failure;
 use crate::body::RequestBody;
 use crate::client::{
-    ClientError, END_LIMIT, MAX_MESSAGE_BYTES, MESSAGE_LIMIT, TlsSetup, content_type, encoding,
-    read_body, status_message,
+    ClientError, MAX_MESSAGE_BYTES, MESSAGE_LIMIT, TlsSetup, content_type, encoding, read_body,
+    status_message,
 };
 use crate::clock::RunClock;
 use crate::dial::Dialer;
+use crate::ending::read_end;
 use crate::endpoint::HttpVersion;
 use crate::excerpt::{self, Redactor};
 use crate::fault;
@@ -117,7 +118,7 @@ pub struct PlainClient {
 
 struct Inner {
     url: PlainUrl,
-    pool: Pool,
+    pool: Arc<Pool>,
     headers: HeaderMap,
     host: HeaderValue,
     request_timeout: Duration,
@@ -145,12 +146,12 @@ impl PlainClient {
             .or_insert(HeaderValue::from_static("application/json"));
         let origin = url.origin();
         let tls = TlsSetup::new(config.http, config.insecure).of(origin)?;
-        let pool = Pool::new(Dialer::new(
+        let pool = Arc::new(Pool::new(Dialer::new(
             origin,
             config.http,
             tls,
             config.connect_timeout,
-        ));
+        )));
         // An authority has no character that a header could not carry.
         let host =
             HeaderValue::from_str(&origin.authority).expect("a parsed authority is visible ASCII");
@@ -303,11 +304,7 @@ impl Inner {
                         if !(ends_with_done && record::is_done(&exchange.body)) {
                             continue;
                         }
-                        let rest =
-                            async { while let Some(Ok(_)) = link.frame(&mut incoming).await {} };
-                        if timeout(END_LIMIT, rest).await.is_ok() {
-                            self.pool.put_back(link).await;
-                        }
+                        read_end(&self.pool, link, incoming).await;
                         return Ok(at);
                     }
                     Some(Err(error)) => {

@@ -1,5 +1,7 @@
 //! Everything about requests to one endpoint that is the same for all of them.
 
+use std::sync::Arc;
+
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Uri};
 
@@ -45,7 +47,7 @@ struct Target {
 /// One endpoint with its connections and prepared headers.
 #[derive(Debug)]
 pub(crate) struct Route {
-    pub(crate) pool: Pool,
+    pub(crate) pool: Arc<Pool>,
     complete: Target,
     models: Target,
     headers: HeaderMap,
@@ -55,7 +57,7 @@ pub(crate) struct Route {
 impl Route {
     pub(crate) fn new(
         endpoint: &Endpoint,
-        pool: Pool,
+        pool: Arc<Pool>,
         endpoint_type: EndpointType,
         headers: HeaderMap,
     ) -> Result<Self, ClientError> {

@@ -123,6 +123,10 @@ pub trait PromptFeed {
 
     /// The next fresh text, when it is ready.
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<FreshText>;
+
+    /// Drops what was prepared, and with it the working set that it was prepared from: the next one is built while
+    /// no phase runs, and there may not be room for two.
+    fn rest(&mut self);
 }
 
 /// Waits for the next fresh text. Dropping the future loses nothing.
@@ -168,6 +172,10 @@ impl PromptFeed for InlineFeed {
         let fresh = phase.fresh(self.next, &self.counters);
         self.next += 1;
         Poll::Ready(fresh)
+    }
+
+    fn rest(&mut self) {
+        self.phase = None;
     }
 }
 
@@ -287,5 +295,10 @@ impl PromptFeed for ThreadFeed {
         };
         self.next = (self.next + 1) % self.queues.len();
         Poll::Ready(fresh.expect("a builder thread sends until its queue is closed"))
+    }
+
+    fn rest(&mut self) {
+        self.queues.clear();
+        self.staged = None;
     }
 }

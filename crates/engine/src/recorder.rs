@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::LocalBoxFuture;
 use metrics::PeriodRow;
 use metrics::record::{FailedRequest, RequestIntent, RequestRecord, WallAnchor};
-use metrics::timeline::Exchange;
+use metrics::timeline::{Exchange, FailureKind};
 use report::test_name::TestName;
 use tokio::sync::oneshot;
 use workload::TextTokenizer;
@@ -87,31 +87,30 @@ pub struct Interpreter {
 
 impl Interpreter {
     fn interpret(&self, ended: Ended, rows: &mut WindowRows) {
-        let Ended { intent, exchange } = ended;
+        let Ended {
+            intent,
+            mut exchange,
+        } = ended;
+        let count = |exchange: &Exchange| {
+            let is_uncounted = exchange.usage.completion_tokens.is_none();
+            is_uncounted.then(|| self.tokenizer.count(&exchange.text) as u64)
+        };
         match exchange.failure.clone() {
             None => {
-                let local = exchange
-                    .usage
-                    .completion_tokens
-                    .is_none()
-                    .then(|| self.tokenizer.count(&exchange.text) as u64);
+                let local = count(&exchange);
                 let record = RequestRecord::from_exchange(intent, &exchange, self.anchor, local);
                 tracing::debug!("{}", told(&record));
                 rows.records.push(record);
             }
-            Some(failure) => rows.failed.push(FailedRequest {
-                intent,
-                kind: failure.kind,
-                status: failure.status,
-                message: failure.message,
-                launch_time: self.anchor.unix(exchange.timeline.launched),
-                elapsed: exchange
-                    .timeline
-                    .finished
-                    .saturating_sub(exchange.timeline.launched)
-                    .as_secs_f64(),
-                partial: exchange,
-            }),
+            Some(failure) => {
+                // What arrived of a cancelled one counts for its window, and a chunk may hold several tokens.
+                if failure.kind == FailureKind::Cancelled {
+                    let local = count(&exchange);
+                    exchange.usage.completion_tokens = exchange.usage.completion_tokens.or(local);
+                }
+                rows.failed
+                    .extend(FailedRequest::from_exchange(intent, exchange, self.anchor));
+            }
         }
     }
 }
@@ -433,6 +432,33 @@ mod tests {
                 failure: None,
             },
         }
+    }
+
+    /// A chunk may hold several tokens; a server that sends no usage leaves only the text to count them by.
+    #[test]
+    fn what_arrived_of_a_cancelled_request_is_counted_by_the_tokenizer() {
+        let tokenizer = TextTokenizer::from_bytes(hub::builtin_tokenizer()).unwrap();
+        let text = "Several words in one chunk of a stream.";
+        let tokens = tokenizer.count(text) as u64;
+        let mut sink = InlineSink::new(Interpreter {
+            anchor: WallAnchor { unix_at_epoch: 0.0 },
+            tokenizer,
+        });
+        let mut cancelled = ended(0);
+        cancelled.exchange.usage = Usage::default();
+        cancelled.exchange.text = text.to_owned();
+        cancelled.exchange.failure = Some(metrics::Failure {
+            kind: FailureKind::Cancelled,
+            status: None,
+            message: String::new(),
+        });
+        sink.push(cancelled);
+        let rows = std::mem::take(&mut sink.rows);
+        assert!(tokens > 1);
+        assert_eq!(
+            metrics::window::cancelled_tokens(&rows.failed[0], 0.0, 1.0),
+            (100, tokens)
+        );
     }
 
     /// The threads and the channel are real here, so the time is too: rows come faster than once per

@@ -27,7 +27,7 @@ use crate::progress::Live;
 use crate::recorder::RecordSink;
 use crate::stop::{Stop, StopReason};
 use crate::sustained::run_sustained;
-use crate::test_run::{TestError, TestOutcome, TestPlan, WarmEach, run_test};
+use crate::test_run::{TestError, TestFailure, TestOutcome, TestPlan, WarmEach, run_test};
 use crate::transport::Transport;
 use crate::warm_up::{WarmUpError, warm_up};
 use crate::window::WindowSettings;
@@ -107,6 +107,16 @@ impl StudyPlan {
         rates.map(move |rate| TestName::new(context_size, *rate))
     }
 
+    /// A context size with its working set.
+    #[must_use]
+    pub fn context_plan(&self, context_size: u64) -> ContextPlan {
+        ContextPlan {
+            context_size,
+            chunk_size: self.chunk_size,
+            working_set_size: self.working_set_size,
+        }
+    }
+
     /// Whether the working set is sent before every test. A sustained test has no windows between which
     /// it could be sent, so there once per window means once per test.
     fn warms_before_each_test(&self) -> bool {
@@ -174,6 +184,8 @@ pub struct StudyEnd {
     pub stopped: Option<StopReason>,
     /// Why the rest was not tried.
     pub aborted: Option<String>,
+    /// The rest, in order; none after a stop, which whoever asked for it knows of.
+    pub untried: Vec<TestName>,
     /// The rest was not tried because files could not be written.
     pub cannot_write: bool,
     /// Reasons to look twice at completed tests.
@@ -202,7 +214,7 @@ pub async fn run_study<'a>(
         started_tests: 0,
         n_tests: 0,
     };
-    study.n_tests = study.remaining_tests();
+    study.n_tests = study.remaining_tests().count() as u32;
     for &context_size in &plan.context_sizes {
         let end = study.context(context_size).await;
         study.end.stopped = study.parts.stop.requested();
@@ -210,6 +222,7 @@ pub async fn run_study<'a>(
             break;
         }
     }
+    study.end.untried = study.untried();
     study.end
 }
 
@@ -224,11 +237,22 @@ struct Study<'p, 'a> {
 }
 
 impl Study<'_, '_> {
-    fn remaining_tests(&self) -> u32 {
+    /// Tests that have no result yet, in order.
+    fn remaining_tests(&self) -> impl Iterator<Item = TestName> {
         let contexts = self.plan.context_sizes.iter();
         let all = contexts.flat_map(|context| self.plan.tests_of(*context));
         all.filter(|test| !self.store.progress.is_complete(test))
-            .count() as u32
+    }
+
+    /// Tests that were given up unseen.
+    fn untried(&self) -> Vec<TestName> {
+        if self.end.aborted.is_none() {
+            return Vec::new();
+        }
+        let has_failed = |test: &TestName| self.end.failed.iter().any(|(failed, _)| failed == test);
+        self.remaining_tests()
+            .filter(|test| !has_failed(test))
+            .collect()
     }
 
     async fn context(&mut self, context_size: u64) -> ContextEnd {
@@ -242,11 +266,7 @@ impl Study<'_, '_> {
                 .observe(&StudyEvent::ContextSkipped { context_size });
             return ContextEnd::Done;
         }
-        let context_plan = ContextPlan {
-            context_size,
-            chunk_size: self.plan.chunk_size,
-            working_set_size: self.plan.working_set_size,
-        };
+        let context_plan = self.plan.context_plan(context_size);
         self.parts.observer.observe(&StudyEvent::ContextStarted {
             context_size,
             rounded: context_plan.rounded(),
@@ -254,6 +274,7 @@ impl Study<'_, '_> {
             working_set_size: self.plan.working_set_size,
         });
         self.parts.live.phase("building the working set", 0);
+        self.parts.feed.rest();
         let working_set = match self.build_working_set(context_plan).await {
             Ok(working_set) => working_set,
             Err(_) if self.parts.stop.requested().is_some() => return ContextEnd::Abort,
@@ -379,14 +400,14 @@ impl Study<'_, '_> {
             }
             Mode::Sustained(settings) => {
                 let controller = SustainedController::new(*settings);
-                run_sustained(&mut context, &plan, controller, observer).await
+                run_sustained(&mut context, &plan, controller, observer)
+                    .await
+                    .map_err(TestFailure::from)
             }
         };
         let outcome = match ended {
             Ok(outcome) => outcome,
-            Err(TestError::Stopped) => return Err(()),
-            Err(TestError::Write(line)) => return self.abort(test, &line),
-            Err(error) => return self.fail_test(test, &error.to_string(), previous_peak),
+            Err(failure) => return self.keep_failure(test, failure, previous_peak),
         };
         self.failed_in_a_row = 0;
         let tables = &mut *self.store.tables;
@@ -437,6 +458,28 @@ impl Study<'_, '_> {
             test,
             cached_tokens: context_plan.split(test.cache_hit_rate).cached,
         });
+    }
+
+    /// A test has no result; its windows are written all the same, for their requests are on disk.
+    fn keep_failure(
+        &mut self,
+        test: TestName,
+        failure: TestFailure,
+        previous_peak: Option<u32>,
+    ) -> Result<u32, ()> {
+        let TestFailure { error, phases } = failure;
+        if let TestError::Write(line) = error {
+            return self.abort(test, &line);
+        }
+        if !phases.is_empty()
+            && let Err(unwritten) = self.store.tables.put_phases(&phases)
+        {
+            return self.abort(test, &one_line(&unwritten));
+        }
+        match error {
+            TestError::Stopped => Err(()),
+            error => self.fail_test(test, &error.to_string(), previous_peak),
+        }
     }
 
     fn fail_test(

@@ -6,7 +6,7 @@ use metrics::period::PeriodRow;
 use metrics::phase::PhaseRow;
 use metrics::record::{FailedRequest, RequestRecord};
 use metrics::summary::{PhaseSample, SummaryRow, TestKey, summarise};
-use ramp::{Controller, Purpose, Step, WindowSpec};
+use ramp::{Controller, Purpose, RampOutcome, Step, WindowSpec};
 use workload::WorkingSet;
 
 use crate::doubt;
@@ -81,109 +81,69 @@ pub enum TestError {
     Write(String),
 }
 
+/// A test without a result, and what was measured of it all the same.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+pub struct TestFailure {
+    /// Why there is no result.
+    pub error: TestError,
+    /// Its windows, in order, a broken-off one included: their requests are on disk, and belong to them.
+    pub phases: Vec<PhaseRow>,
+}
+
+impl From<TestError> for TestFailure {
+    fn from(error: TestError) -> Self {
+        Self {
+            error,
+            phases: Vec::new(),
+        }
+    }
+}
+
 struct Measured {
     phase: PhaseRow,
     records: Vec<RequestRecord>,
     failed: Vec<FailedRequest>,
     run: RunLine,
+    /// It lasted as long as planned; one that was broken off joins no mean.
+    is_complete: bool,
 }
 
 /// Runs `controller` to its end.
 ///
 /// # Errors
-/// When the test yields no result; windows measured before are on disk all the same.
+/// When the test yields no result; requests and windows measured before are handed on all the same.
 pub async fn run_test(
     context: &mut LoadContext<'_>,
     plan: &TestPlan<'_>,
     controller: &mut dyn Controller,
     observer: &mut dyn Observer,
-) -> Result<TestOutcome, TestError> {
-    // The time limit begins with the first window. Taken any earlier it would have lost some microseconds by
-    // then, and a limit of exactly one window would have no room for it.
-    let mut started = None;
-    let mut warming = Duration::ZERO;
-    let mut measured: Vec<Measured> = Vec::new();
-    let mut gave_up = None;
-    let outcome = loop {
-        let now = context.clock.now();
-        let elapsed = now
-            .saturating_sub(*started.get_or_insert(now))
-            .saturating_sub(warming);
-        let step = controller.next(elapsed);
-        notes(controller, observer);
-        let spec = match step {
-            Step::Run(spec) => spec,
-            Step::Done(outcome) => break outcome,
-        };
-        if let Some(each) = plan.warm_each_window {
-            let before = context.clock.now();
-            warm_up(context, each.working_set, each.concurrency)
-                .await
-                .map_err(|error| match error {
-                    WarmUpError::Stopped => TestError::Stopped,
-                    error => TestError::WarmUp(error),
-                })?;
-            warming += context.clock.now().saturating_sub(before);
-        }
-        observer.observe(&StudyEvent::WindowStarted { spec: &spec });
-        let phase = phase_of(plan, &spec.phase_id);
-        let window = run_window(context, phase, &spec, &plan.window).await;
-        if let Some(line) = window.write_error {
-            return Err(TestError::Write(line));
-        }
-        if window.end == WindowEnd::Stopped {
-            return Err(TestError::Stopped);
-        }
-        judge_window(plan, controller, observer, &spec, &window);
-        if let WindowEnd::Failing(line) = &window.end {
-            // Errors where the load was already known to be bearable are a server that has stopped serving. In
-            // the search they may show where its limit is, and the controller knows what is left to try.
-            if spec.purpose == Purpose::Retry {
-                return Err(TestError::Failed(line.clone()));
-            }
-            gave_up.get_or_insert_with(|| line.clone());
-        }
-        measured.push(keep(&spec, window));
+) -> Result<TestOutcome, TestFailure> {
+    let mut windows = Windows::default();
+    let ended = match windows.run(context, plan, controller, observer).await {
+        Ok(outcome) => windows.conclude(plan, &outcome),
+        Err(error) => Err(error),
     };
-    let Some(peak) = outcome.peak else {
-        return Err(TestError::Failed(why_nothing(
-            &measured,
-            gave_up,
-            &outcome.stop.to_string(),
-        )));
+    let phases = |measured: Vec<Measured>| measured.into_iter().map(|m| m.phase).collect();
+    let (key, summary, passed) = match ended {
+        Ok(ended) => ended,
+        Err(error) => {
+            return Err(TestFailure {
+                error,
+                phases: phases(windows.measured),
+            });
+        }
     };
-    let key = TestKey {
-        peak_concurrency: peak.concurrency,
-        ..plan.key.clone()
-    };
-    let samples: Vec<PhaseSample<'_>> = measured
-        .iter()
-        .filter(|m| m.phase.concurrency_level == peak.concurrency)
-        .map(|m| {
-            if plan.window.strict {
-                PhaseSample::strict(&m.phase, &m.records)
-            } else {
-                PhaseSample::new(&m.phase, &m.records)
-            }
-        })
-        .collect();
-    let summary = summarise(&key, &samples);
-    if summary.total_requests == 0 {
-        return Err(TestError::Failed(why_nothing(
-            &measured,
-            gave_up,
-            &outcome.stop.to_string(),
-        )));
-    }
+    let measured = windows.measured;
     let runs: Vec<RunLine> = measured
         .iter()
-        .filter(|m| m.phase.concurrency_level == peak.concurrency)
+        .filter(|m| m.is_complete && m.phase.concurrency_level == key.peak_concurrency)
         .map(|m| m.run.clone())
         .collect();
     let doubts = doubt::doubts(&doubt::Evidence {
         key: &key,
         chunk_size: plan.chunk_size,
-        passed: peak.passed,
+        passed,
         records: || measured.iter().flat_map(|m| m.records.iter()),
         failed: || measured.iter().flat_map(|m| m.failed.iter()),
     });
@@ -203,6 +163,137 @@ pub async fn run_test(
         records,
         doubts,
     })
+}
+
+/// The windows of a test so far.
+#[derive(Default)]
+struct Windows {
+    measured: Vec<Measured>,
+    /// The first line on failures in a row.
+    gave_up: Option<String>,
+}
+
+impl Windows {
+    /// Runs window after window until the controller has enough.
+    async fn run(
+        &mut self,
+        context: &mut LoadContext<'_>,
+        plan: &TestPlan<'_>,
+        controller: &mut dyn Controller,
+        observer: &mut dyn Observer,
+    ) -> Result<RampOutcome, TestError> {
+        // The time limit begins with the first window. Taken any earlier it would have lost some microseconds by
+        // then, and a limit of exactly one window would have no room for it.
+        let mut started = None;
+        // Warm-ups and pauses, which the time limit does not cover.
+        let mut apart = Duration::ZERO;
+        loop {
+            let now = context.clock.now();
+            let elapsed = now
+                .saturating_sub(*started.get_or_insert(now))
+                .saturating_sub(apart);
+            let step = controller.next(elapsed);
+            notes(controller, observer);
+            let spec = match step {
+                Step::Run(spec) => spec,
+                Step::Done(outcome) => return Ok(outcome),
+            };
+            if let Some(each) = plan.warm_each_window {
+                let before = context.clock.now();
+                warm_up(context, each.working_set, each.concurrency)
+                    .await
+                    .map_err(|error| match error {
+                        WarmUpError::Stopped => TestError::Stopped,
+                        error => TestError::WarmUp(error),
+                    })?;
+                apart += context.clock.now().saturating_sub(before);
+            }
+            observer.observe(&StudyEvent::WindowStarted { spec: &spec });
+            let phase = phase_of(plan, &spec.phase_id);
+            let mut window = run_window(context, phase, &spec, &plan.window).await;
+            apart += window.rested;
+            let (end, write_error) = (window.end.clone(), window.write_error.take());
+            let is_judged = write_error.is_none() && end != WindowEnd::Stopped;
+            if is_judged {
+                judge_window(plan, controller, observer, &spec, &window);
+            }
+            self.measured.push(keep(&spec, window));
+            if let Some(line) = write_error {
+                return Err(TestError::Write(line));
+            }
+            match end {
+                WindowEnd::Complete => {}
+                WindowEnd::Stopped => return Err(TestError::Stopped),
+                // Errors where the load was already known to be bearable are a server that has stopped serving. In
+                // the search they may show where its limit is, and the controller knows what is left to try.
+                WindowEnd::Failing(line) if spec.purpose == Purpose::Retry => {
+                    return Err(TestError::Failed(line));
+                }
+                WindowEnd::Failing(line) => {
+                    self.gave_up.get_or_insert(line);
+                }
+            }
+        }
+    }
+
+    /// The row of the test at its peak, and whether the peak held the thresholds.
+    fn conclude(
+        &self,
+        plan: &TestPlan<'_>,
+        outcome: &RampOutcome,
+    ) -> Result<(TestKey, SummaryRow, bool), TestError> {
+        let nothing = || TestError::Failed(self.why_nothing(&outcome.stop.to_string()));
+        let peak = outcome.peak.as_ref().ok_or_else(nothing)?;
+        let key = TestKey {
+            peak_concurrency: peak.concurrency,
+            ..plan.key.clone()
+        };
+        let samples: Vec<PhaseSample<'_>> = self
+            .measured
+            .iter()
+            .filter(|m| m.phase.concurrency_level == peak.concurrency)
+            .map(|m| {
+                if plan.window.strict {
+                    PhaseSample::strict(&m.phase, &m.records)
+                } else {
+                    PhaseSample::new(&m.phase, &m.records)
+                }
+            })
+            .collect();
+        let summary = summarise(&key, &samples);
+        if summary.total_requests == 0 {
+            return Err(nothing());
+        }
+        Ok((key, summary, peak.passed))
+    }
+
+    /// The most useful sentence when a test has no result: what went wrong first, not just that nothing came.
+    /// `stop` is why the search ended.
+    fn why_nothing(&self, stop: &str) -> String {
+        if let Some(line) = &self.gave_up {
+            return line.clone();
+        }
+        let has_success = self.measured.iter().any(|m| !m.records.is_empty());
+        let first = self
+            .measured
+            .iter()
+            .flat_map(|m| m.failed.iter())
+            .find(|f| !f.is_cancelled());
+        match first {
+            Some(f) if has_success => format!(
+                "more than half of the requests failed at every level; the first with {}: {}",
+                f.kind, f.message
+            ),
+            Some(f) => format!(
+                "no request succeeded; the first failed with {}: {}",
+                f.kind, f.message
+            ),
+            None if self.measured.is_empty() => format!("no window was run ({stop})"),
+            None => "no request finished within its window or the drain after it; allow a longer \
+                     --ramp-duration"
+                .to_owned(),
+        }
+    }
 }
 
 /// A phase of the test under this id.
@@ -254,34 +345,10 @@ fn keep(spec: &WindowSpec, window: WindowOutcome) -> Measured {
         n_requests: window.level.completed,
     };
     Measured {
+        is_complete: window.end == WindowEnd::Complete,
         phase: window.phase,
         records: window.records,
         failed: window.failed,
         run,
-    }
-}
-
-/// The most useful sentence when a test has no result: what went wrong first, not just that nothing came.
-/// `gave_up` is the first line on failures in a row, `stop` why the search ended.
-fn why_nothing(measured: &[Measured], gave_up: Option<String>, stop: &str) -> String {
-    let has_success = measured.iter().any(|m| !m.records.is_empty());
-    let first = measured
-        .iter()
-        .flat_map(|m| m.failed.iter())
-        .find(|f| !f.is_cancelled());
-    match (first, gave_up) {
-        (_, Some(line)) if !has_success => line,
-        (Some(f), _) if has_success => format!(
-            "more than half of the requests failed, or too many in a row; the first with {}: {}",
-            f.kind, f.message
-        ),
-        (Some(f), _) => format!(
-            "no request succeeded; the first failed with {}: {}",
-            f.kind, f.message
-        ),
-        (None, _) if measured.is_empty() => format!("no window was run ({stop})"),
-        (None, _) => "no request finished within its window or the drain after it; allow a longer \
-                      --ramp-duration"
-            .to_owned(),
     }
 }

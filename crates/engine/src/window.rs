@@ -52,10 +52,10 @@ pub struct WindowOutcome {
     pub end: WindowEnd,
     /// Its row in `phase_metadata_*.csv`.
     pub phase: PhaseRow,
-    /// What it says of its level.
+    /// What it says of its level; of one that ended early, as long as it lasted.
     pub level: LevelMetrics,
-    /// Planned length, seconds.
-    pub planned: f64,
+    /// The pause behind it, which is part of nothing.
+    pub rested: Duration,
     /// Completed requests.
     pub records: Vec<RequestRecord>,
     /// Failed and cancelled ones.
@@ -103,6 +103,7 @@ pub async fn run_window(
     let mut load = Load::start(&mut *context, phase, pacing, spec.length).await;
     let started = load.started();
     let pause = load.run_until(started + spec.length).await;
+    let paused = load.context().clock.now();
     let limit = match &pause {
         Pause::TimeUp => drain_limit(spec.length),
         // Nothing of it will be used; do not wait for a server that fails or a person who has pressed Ctrl-C.
@@ -119,14 +120,20 @@ pub async fn run_window(
         (Pause::TimeUp, None) => WindowEnd::Complete,
     };
     let anchor = settings.anchor;
-    let planned = spec.length.as_secs_f64();
+    let length = if end == WindowEnd::Complete {
+        spec.length
+    } else {
+        paused.saturating_sub(first_launch).min(spec.length)
+    };
     let sample = WindowSample {
         first_launch: anchor.unix(first_launch),
-        planned,
+        planned: length.as_secs_f64(),
         records: &rows.records,
         failed: &rows.failed,
     };
     let level = LevelMetrics::from_window(&sample, settings.strict);
+    // A window that was broken off shows no rate of its level, and readers leave it out of means.
+    let of_complete = |value: f64| (end == WindowEnd::Complete).then_some(value);
     let phase = PhaseRow {
         phase_id: spec.phase_id.clone(),
         working_set_size,
@@ -139,43 +146,41 @@ pub async fn run_window(
         num_requests_launched: counts.launched,
         num_requests_completed: level.completed,
         window_start_time: Some(anchor.unix(first_launch)),
-        window_duration: Some(planned),
-        window_input_tokens_per_sec: Some(level.window.input_tps),
-        window_output_tokens_per_sec: Some(level.window.output_tps),
+        window_duration: Some(length.as_secs_f64()),
+        window_input_tokens_per_sec: of_complete(level.window.input_tps),
+        window_output_tokens_per_sec: of_complete(level.window.output_tps),
         num_requests_failed: Some(level.failed),
         num_requests_cancelled: Some(level.cancelled),
     };
+    let mut rested = Duration::ZERO;
     if end == WindowEnd::Complete {
         warn_of_drain(&spec.phase_id, drained.cancelled, drained.took, limit);
         warn_of_short_outputs(&spec.phase_id, &rows.records, settings.output_tokens);
-        if level.strict_fell_back {
-            tracing::warn!(
-                "No request of {} lies wholly inside its window: --strict-time-window has nothing to keep, all requests are used",
-                spec.phase_id
-            );
-        }
-        cool_down(context, settings.cooldown).await;
+        rested = cool_down(context, settings.cooldown).await;
     }
     WindowOutcome {
         end,
         phase,
         level,
-        planned,
+        rested,
         records: rows.records,
         failed: rows.failed,
         write_error: rows.write_error,
     }
 }
 
-async fn cool_down(context: &LoadContext<'_>, pause: Duration) {
+/// Rests, and says how long that took.
+async fn cool_down(context: &LoadContext<'_>, pause: Duration) -> Duration {
     if pause.is_zero() {
-        return;
+        return Duration::ZERO;
     }
+    let start = context.clock.now();
     tracing::info!("Cooling down for {:.0}s (--cooldown)", pause.as_secs_f64());
     tokio::select! {
         () = tokio::time::sleep(pause) => {}
         () = context.stop.wait() => {}
     }
+    context.clock.now().saturating_sub(start)
 }
 
 fn warn_of_drain(phase_id: &str, cancelled: u64, took: Duration, limit: Duration) {

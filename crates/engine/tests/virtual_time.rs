@@ -330,8 +330,62 @@ async fn a_server_that_only_fails_ends_the_window_at_once() {
     );
 
     let mut controller = RampController::new(ramp_settings(1.0), None);
-    let error = bench.test(&mut controller, None).await.unwrap_err();
-    assert!(matches!(error, TestError::Failed(_)), "{error}");
+    let failure = bench.test(&mut controller, None).await.unwrap_err();
+    assert!(matches!(failure.error, TestError::Failed(_)), "{failure}");
+    // Its requests are on disk; their windows must be, too.
+    let ids: Vec<&str> = failure.phases.iter().map(|p| p.phase_id.as_str()).collect();
+    assert_eq!(ids, ["RAMP_c2"]);
+    assert!(failure.phases[0].num_requests_failed > Some(0));
+}
+
+/// What a broken-off window showed is spread over the time that it lasted, not over the time that was planned; its
+/// row has no rate, because the level was not seen as long as the others.
+#[tokio::test(start_paused = true)]
+async fn a_window_that_is_broken_off_is_as_long_as_it_lasted() {
+    let faults = bench::Faults {
+        dies_at: Some(S(10)),
+        ..bench::Faults::default()
+    };
+    let mut bench = Bench::faulty(fixed(500), 1000, 0, faults);
+    let window = bench.window("RAMP_c8", 8, S(60)).await;
+    assert!(
+        matches!(window.end, WindowEnd::Failing(_)),
+        "{:?}",
+        window.end
+    );
+    let truth = 8.0 * 1000.0 / 0.5;
+    let measured = window.level.window.input_tps;
+    // Of twenty rounds the last one was lost.
+    assert!((measured / truth - 0.95).abs() < 0.02, "{measured}");
+    assert!(window.phase.duration < 12.0);
+    assert!(window.phase.was_broken_off());
+    assert!(window.phase.window_duration.unwrap() < 11.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_between_windows_does_not_count_against_the_time_limit() {
+    let settings = RampSettings {
+        ramp_duration: S(10),
+        test_duration: S(40),
+        num_retries: 0,
+        ..ramp_settings(1.05)
+    };
+    let mut windows = Vec::new();
+    for cooldown in [S(0), S(35)] {
+        let mut bench = Bench::simulator(linear(100, 5), 1000, 0);
+        bench.cooldown = cooldown;
+        let mut controller = RampController::new(settings, None);
+        let outcome = bench.test(&mut controller, None).await.unwrap();
+        let ids: Vec<String> = outcome.phases.iter().map(|p| p.phase_id.clone()).collect();
+        let rested = outcome
+            .phases
+            .windows(2)
+            .map(|w| w[1].start_time - w[0].end_time);
+        assert!(rested.clone().all(|s| s >= cooldown.as_secs_f64() - 0.001));
+        windows.push(ids);
+    }
+    assert!(windows[0].len() >= 3, "{windows:?}");
+    assert_eq!(windows[0], windows[1]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -25,9 +25,9 @@ pub struct PhaseRow {
     pub num_requests_completed: u64,
     /// First launch: start of the accounting window. Absent in the originals' files, like all below.
     pub window_start_time: Option<f64>,
-    /// Planned length of the window.
+    /// Planned length of the window; where it was broken off, how long it lasted.
     pub window_duration: Option<f64>,
-    /// Window-accounted input rate.
+    /// Window-accounted input rate; none where the window was broken off.
     pub window_input_tokens_per_sec: Option<f64>,
     /// Window-accounted output rate.
     pub window_output_tokens_per_sec: Option<f64>,
@@ -43,6 +43,13 @@ impl PhaseRow {
     #[must_use]
     pub fn phase_type(&self) -> &'static str {
         phase_type(&self.phase_id)
+    }
+
+    /// Whether the window ended before its time, by failures or a stop: its requests are known, a rate of its level
+    /// is not, and it joins no mean over windows.
+    #[must_use]
+    pub fn was_broken_off(&self) -> bool {
+        self.window_start_time.is_some() && self.window_input_tokens_per_sec.is_none()
     }
 
     /// Whether this window belongs to the test.

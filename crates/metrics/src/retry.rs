@@ -159,7 +159,7 @@ pub fn retry_metrics_by_phase<'a, R: Completed + 'a>(
     metrics_of(summary, &windows_at_peak(summary, phases), rows_of, strict)
 }
 
-/// Windows of the test at its peak level.
+/// Windows of the test at its peak level that were not broken off.
 fn windows_at_peak<'p>(summary: &SummaryRow, phases: &'p [PhaseRow]) -> Vec<&'p PhaseRow> {
     phases
         .iter()
@@ -169,6 +169,7 @@ fn windows_at_peak<'p>(summary: &SummaryRow, phases: &'p [PhaseRow]) -> Vec<&'p 
                 summary.working_set_size,
                 summary.cache_hit_rate,
             ) && p.concurrency_level == summary.peak_concurrency
+                && !p.was_broken_off()
         })
         .collect()
 }

@@ -150,12 +150,13 @@ impl<'a> PhaseSample<'a> {
 }
 
 /// The summary row of a test from its windows at the peak level: ramp or refinement windows there and
-/// retries. Windows at other levels may be among them and are left out.
+/// retries. Windows at other levels may be among them and are left out, and so are those that were broken off.
 #[must_use]
 pub fn summarise(key: &TestKey, phases: &[PhaseSample<'_>]) -> SummaryRow {
     let used: Vec<&PhaseSample<'_>> = phases
         .iter()
-        .filter(|p| p.row.concurrency_level == key.peak_concurrency && !p.records.is_empty())
+        .filter(|p| p.row.concurrency_level == key.peak_concurrency)
+        .filter(|p| !p.records.is_empty() && !p.row.was_broken_off())
         .collect();
     let all = || used.iter().flat_map(|p| p.records.iter().copied());
     let rates: Vec<_> = used

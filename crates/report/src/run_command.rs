@@ -31,22 +31,24 @@ pub fn write(
 
     let path = dir.join(format!("run_command_{stamp}.sh"));
     let mut file = AtomicFile::create_with_mode(&path, 0o755)?;
-    file.write_all(script(stamp, program, options).as_bytes())
+    file.write_all(script(dir, stamp, program, options).as_bytes())
         .map_err(|e| FileError::new("write", &path, e))?;
     let file = file.commit(Durability::Renamed)?;
     make_executable(&file).map_err(|e| FileError::new("make executable", &path, e))?;
     Ok(path)
 }
 
-/// The text of the script.
+/// The text of the script in `dir`, which is named as it was given: the program and the options are relative to
+/// the same place.
 #[must_use]
-pub fn script(stamp: &RunStamp, program: &str, options: &[CommandOption]) -> String {
+pub fn script(dir: &Path, stamp: &RunStamp, program: &str, options: &[CommandOption]) -> String {
     let (kept, left_out) = without_secrets(options);
     let tool = Path::new(program).file_name().map_or_else(
         || program.to_owned(),
         |name| name.to_string_lossy().into_owned(),
     );
-    let name = format!("run_command_{stamp}.sh");
+    let path = dir.join(format!("run_command_{stamp}.sh"));
+    let name = comment(&quote(&path.display().to_string()));
     let mut text = format!(
         "#!/bin/bash\n\
          # {} - Run command\n\
@@ -203,6 +205,7 @@ mod tests {
     #[test]
     fn the_script_has_one_option_per_line_and_ends_with_the_pass_through() {
         let text = script(
+            Path::new("my results"),
             &stamp(),
             "./bin/cache_rate_tester",
             &options(&[
@@ -217,8 +220,8 @@ mod tests {
         let expected = "#!/bin/bash\n\
             # cache_rate_tester - Run command\n\
             # Generated: 2026-11-22 01:08:48\n\
-            # To repeat this run:       bash run_command_20261122_010848.sh\n\
-            # To start from the first:  bash run_command_20261122_010848.sh --force-restart\n\
+            # To repeat this run:       bash 'my results/run_command_20261122_010848.sh'\n\
+            # To start from the first:  bash 'my results/run_command_20261122_010848.sh' --force-restart\n\
             \n\
             ./bin/cache_rate_tester \\\n  \
             --api-endpoint http://localhost:8000 \\\n  \
@@ -233,6 +236,7 @@ mod tests {
     #[test]
     fn secrets_are_left_out_and_named() {
         let text = script(
+            Path::new("out"),
             &stamp(),
             "cache_rate_tester",
             &options(&[

@@ -249,6 +249,7 @@ fn a_level_is_the_mean_of_its_windows_and_retries_are_left_out() {
 #[test]
 fn a_single_window_without_stored_rates_turns_the_whole_chart_to_the_published_formula() {
     let mut old = phase("RAMP_c4", 50, 4, 0.0);
+    (old.window_start_time, old.window_duration) = (None, None);
     old.window_input_tokens_per_sec = None;
     let phases = [phase("RAMP_c2", 50, 2, 2_000.0), old];
     let rows: Vec<RequestRecord> = (0..10).map(|k| record("RAMP_c4", 50, 4, k, 0.2)).collect();

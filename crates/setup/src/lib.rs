@@ -13,12 +13,14 @@
 //! | [`tokenizer`] | which tokenizer counts, and how it is found |
 //! | [`seed`] | the seed given, or a fresh one |
 //! | [`descriptors`] | room for the sockets |
+//! | [`memory`] | room for the prompts |
 //! | [`study`] | the frame of testers that measure test after test: options, progress, log, exit code |
 
 pub mod check;
 pub mod command;
 pub mod descriptors;
 mod error;
+pub mod memory;
 pub mod requests;
 pub mod seed;
 pub mod study;

@@ -68,6 +68,8 @@ pub trait StudyTool {
     const NAME: &'static str;
     /// Version in files and on pages.
     const VERSION: &'static str;
+    /// The option that makes working sets smaller.
+    const WORKING_SET_FLAG: &'static str;
 
     /// The shared options.
     fn common(&self) -> &StudyOptions;

@@ -6,6 +6,7 @@ use std::thread;
 
 use anyhow::Context as _;
 use cli::Failure;
+use cli::logging::{Line, log_lines};
 use cli::options::DEFAULT_TOKENIZER;
 use hub::{HubEnv, TokenizerRef, find_tokenizer};
 use report::metadata::TokenizerFacts;
@@ -13,7 +14,7 @@ use tokio::sync::oneshot;
 use workload::TextTokenizer;
 
 /// Model id by which the bundled simulator is known.
-const SIMULATOR_MODEL: &str = "kv-cache-sim";
+pub const SIMULATOR_MODEL: &str = "kv-cache-sim";
 
 /// A tokenizer and where it came from.
 #[derive(Debug)]
@@ -82,11 +83,14 @@ pub fn load(given: Option<&str>, default: &str, model: &str) -> Result<LoadedTok
     if model == SIMULATOR_MODEL {
         return find("builtin", &env).map_err(no_tokenizer);
     }
-    tracing::info!("Looking for the tokenizer of model {model}");
+    // The server chose this name: nothing in it may break the line.
+    log_lines(&[Line::plain(format!(
+        "Looking for the tokenizer of model {model}"
+    ))]);
     find(model, &env).or_else(|error| {
-        tracing::warn!(
+        log_lines(&[Line::warning(format!(
             "No tokenizer under the server's model name: {error:#}. Falling back to {default}"
-        );
+        ))]);
         find(default, &env).map_err(no_tokenizer)
     })
 }

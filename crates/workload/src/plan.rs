@@ -51,6 +51,11 @@ impl ContextPlan {
             .max(1)
     }
 
+    /// Tokens that the working set has: at least what was asked for, in whole prompts.
+    pub fn working_set_tokens(&self) -> u64 {
+        (self.num_prompts() as u64).saturating_mul(self.rounded())
+    }
+
     /// How a request of hit rate `rate` percent is made up. At 100 it is a whole working-set prompt.
     pub fn split(&self, rate: u32) -> TokenSplit {
         if rate >= 100 {

@@ -102,6 +102,29 @@ impl WorkingSet {
         Ok(set)
     }
 
+    /// Bytes of memory that a set of `plan` takes, from one prompt of it built and measured. Texts differ by little:
+    /// prompts have the same number of tokens of the same kinds.
+    ///
+    /// # Errors
+    /// As [`Self::build`].
+    pub fn estimated_bytes(
+        plan: &ContextPlan,
+        rates: &[u32],
+        table: &PieceTable,
+        seed: &Seed,
+    ) -> Result<u64, WorkingSetError> {
+        let sample = ContextPlan {
+            working_set_size: 1,
+            ..*plan
+        };
+        let one = Self::build(&sample, rates, table, seed, 1, &|| false)?;
+        let of_prompt = |slot: &Slot| {
+            slot.built.text.len() + size_of_val(&*slot.built.offsets) + size_of::<Slot>()
+        };
+        let bytes = one.slots.iter().map(of_prompt).sum::<usize>() as u64;
+        Ok(bytes.saturating_mul(plan.num_prompts() as u64))
+    }
+
     /// Number of prompts.
     pub fn len(&self) -> usize {
         self.slots.len()

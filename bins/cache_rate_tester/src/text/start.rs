@@ -8,7 +8,7 @@ use cli::options::Mode;
 use cli::table::rule;
 use report::kv_estimate::KvEstimate;
 use report::test_name::TestName;
-use setup::study::memory::{LARGE_CACHE_BYTES, reference_bytes};
+use setup::study::memory::{LARGE_CACHE_BYTES, reference_bytes, unknown_model};
 use setup::study::text::{config, heading, pinned_note};
 use setup::study::{ContextSize, StartFacts, StudyOptions};
 use workload::ContextPlan;
@@ -145,10 +145,7 @@ pub fn start_facts(plan: &Plan, facts: &StartFacts<'_>) -> Vec<Line> {
     ];
     let estimate = KvEstimate::of(Some(facts.model), plan.working_set_size);
     if !estimate.recognised {
-        lines.push(Line::warning(format!(
-            "The KV cache of model {} is not known; estimates assume that of a 70b model",
-            facts.model
-        )));
+        lines.push(unknown_model(facts.model));
     }
     lines.push(config(format!(
         "KV Cache Estimate for the working set: {} (FP8), {} (FP16)",

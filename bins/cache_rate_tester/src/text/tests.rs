@@ -104,6 +104,11 @@ fn facts_and_memory_follow_the_banner() {
         ]
     );
     assert_eq!(lines[2].level, LineLevel::Warning);
+    let simulated = StartFacts {
+        model: "kv-cache-sim",
+        ..facts
+    };
+    assert_eq!(start_facts(&small, &simulated)[2].level, LineLevel::Info);
     let lines = start_facts(
         &plan(""),
         &StartFacts {

@@ -104,6 +104,34 @@ fn a_server_that_answers_nothing_but_errors_fails_every_test_early() {
     assert_eq!(brief.stdout, expected);
 }
 
+/// 10^12 tokens were accepted, and the machine ran out of memory while they were built.
+#[test]
+fn a_working_set_beyond_the_memory_of_this_machine_is_refused_at_once() {
+    let memory = setup::memory::Memory::of_machine().expect("this system says what it has");
+    if memory.total > 900_000_000_000 {
+        eprintln!("skipped: this machine has room for the largest working set there is");
+        return;
+    }
+    let server = server::swift();
+    let place = Place::new();
+    let run = place
+        .quick(&server, "--working-set-size 1_000_000_000_000")
+        .run()
+        .exits(2)
+        .says("a working set of 1,000,000,000,000 tokens takes at least 931.32 GB of memory here")
+        .says("lower --working-set-size");
+    assert_eq!(run.stderr.lines().count(), 1, "{}", run.stderr);
+    assert!(place.files().is_empty());
+    // Only the tokenizer tells how much text a token is.
+    let run = place
+        .quick(&server, &format!("--working-set-size {}", memory.total / 2))
+        .run()
+        .exits(1)
+        .says("of memory here, and this machine has");
+    assert!(run.took.as_secs() < 20, "took {:?}", run.took);
+    assert!(server.generations().is_empty());
+}
+
 // Example 11, with a server that fails after the warm-up.
 #[test]
 fn a_server_that_fails_every_measured_request_fails_every_test_early() {
@@ -114,15 +142,34 @@ fn a_server_that_fails_every_measured_request_fails_every_test_early() {
     let run = place
         .quick(
             &server,
-            "--cache-hit-rates 0 25 50 75 --ramp-duration 60 --test-duration 60",
+            "--cache-hit-rates 0 25 50 75 100 --ramp-duration 60 --test-duration 60",
         )
         .run()
         .exits(1)
         .says("3 tests failed in a row")
+        .says("✗ 2 of the tests were not tried:")
+        .says("  1,000 tokens at 75%, 100%")
+        .says("Open in a browser: ./output/index.html")
+        .never_says("Final Summary")
         .never_says("All tests complete");
     assert!(run.took.as_secs() < 20, "took {:?}", run.took);
     let output = place.output();
     assert!(output.completed().is_empty());
+    // The requests of the windows are in a file, so the windows must be, too.
+    let phases = output.newest("phase_metadata_");
+    assert_eq!(phases.texts("phase_id"), ["RAMP_c2"; 3]);
+    assert!(
+        phases
+            .texts("window_input_tokens_per_sec")
+            .iter()
+            .all(|rate| rate.is_empty())
+    );
+    assert!(
+        phases
+            .numbers("window_duration")
+            .iter()
+            .all(|length| *length < 20.0)
+    );
     // Three tests, each given up after 10 failures in a row; one more may have been in flight.
     let n = server::measured(&server).len();
     assert!((30..=36).contains(&n), "{n} requests");

@@ -260,6 +260,14 @@ fn cut_short_and_repeated(signal: &str) {
     run.wait_until("the second rate's second period", || {
         run.stderr().matches("Period 2: Running").count() == 2
     });
+    // A period is written by a thread of its own, right after its lines.
+    let output = place.output();
+    run.wait_until("the second rate's first period on disk", || {
+        let names = output.names();
+        names
+            .iter()
+            .any(|name| name.starts_with("sustained_periods_ctx1000_cache50_"))
+    });
     run.signal(signal);
     let run = run.finish();
     if signal == "KILL" {
@@ -268,7 +276,6 @@ fn cut_short_and_repeated(signal: &str) {
         run.exits(130)
             .says("Test interrupted by user. Progress has been saved.");
     }
-    let output = place.output();
     assert_eq!(output.completed(), ["1000_0"]);
     // The period that was over is on disk, the one that was not is no period.
     assert_eq!(periods(&output, 1000, 50).texts("period_number"), ["1"]);

@@ -8,8 +8,8 @@ use std::time::Duration;
 use sim::fault::{FaultKind, FaultPlan};
 
 use crate::relay::{Act, Purpose, Relay, dead_address};
-use crate::scene::{CONTEXT, STUDY, Scene, at, faulty, healthy, quick, reads_well, second_rate};
-use crate::support::process::Place;
+use crate::scene::{CONTEXT, STUDY, at, faulty, healthy, quick, reads_well, second_rate};
+use crate::support::process::{Finished, Place};
 use crate::support::server;
 
 /// Twenty windows of the study, were they all run, with their pauses: a run that gives up early takes far less.
@@ -19,17 +19,19 @@ const FULL_STUDY: Duration = Duration::from_secs(20);
 const ALL_RATES: &str = "--context-sizes 512 --working-set-size 2048 --chunk-size 128 --output-tokens 6 \
     --start-concurrency 2 --max-concurrency 2 --ramp-duration 1 --test-duration 1 --num-retries 0 --skip-graphs";
 
-/// Lines that list failed tests at the end.
-fn listed(scene: &Scene) -> Vec<&str> {
-    scene.end.lines("512 tokens at ")
+/// Lines that list failed tests at the end, with their reasons.
+fn listed(end: &Finished) -> Vec<&str> {
+    let mut lines = end.lines("512 tokens at ");
+    lines.retain(|line| line.contains("%: "));
+    lines
 }
 
 #[test]
 fn a_server_that_dies_between_two_rates_costs_only_what_was_not_measured() {
     let scene = second_rate("--cache-hit-rates 0 25 50 75 100", |_| Act::Die);
     let scene = scene.exits(1).kept_the_first_rate();
-    assert_eq!(listed(&scene).len(), 3, "{}", scene.end.stderr);
-    for line in &listed(&scene)[1..] {
+    assert_eq!(listed(&scene.end).len(), 3, "{}", scene.end.stderr);
+    for line in &listed(&scene.end)[1..] {
         assert!(line.contains("connect: connection to 127.0.0.1:"), "{line}");
         assert!(line.contains("refused: is the server running?"), "{line}");
     }
@@ -76,8 +78,8 @@ fn a_server_that_dies_during_a_window_keeps_the_rows_of_that_window() {
     );
     assert_eq!(scene.output().summary().rows.len(), 1);
     assert!(
-        listed(&scene)[0].contains("refused: is the server running?")
-            || listed(&scene)[0].contains("truncated")
+        listed(&scene.end)[0].contains("refused: is the server running?")
+            || listed(&scene.end)[0].contains("truncated")
     );
     scene.output().assert_valid();
 }
@@ -86,8 +88,8 @@ fn a_server_that_dies_during_a_window_keeps_the_rows_of_that_window() {
 fn a_server_that_dies_during_the_warm_up_aborts_its_context() {
     let scene = at(Purpose::WarmUp, "", |_| Act::Die).exits(1);
     assert!(scene.output().completed().is_empty());
-    assert_eq!(listed(&scene).len(), 2, "{}", scene.end.stderr);
-    for line in listed(&scene) {
+    assert_eq!(listed(&scene.end).len(), 2, "{}", scene.end.stderr);
+    for line in listed(&scene.end) {
         assert!(
             line.contains("the 4 requests that initialise the working set"),
             "{line}"
@@ -167,7 +169,7 @@ fn a_server_that_answers_500_to_every_post_ends_the_run_early_with_nothing_compl
         .exits(1);
     reads_well(&end);
     assert!(place.output().completed().is_empty());
-    let listed = end.lines("512 tokens at ");
+    let listed = listed(&end);
     assert_eq!(listed.len(), 3, "{}", end.stderr);
     for line in listed {
         assert!(
@@ -288,7 +290,7 @@ fn a_level_with_more_than_half_of_its_requests_failed_is_no_result() {
     assert_eq!(scene.output().completed(), ["512_0"]);
     assert_eq!(scene.output().summary().rows.len(), 1);
     scene.failed_requests("status", "503", &["HTTP 503"]);
-    let line = listed(&scene)[0];
+    let line = listed(&scene.end)[0];
     assert!(line.contains("more than half"), "{line}");
     assert!(
         line.contains("status: HTTP 503 Service Unavailable"),
@@ -375,7 +377,7 @@ fn requests_that_outlast_the_drain_are_cancelled_and_said_to_be() {
         .end
         .lines("2 requests of RAMP_c2 were still running 5s after its end and were cancelled");
     assert_eq!(warned.len(), 1, "{}", scene.end.stderr);
-    let line = listed(&scene)[0];
+    let line = listed(&scene.end)[0];
     assert!(
         line.contains("no request finished") && line.contains("--ramp-duration"),
         "{line}"

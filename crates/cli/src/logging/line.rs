@@ -125,10 +125,10 @@ impl Line {
     }
 }
 
-/// Emits prepared lines as events.
+/// Emits prepared lines as events, each as one line of the log: what a server put into one cannot begin another.
 pub fn log_lines(lines: &[Line]) {
     for Line { level, style, text } in lines {
-        let style = style.as_str();
+        let (style, text) = (style.as_str(), printable(text));
         match level {
             LineLevel::Debug => debug!(style, "{text}"),
             LineLevel::Info => info!(style, "{text}"),

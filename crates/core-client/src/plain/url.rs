@@ -4,7 +4,7 @@ use std::fmt;
 
 use http::Uri;
 
-use crate::endpoint::{EndpointError, Origin, well_formed};
+use crate::endpoint::{EndpointError, Origin, well_formed, without_values};
 
 /// Why a text is no URL that can be posted to.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -34,7 +34,8 @@ impl From<EndpointError> for PlainUrlError {
 /// An http or https URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlainUrl {
-    given: String,
+    /// As it may be shown.
+    shown: String,
     origin: Origin,
     target: Uri,
 }
@@ -50,7 +51,7 @@ impl PlainUrl {
         let sent = given.split('#').next().unwrap_or(given);
         let (origin, target) = Origin::parse(sent)?;
         Ok(Self {
-            given: given.to_owned(),
+            shown: without_values(given),
             origin,
             target,
         })
@@ -89,9 +90,9 @@ impl PlainUrl {
 }
 
 impl fmt::Display for PlainUrl {
-    /// As it was given, without blanks around it.
+    /// As it was given, without blanks around it and without the values of its query, which may be secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.given)
+        f.write_str(&self.shown)
     }
 }
 

@@ -72,8 +72,15 @@ async fn a_body_that_goes_on_behind_done_does_not_hold_the_result() {
     let client = client(&server.url(), config());
     client.open_connections(&[1]).await;
     tokio::time::pause();
+    let asked = tokio::time::Instant::now();
     let exchange = ask(&client).await;
     assert_good(&exchange);
+    // The slot of this request is free for the next one.
+    assert!(
+        asked.elapsed() < Duration::from_millis(100),
+        "{:?}",
+        asked.elapsed()
+    );
     let t = &exchange.timeline;
     // The end is when [DONE] came, not when we gave up on the rest.
     assert!(
@@ -83,6 +90,25 @@ async fn a_body_that_goes_on_behind_done_does_not_hold_the_result() {
     tokio::time::resume();
     assert_good(&ask(&client).await);
     assert_eq!(server.log().n_connections, 2);
+}
+
+#[tokio::test]
+async fn a_late_end_behind_done_gives_the_connection_back() {
+    let script = [
+        open_stream(&[&token("Hello"), &token(" world"), USAGE, DONE]),
+        vec![
+            Do::Wait(Duration::from_millis(60)),
+            Do::Send(b"0\r\n\r\n".to_vec()),
+        ],
+    ]
+    .concat();
+    let server = Server::start(vec![script, good()]).await;
+    let client = client(&server.url(), config());
+    assert_good(&ask(&client).await);
+    // Real time: the end comes over a real socket, and nobody waits for it.
+    tokio::time::sleep(Duration::from_millis(150)).await;
+    assert_good(&ask(&client).await);
+    assert_eq!(server.log().n_connections, 1);
 }
 
 #[tokio::test]

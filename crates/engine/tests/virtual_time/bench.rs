@@ -13,7 +13,7 @@ use engine::progress::NoLive;
 use engine::recorder::{InlineSink, Interpreter};
 use engine::stop::Stop;
 use engine::sustained::run_sustained;
-use engine::test_run::{TestError, TestOutcome, TestPlan, WarmEach, run_test};
+use engine::test_run::{TestError, TestFailure, TestOutcome, TestPlan, WarmEach, run_test};
 use engine::transport::{Kind, Outgoing, Transport};
 use engine::warm_up::{WarmUpError, WarmedUp, warm_up};
 use engine::window::{WindowOutcome, WindowSettings, run_window};
@@ -277,6 +277,8 @@ pub(crate) struct Bench {
     selector: Selector,
     rotation: Rotation,
     pub(crate) stop: Stop,
+    /// Pause behind every window.
+    pub(crate) cooldown: Duration,
     tokenizer: TextTokenizer,
     pieces: PieceTable,
     plan: ContextPlan,
@@ -378,6 +380,7 @@ impl Bench {
             }),
             selector: Selector::new(SelectionOrder::RoundRobin, set.len(), pinned, &seed),
             stop: Stop::new(),
+            cooldown: Duration::ZERO,
             tokenizer,
             pieces,
             plan,
@@ -422,7 +425,7 @@ impl Bench {
             speed_metric: SpeedMetric::Avg,
             strict: false,
             output_tokens: u64::from(OUTPUT_TOKENS),
-            cooldown: Duration::ZERO,
+            cooldown: self.cooldown,
             anchor: self.clock.anchor(),
         }
     }
@@ -487,7 +490,7 @@ impl Bench {
         &mut self,
         controller: &mut dyn Controller,
         each: Option<WarmEach<'_>>,
-    ) -> Result<TestOutcome, TestError> {
+    ) -> Result<TestOutcome, TestFailure> {
         let plan = self.test_plan(each);
         run_test(
             &mut self.context(),

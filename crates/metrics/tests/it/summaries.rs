@@ -123,6 +123,27 @@ fn a_window_rate_that_one_phase_lacks_is_not_averaged_over_the_rest() {
     );
 }
 
+/// It lasted for some seconds of a minute, and what failed in it failed at this level all the same.
+#[test]
+fn a_window_that_was_broken_off_joins_no_mean() {
+    let whole = phase("RAMP_c4_2", 4, Some((7.0, 1.0)));
+    let broken_off = PhaseRow {
+        window_start_time: Some(0.0),
+        window_input_tokens_per_sec: None,
+        window_output_tokens_per_sec: None,
+        ..phase("RAMP_c4", 4, Some((7.0, 1.0)))
+    };
+    assert!(broken_off.was_broken_off() && !whole.was_broken_off());
+    let requests = [request(0.0, 4.0, 100, 8)];
+    let few = [request(0.0, 1.0, 1, 1)];
+    let alone = summarise(&key(4), &[PhaseSample::new(&whole, &requests)]);
+    let both = [
+        PhaseSample::new(&broken_off, &few),
+        PhaseSample::new(&whole, &requests),
+    ];
+    assert_eq!(summarise(&key(4), &both), alone);
+}
+
 #[test]
 fn a_test_without_requests_has_no_statistics() {
     let row = summarise(&key(4), &[]);

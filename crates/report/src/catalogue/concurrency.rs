@@ -130,7 +130,8 @@ impl ConcurrencyInput {
             p.window_input_tokens_per_sec
                 .zip(p.window_output_tokens_per_sec)
         };
-        let source = if explored.iter().all(|p| stored(p).is_some()) {
+        let known = |p: &&PhaseRow| stored(p).is_some() || p.was_broken_off();
+        let source = if explored.iter().all(known) {
             LevelSource::Window
         } else {
             LevelSource::Published

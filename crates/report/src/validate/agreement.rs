@@ -142,6 +142,9 @@ fn check_phase(
             )
         });
     }
+    if phase.was_broken_off() {
+        return;
+    }
     // The share of cancelled requests is in no file, so only phases without any can be recomputed.
     let cancelled = phase.num_requests_cancelled;
     if let (Some(first_launch), Some(planned), Some(0)) =

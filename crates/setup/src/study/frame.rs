@@ -22,12 +22,13 @@ use report::progress::{ParameterMatch, Progress};
 use report::resume::ResumeState;
 use report::stamp::RunStamp;
 use serde_json::Value;
-use workload::PieceTable;
+use workload::{ContextPlan, PieceTable, Seed, WorkingSet};
 
 use super::pages::Pages;
 use super::tell::{LiveDisplay, Teller};
 use super::text::{self, FailedTest, RunEnd};
 use super::{KnownFacts, StartFacts, StudyTool, doubts};
+use crate::memory;
 use crate::terminal::{Terminal, TerminalOptions};
 use crate::tokenizer::{self, LoadedTokenizer};
 
@@ -44,6 +45,12 @@ pub fn run<T: StudyTool>(tool: &T) -> Result<AppExit, Failure> {
         .template("", options.output_tokens)
         .and(options.requests.client_config().map(drop))
         .map_err(Failure::usage)?;
+    let sketch = tool.study("", RunClock::start());
+    let contexts = sketch.context_sizes.iter();
+    memory::refuse_impossible(
+        contexts.map(|size| sketch.context_plan(*size).working_set_tokens()),
+        T::WORKING_SET_FLAG,
+    )?;
     let terminal = Terminal::start(TerminalOptions {
         tool: T::NAME,
         brief: options.brief,
@@ -165,6 +172,7 @@ async fn measure<T: StudyTool>(
 
     let counters = Arc::new(VerificationCounters::default());
     let (seed, seed_facts) = crate::seed::take(options.seed)?;
+    check_memory::<T>(&study, &progress, &pieces, &seed)?;
     let template = options
         .requests
         .template(&model, options.output_tokens)
@@ -253,6 +261,28 @@ async fn measure<T: StudyTool>(
     Ok(ended)
 }
 
+/// Refuses a working set that does not fit into this machine's memory; they are built one after the other.
+fn check_memory<T: StudyTool>(
+    study: &StudyPlan,
+    progress: &Progress,
+    pieces: &PieceTable,
+    seed: &Seed,
+) -> Result<(), Failure> {
+    let contexts = contexts_with_work(study, progress);
+    let plans = contexts.into_iter().map(|size| study.context_plan(size));
+    let Some(largest) = plans.max_by_key(ContextPlan::working_set_tokens) else {
+        return Ok(());
+    };
+    let bytes = WorkingSet::estimated_bytes(&largest, &study.cache_hit_rates, pieces, seed)
+        .context("building a prompt of the working set")
+        .map_err(Failure::run)?;
+    let need = memory::Need {
+        tokens: largest.working_set_tokens(),
+        bytes,
+    };
+    memory::check(need, T::WORKING_SET_FLAG)
+}
+
 /// Whether a file of the end of a run was written; if not, says why. What was measured is told all the same.
 fn written<E: Into<anyhow::Error>>(result: Result<(), E>) -> bool {
     result
@@ -278,13 +308,22 @@ fn tell_end<T: StudyTool>(tool: &T, model: &str, tables: &TableWriter, end: &Stu
         })
         .collect();
     let results = tables.summary();
+    let index = options.output_dir.join(report::index::INDEX_FILE);
     let run_end = RunEnd {
         results,
         failed: &failed,
+        untried: &end.untried,
         is_complete: end.stopped.is_none() && end.aborted.is_none(),
         output_dir: &options.output_dir,
+        index: index.exists().then_some(index.as_path()),
     };
-    log_lines(&text::end_of_run(run_end, tool.final_table(results)));
+    // A table without a row would say nothing.
+    let table = if results.is_empty() {
+        Vec::new()
+    } else {
+        tool.final_table(results)
+    };
+    log_lines(&text::end_of_run(run_end, table));
     let report = options
         .brief
         .then(|| tool.brief_report(model, results).text());

@@ -57,10 +57,14 @@ pub struct RunEnd<'a> {
     pub results: &'a [SummaryRow],
     /// Tests that yielded nothing.
     pub failed: &'a [FailedTest],
+    /// Tests that were not tried after others had failed, in order.
+    pub untried: &'a [TestName],
     /// Whether every test that was asked for was attempted; false after a signal.
     pub is_complete: bool,
     /// Where the files are.
     pub output_dir: &'a Path,
+    /// The page to begin with, where it was written.
+    pub index: Option<&'a Path>,
 }
 
 /// The last lines of the log, the tool's table of results behind them.
@@ -76,25 +80,62 @@ pub fn end_of_run(end: RunEnd<'_>, table: Vec<Line>) -> Vec<Line> {
             end.failed.len()
         )));
         lines.extend(end.failed.iter().map(|FailedTest { test, reason }| {
-            let set = test.working_set_size.map_or_else(String::new, |size| {
-                format!(", working set of {}", thousands(size))
-            });
             Line::error(format!(
-                "  {} tokens at {}%{set}: {reason}",
+                "  {} tokens at {}%{}: {reason}",
                 thousands(test.context_size),
                 test.cache_hit_rate,
+                set(test),
             ))
         }));
     }
+    lines.extend(not_tried(end.untried));
     lines.push(Line::styled(
         Style::Success,
         format!("Results saved to: {}", end.output_dir.display()),
     ));
+    if let Some(index) = end.index {
+        lines.push(Line::plain(format!(
+            "Open in a browser: {}",
+            index.display()
+        )));
+    }
     lines.push(Line::plain(format!(
         "Total tests completed: {}",
         end.results.len()
     )));
     lines.extend(table);
+    lines
+}
+
+/// The working set of a test, where it is one of several.
+fn set(test: &TestName) -> String {
+    test.working_set_size.map_or_else(String::new, |size| {
+        format!(", working set of {}", thousands(size))
+    })
+}
+
+/// The tests that were given up unseen, a line per context size and working set.
+fn not_tried(tests: &[TestName]) -> Vec<Line> {
+    if tests.is_empty() {
+        return Vec::new();
+    }
+    let mut lines = vec![Line::error(format!(
+        "✗ {} of the tests were not tried:",
+        tests.len()
+    ))];
+    let key = |test: &TestName| (test.context_size, test.working_set_size);
+    for alike in tests.chunk_by(|a, b| key(a) == key(b)) {
+        let rates: Vec<String> = alike
+            .iter()
+            .map(|test| format!("{}%", test.cache_hit_rate))
+            .collect();
+        lines.push(Line::error(format!(
+            "  {} tokens at {}{}",
+            thousands(alike[0].context_size),
+            rates.join(", "),
+            set(&alike[0])
+        )));
+    }
     lines
 }
 

@@ -33,19 +33,29 @@ fn failed_tests_are_listed_and_nothing_is_called_complete() {
         test: TestName::new(8000, 50),
         reason: "status 500".into(),
     }];
+    let untried =
+        [(8000, 75), (8000, 100), (16_000, 0)].map(|(context, rate)| TestName::new(context, rate));
     let end = RunEnd {
         results: &[],
         failed: &failed,
+        untried: &untried,
         is_complete: true,
         output_dir: Path::new("out"),
+        index: Some(Path::new("out/index.html")),
     };
     let lines = end_of_run(end, Vec::new());
     let lines = texts(&lines);
     assert_eq!(
-        lines[..2],
+        lines,
         [
             "✗ 1 of the tests failed:",
-            "  8,000 tokens at 50%: status 500"
+            "  8,000 tokens at 50%: status 500",
+            "✗ 3 of the tests were not tried:",
+            "  8,000 tokens at 75%, 100%",
+            "  16,000 tokens at 0%",
+            "Results saved to: out",
+            "Open in a browser: out/index.html",
+            "Total tests completed: 0",
         ]
     );
     assert!(!lines.iter().any(|line| line.contains("complete!")));
