@@ -116,69 +116,6 @@ impl MeanStd {
     }
 }
 
-/// What one context showed, cold and cached.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ColdAndCached {
-    /// Context size as given, tokens.
-    pub context_size: u64,
-    /// Cold requests.
-    pub n_unique: usize,
-    /// Repeats.
-    pub n_cached: usize,
-    /// TTFT of cold requests, seconds.
-    pub unique_ttft: MeanStd,
-    /// TTFT of repeats, seconds.
-    pub cached_ttft: MeanStd,
-    /// Time to the end of cold requests, seconds.
-    pub unique_total: Option<MeanStd>,
-    /// Time to the end of repeats, seconds.
-    pub cached_total: Option<MeanStd>,
-}
-
-impl ColdAndCached {
-    /// Mean cold TTFT ÷ mean cached TTFT; `None` where the latter is zero.
-    #[must_use]
-    pub fn speedup(&self) -> Option<f64> {
-        let (cold, cached) = (self.unique_ttft.mean, self.cached_ttft.mean);
-        (cached > 0.0).then(|| cold / cached)
-    }
-}
-
-/// Contexts in ascending order; one that lacks cold requests or repeats is left out.
-#[must_use]
-pub fn cold_and_cached(rows: &[SinglePromptRow]) -> Vec<ColdAndCached> {
-    let mut contexts: Vec<u64> = rows.iter().map(|r| r.context_size).collect();
-    contexts.sort_unstable();
-    contexts.dedup();
-    contexts
-        .into_iter()
-        .filter_map(|context_size| {
-            let of = |cached: bool| {
-                rows.iter().filter(move |r| {
-                    r.context_size == context_size
-                        && if cached { r.is_cached() } else { r.is_unique() }
-                })
-            };
-            let figure = |cached: bool, value: fn(&SinglePromptRow) -> Option<f64>| {
-                let values: Vec<f64> = of(cached)
-                    .filter_map(value)
-                    .filter(|v| v.is_finite())
-                    .collect();
-                MeanStd::of(&values)
-            };
-            Some(ColdAndCached {
-                context_size,
-                n_unique: of(false).count(),
-                n_cached: of(true).count(),
-                unique_ttft: figure(false, |r| r.ttft)?,
-                cached_ttft: figure(true, |r| r.ttft)?,
-                unique_total: figure(false, |r| r.total_time),
-                cached_total: figure(true, |r| r.total_time),
-            })
-        })
-        .collect()
-}
-
 /// The figures of one context, as far as they are defined: what tables show.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SizeFigures {

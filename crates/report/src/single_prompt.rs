@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use metrics::SinglePromptRow;
-use metrics::single_prompt::{ColdAndCached, MeanStd, cold_and_cached};
+use metrics::single_prompt::{MeanStd, SizeFigures};
 
 use crate::atomic::FileError;
 use crate::catalogue::single_prompt_chart;
@@ -11,7 +11,7 @@ use crate::chart::{count, fixed};
 use crate::page::{Cell, PageContext, Section, write_chart, write_table_page};
 
 /// Columns of the table. Those behind `Iterations` are additions.
-const COLUMNS: [&str; 9] = [
+const COLUMNS: [&str; 11] = [
     "Context Size",
     "Unique TTFT (mean)",
     "Unique TTFT (std)",
@@ -21,10 +21,12 @@ const COLUMNS: [&str; 9] = [
     "Iterations",
     "Unique TTLT (mean)",
     "Cached TTLT (mean)",
+    "Speedup (95% interval)",
+    "From Cache",
 ];
 
-/// Writes `single_prompt_performance.html` and `summary_table.html` and returns their paths. Without a
-/// context that has both cold and cached requests only the table is written, with a sentence.
+/// Writes `single_prompt_performance.html` and `summary_table.html` and returns their paths. Where nothing was
+/// answered only the table is written, with a sentence.
 ///
 /// # Errors
 /// When the directory cannot be written.
@@ -33,7 +35,7 @@ pub fn write_single_prompt_pages(
     rows: &[SinglePromptRow],
     context: &PageContext,
 ) -> Result<Vec<PathBuf>, FileError> {
-    let contexts = cold_and_cached(rows);
+    let contexts = SizeFigures::of_all(rows);
     let mut written = Vec::new();
     if let Some(chart) = single_prompt_chart(&contexts) {
         written.push(write_chart(dir, &chart, context)?);
@@ -51,24 +53,33 @@ pub fn write_single_prompt_pages(
 }
 
 /// The table, one row per context.
-fn table(contexts: &[ColdAndCached]) -> Section {
+fn table(contexts: &[SizeFigures]) -> Section {
     let seconds =
         |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |v| format!("{}s", fixed(v, 3)));
     let mean = |figure: Option<MeanStd>| seconds(figure.map(|f| f.mean));
+    let std = |figure: Option<MeanStd>| seconds(figure.and_then(|f| f.std));
+    let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
     let rows = contexts
         .iter()
         .map(|c| {
             [
                 count(c.context_size),
-                seconds(Some(c.unique_ttft.mean)),
-                seconds(c.unique_ttft.std),
-                seconds(Some(c.cached_ttft.mean)),
-                seconds(c.cached_ttft.std),
-                c.speedup()
-                    .map_or_else(|| "-".to_owned(), |x| format!("{}x", fixed(x, 2))),
+                mean(c.unique_ttft),
+                std(c.unique_ttft),
+                mean(c.cached_ttft),
+                std(c.cached_ttft),
+                or_dash(c.speedup.map(|x| format!("{}x", fixed(x, 2)))),
                 count(c.n_unique as u64),
                 mean(c.unique_total),
                 mean(c.cached_total),
+                or_dash(
+                    c.speedup_interval
+                        .map(|(low, high)| format!("{}x to {}x", fixed(low, 2), fixed(high, 2))),
+                ),
+                or_dash(
+                    c.reported_share
+                        .map(|share| format!("{}%", fixed(share * 100.0, 1))),
+                ),
             ]
             .map(Cell::plain)
             .into()
@@ -76,14 +87,14 @@ fn table(contexts: &[ColdAndCached]) -> Section {
         .collect();
     let mut notes = vec![
         "Mean and sample standard deviation over all requests of a context. Speedup is mean TTFT of cold prompts ÷ mean TTFT of their \
-         cached repeats; TTLT is the time to the last token."
+         cached repeats, with its interval over prompts; TTLT is the time to the last token; From Cache is the share of the repeated \
+         prompts' tokens that the server reports as cached."
             .to_owned(),
     ];
     if contexts.is_empty() {
         notes.insert(
             0,
-            "No context has both cold and cached requests, so there is nothing to compare."
-                .to_owned(),
+            "No request was answered, so there is nothing to compare.".to_owned(),
         );
     }
     Section {

@@ -7,6 +7,7 @@
 mod agreement;
 mod page;
 mod periods;
+mod prompt;
 mod run;
 mod table;
 
@@ -109,8 +110,12 @@ pub fn validate(dir: &Path) -> Validation {
     }
     // Broken rows were found above, file by file; what the tolerant reader leaves is compared.
     let data = RunData::read_whole(dir);
-    agreement::check(&data, &files, &mut found);
-    run::check(&data, &listing, &files, &mut found);
+    if prompt::is_one(&data) {
+        prompt::check(&data, &listing, &files, &mut found);
+    } else {
+        agreement::check(&data, &files, &mut found);
+        run::check(&data, &listing, &files, &mut found);
+    }
     page::check(dir, &listing, &data, &mut found);
     found
 }

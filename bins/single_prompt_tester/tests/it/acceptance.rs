@@ -66,6 +66,7 @@ fn the_report_for_scripts_has_a_line_per_size_and_the_block() {
         assert_eq!(numbers(line), numbers(row));
     }
     assert_eq!(place.rows().rows.len(), 4);
+    place.assert_valid();
     for name in [
         "index.html",
         "single_prompt_performance.html",
@@ -99,6 +100,7 @@ fn batches_of_two_that_are_repeated_twice() {
         ]
     );
     assert_eq!(rows.texts("prompt_index"), ["0", "1", "0", "1", "0", "1"]);
+    place.assert_valid();
     let table = place.read("summary_table.html");
     let document = roxmltree::Document::parse_with_options(
         &table,
@@ -306,6 +308,7 @@ fn a_prompt_that_is_too_long_costs_its_size_and_no_other() {
     let metadata = place.json("metadata.json");
     assert_eq!(metadata["failed_requests"], 1);
     assert_eq!(metadata["unsent_requests"], 5);
+    place.assert_valid();
     assert_eq!(metadata["interrupted"], false);
 }
 
@@ -392,6 +395,7 @@ fn ctrl_c_after_the_first_size_keeps_its_rows() {
     assert_eq!(rows.texts("context_size"), ["100"; 4]);
     assert_eq!(place.json("metadata.json")["interrupted"], true);
     assert_eq!(place.failed(200).texts("kind"), ["cancelled"]);
+    place.assert_valid();
     assert!(place.names("out").contains(&"index.html".to_owned()));
 }
 
@@ -446,4 +450,81 @@ fn the_files_begin_as_the_originals() {
             "verdicts",
         ]
     );
+}
+
+/// The validator that the tests above rely on finds what is wrong.
+#[test]
+fn a_directory_that_was_tampered_with_is_not_valid() {
+    let server = Mock::caching();
+    let place = Place::new();
+    place
+        .quick(&server.url(), "-n 2 --num-iterations 2")
+        .exits(0);
+    place.assert_valid();
+    let csv = place
+        .names("out")
+        .into_iter()
+        .find(|name| name.ends_with(".csv"))
+        .unwrap();
+    let rows = place.read(&csv);
+    let line = |n: usize| rows.lines().nth(n).unwrap().to_owned();
+    for (name, content, said) in [
+        (
+            &*csv,
+            rows.replacen(&line(2), "", 1),
+            "8 requests were planned, and 7 are rows",
+        ),
+        (&*csv, rows.replacen(&line(2), &line(1), 1), "stands twice"),
+        (
+            &*csv,
+            rows.replacen(&format!("{}\n{}\n", line(1), line(2)), "", 1),
+            "was never sent cold before",
+        ),
+        (
+            &*csv,
+            rows.replacen("200,1,", "200,7,", 1),
+            "was not asked for",
+        ),
+        (
+            &*csv,
+            rows.replacen("200,0,", "201,0,", 1),
+            "no test of 201 tokens was asked for",
+        ),
+        (
+            &*csv,
+            rows.replacen(",cached,", ",cached_r1,", 1),
+            "was not asked for",
+        ),
+        (
+            "metadata.json",
+            place
+                .read("metadata.json")
+                .replace("\"failed_requests\": 0", "\"failed_requests\": 1"),
+            "failed_requests is 1, the files have 0",
+        ),
+        (
+            "metadata.json",
+            place.read("metadata.json").replace("seed", "sead"),
+            "the keys are not",
+        ),
+        ("run_facts.json", "{".to_owned(), "run_facts.json"),
+        (
+            "index.html",
+            place
+                .read("index.html")
+                .replace("summary_table.html", "x.html"),
+            "summary_table.html is linked 0 times",
+        ),
+    ] {
+        let path = place.path().join("out").join(name);
+        let before = std::fs::read(&path).unwrap();
+        std::fs::write(&path, content).unwrap();
+        let validation = report::validate::validate(&place.path().join("out"));
+        assert!(
+            validation.to_string().contains(said),
+            "no {said:?} in {validation}"
+        );
+        std::fs::write(&path, before).unwrap();
+    }
+    place.assert_valid();
 }

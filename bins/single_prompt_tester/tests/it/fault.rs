@@ -38,6 +38,7 @@ fn with_one_bad(
         (&metadata["failed_requests"], &metadata["unsent_requests"]),
         (&1.into(), &1.into())
     );
+    place.assert_valid();
     let run = run.says("✗ 1 request failed, 1 not sent for that reason; results are missing");
     (place, run.never_says("Testing complete"))
 }

@@ -102,6 +102,13 @@ impl Place {
         serde_json::from_str(&self.read(name)).unwrap()
     }
 
+    /// Requires that the validator finds nothing wrong.
+    #[track_caller]
+    pub(crate) fn assert_valid(&self) {
+        let validation = report::validate::validate(&self.path().join("out"));
+        assert!(validation.is_valid(), "{validation}");
+    }
+
     /// The one file of rows.
     pub(crate) fn rows(&self) -> Rows {
         let mut names = self.names("out");

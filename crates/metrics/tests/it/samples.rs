@@ -1,14 +1,10 @@
 //! Slim rows say what whole rows say; rows of the single-prompt tool.
 
-use std::collections::HashMap;
 use std::io::{BufReader, Read as _};
 
-use metrics::schema::{
-    RowWriter, SampleRow, read_detail_without_lists, read_samples, read_single_prompt,
-};
-use metrics::single_prompt::cold_and_cached;
+use metrics::schema::{SampleRow, read_detail_without_lists, read_samples};
 use metrics::window::published_throughput;
-use metrics::{Completed, RequestRecord, Sample, SinglePromptRow};
+use metrics::{Completed, RequestRecord, Sample};
 
 use crate::support::{data, data_path};
 
@@ -91,62 +87,4 @@ fn a_broken_row_is_one_error_and_the_next_row_is_read() {
         error,
         "line 3, column context_size: \"many\" is not a whole number"
     );
-}
-
-#[test]
-fn cold_and_cached_prompts_make_the_originals_table() {
-    let rows = read_single_prompt(data(
-        "single_prompt/single_prompt_results_20261122_011030.csv",
-    ))
-    .unwrap();
-    assert_eq!(rows.len(), 27);
-    let mut expected = HashMap::new();
-    let mut text = String::new();
-    data("single_prompt/expected/summary_table.csv")
-        .read_to_string(&mut text)
-        .unwrap();
-    let mut reader = csv::Reader::from_reader(text.as_bytes());
-    for row in reader.records() {
-        let row = row.unwrap();
-        let context: u64 = row[0].replace(',', "").parse().unwrap();
-        expected.insert(context, row);
-    }
-    let contexts = cold_and_cached(&rows);
-    assert_eq!(contexts.len(), 3);
-    for context in contexts {
-        let row = &expected[&context.context_size];
-        let seconds = |v: f64| format!("{v:.3}s");
-        assert_eq!(seconds(context.unique_ttft.mean), row[1]);
-        assert_eq!(seconds(context.unique_ttft.std.unwrap()), row[2]);
-        assert_eq!(seconds(context.cached_ttft.mean), row[3]);
-        assert_eq!(seconds(context.cached_ttft.std.unwrap()), row[4]);
-        assert_eq!(format!("{:.2}x", context.speedup().unwrap()), row[5]);
-        assert_eq!(context.n_unique.to_string(), row[6]);
-    }
-    // What is written is read again, ours with the column that the originals lack.
-    let mut out = Vec::new();
-    RowWriter::new(&mut out, false)
-        .unwrap()
-        .write_all(&rows)
-        .unwrap();
-    assert_eq!(read_single_prompt(out.as_slice()).unwrap(), rows);
-}
-
-#[test]
-fn a_context_without_repeats_has_no_row_and_one_iteration_no_spread() {
-    let row = |prompt_type: &str, context_size, ttft| SinglePromptRow {
-        context_size,
-        prompt_type: prompt_type.to_owned(),
-        ttft: Some(ttft),
-        ..SinglePromptRow::default()
-    };
-    let contexts = cold_and_cached(&[
-        row("unique", 500, 0.4),
-        row("unique", 1000, 0.8),
-        row("cached_r1", 1000, 0.1),
-    ]);
-    assert_eq!(contexts.len(), 1);
-    assert_eq!(contexts[0].context_size, 1000);
-    assert_eq!(contexts[0].speedup(), Some(8.0));
-    assert_eq!(contexts[0].unique_ttft.std, None);
 }

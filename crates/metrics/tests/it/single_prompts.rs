@@ -324,3 +324,23 @@ proptest! {
         prop_assert_eq!(a.n_pairs, times.len());
     }
 }
+
+#[test]
+fn a_context_without_repeats_has_no_speedup_and_one_iteration_no_spread() {
+    let row = |prompt_type: &str, context_size, ttft| SinglePromptRow {
+        context_size,
+        prompt_type: prompt_type.to_owned(),
+        ttft: Some(ttft),
+        ..SinglePromptRow::default()
+    };
+    let figures = SizeFigures::of_all(&[
+        row("unique", 500, 0.4),
+        row("unique", 1000, 0.8),
+        row("cached_r1", 1000, 0.1),
+    ]);
+    assert_eq!(figures.len(), 2);
+    assert_eq!((figures[0].speedup, figures[0].cached_ttft), (None, None));
+    assert_eq!(figures[1].speedup, Some(8.0));
+    assert_eq!(figures[1].unique_ttft.unwrap().std, None);
+    assert_eq!(figures[1].speedup_interval, None);
+}

@@ -1,6 +1,6 @@
 //! `single_prompt_performance.html`: a cold prompt beside its cached repeats.
 
-use metrics::single_prompt::{ColdAndCached, MeanStd};
+use metrics::single_prompt::{MeanStd, SizeFigures};
 
 use super::{exact, value_axis};
 use crate::chart::{
@@ -12,10 +12,11 @@ use crate::chart::{
 const COLD: Ink = Ink::Palette(1);
 const CACHED: Ink = Ink::Palette(2);
 
-/// Two panels of bars over the context, the upper one with the speed-up; `None` without a context that has
-/// both cold and cached requests.
+/// Two panels of bars over the context, the upper one with the speed-up; `None` where nothing was answered.
 #[must_use]
-pub fn single_prompt_chart(contexts: &[ColdAndCached]) -> Option<Chart> {
+pub fn single_prompt_chart(sizes: &[SizeFigures]) -> Option<Chart> {
+    let is_known = |c: &&SizeFigures| c.unique_ttft.is_some() || c.cached_ttft.is_some();
+    let contexts: Vec<&SizeFigures> = sizes.iter().filter(is_known).collect();
     if contexts.is_empty() {
         return None;
     }
@@ -25,35 +26,34 @@ pub fn single_prompt_chart(contexts: &[ColdAndCached]) -> Option<Chart> {
         ticks: Ticks::Auto,
         format: NumberFormat::COUNT,
     };
-    let bars =
-        |key: &str, name: &str, ink, striped, value: fn(&ColdAndCached) -> Option<MeanStd>| {
-            let points = contexts.iter().filter_map(|c| {
-                let figure = value(c)?;
-                Some(Point::bar(
-                    exact(c.context_size),
-                    figure.mean,
-                    figure.std,
-                    NumberFormat::SECONDS,
-                ))
-            });
-            Series {
-                key: key.to_owned(),
-                name: name.to_owned(),
-                ink,
-                style: SeriesStyle::Bars { striped },
-                side: Side::Left,
-                format: NumberFormat::SECONDS,
-                points: points.collect(),
-            }
-        };
-    let both = |cold: fn(&ColdAndCached) -> Option<MeanStd>,
-                cached: fn(&ColdAndCached) -> Option<MeanStd>| {
+    let bars = |key: &str, name: &str, ink, striped, value: fn(&SizeFigures) -> Option<MeanStd>| {
+        let points = contexts.iter().filter_map(|c| {
+            let figure = value(c)?;
+            Some(Point::bar(
+                exact(c.context_size),
+                figure.mean,
+                figure.std,
+                NumberFormat::SECONDS,
+            ))
+        });
+        Series {
+            key: key.to_owned(),
+            name: name.to_owned(),
+            ink,
+            style: SeriesStyle::Bars { striped },
+            side: Side::Left,
+            format: NumberFormat::SECONDS,
+            points: points.collect(),
+        }
+    };
+    let both = |cold: fn(&SizeFigures) -> Option<MeanStd>,
+                cached: fn(&SizeFigures) -> Option<MeanStd>| {
         vec![
             bars("cold", "Baseline (Cold Start)", COLD, false, cold),
             bars("cached", "Cached (100% Hit)", CACHED, true, cached),
         ]
     };
-    let mut first = both(|c| Some(c.unique_ttft), |c| Some(c.cached_ttft));
+    let mut first = both(|c| c.unique_ttft, |c| c.cached_ttft);
     first.push(Series {
         key: "speedup".to_owned(),
         name: "Cache Speedup".to_owned(),
@@ -66,7 +66,7 @@ pub fn single_prompt_chart(contexts: &[ColdAndCached]) -> Option<Chart> {
         format: NumberFormat::TIMES,
         points: contexts
             .iter()
-            .map(|c| Point::line(exact(c.context_size), c.speedup()))
+            .map(|c| Point::line(exact(c.context_size), c.speedup))
             .collect(),
     });
     Some(Chart {

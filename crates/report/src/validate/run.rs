@@ -127,7 +127,7 @@ fn check_progress(progress: &Progress, data: &RunData, found: &mut Validation) {
     }
 }
 
-fn check_scripts(files: &DataFiles, found: &mut Validation) {
+pub(super) fn check_scripts(files: &DataFiles, found: &mut Validation) {
     let scripts: Vec<&StampedFile> = files.of_kind(FileKind::RunCommand).collect();
     if scripts.is_empty() {
         found.error(

@@ -73,7 +73,7 @@ pub(super) fn findings(data: &RunData, out: &mut Vec<Finding>) {
                 "Cold or cached requests are missing at {} tokens.",
                 list(&one_sided)
             ),
-            "Without both there is no speedup; these contexts are not in the chart.",
+            "Without both there is no speedup.",
         ));
     }
     let verdict = judge_caching(rows);
