@@ -1,5 +1,7 @@
 //! `cargo xtask bench`: the benches whose figures stand in `docs/performance.md`.
 
+mod report;
+
 use anyhow::Result;
 use xshell::{Shell, cmd};
 
@@ -17,6 +19,8 @@ enum Bench {
     Client,
     /// The simulator: its own work, then streamed chunks per second and how late they are (a minute).
     Sim,
+    /// The report programs: start, and a study of a million requests (makes 0.6 GB in target).
+    Report,
 }
 
 /// Options of the benches.
@@ -36,6 +40,10 @@ pub(crate) fn run(shell: &Shell, args: &Args) -> Result<()> {
             Bench::Prompts => ("workload", &["prompts"][..]),
             Bench::Sse => ("core-client", &["sse"][..]),
             Bench::Sim => ("sim", &["sim", "streams"][..]),
+            Bench::Report => {
+                report::run(shell)?;
+                continue;
+            }
             Bench::Client => {
                 client(shell, &args.cells)?;
                 continue;
