@@ -5,14 +5,18 @@
 //! out. A value that is not known is `None` and drawn as a gap, never as zero.
 
 mod format;
+mod kind;
 
 use std::borrow::Cow;
 
 pub use format::{NumberFormat, count, fixed};
+pub use kind::ChartKind;
 
 /// One chart: a title block, one or more panels stacked below each other, and captions.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Chart {
+    /// What it shows.
+    pub kind: ChartKind,
     /// File name of the page without `.html`.
     pub stem: String,
     /// First line of the title block.

@@ -17,8 +17,8 @@ use report::catalogue::{
     sustained_chart, sustained_comparison, ttft_heatmap,
 };
 use report::chart::{
-    Axis, AxisRange, Body, Chart, Dash, Ink, Marker, NumberFormat, Orientation, Panel, Point,
-    RefLine, Series, SeriesStyle, Side, Ticks,
+    Axis, AxisRange, Body, Chart, ChartKind, Dash, Ink, Marker, NumberFormat, Orientation, Panel,
+    Point, RefLine, Series, SeriesStyle, Side, Ticks,
 };
 use report::page::{PageContext, chart_page};
 use report::svg::{Layout, draw, render};
@@ -394,6 +394,7 @@ fn free_chart(points: Vec<(f64, Option<f64>)>, threshold: f64, right: bool, log:
         body.push(series("right", Side::Right, 0.37));
     }
     Chart {
+        kind: ChartKind::Ramp,
         stem: "free".to_owned(),
         title: "Free".to_owned(),
         subtitles: Vec::new(),

@@ -3,7 +3,7 @@
 
 use super::comparison::{Line, SPEEDUP_LINES, throughput_panel};
 use super::{RatePoint, captions, latency_axis, log_note, rate_axis, tokens};
-use crate::chart::{Body, Chart, Ink, NumberFormat, Panel, Series};
+use crate::chart::{Body, Chart, ChartKind, Ink, NumberFormat, Panel, Series};
 
 /// One run at one context.
 #[derive(Debug, Clone, PartialEq)]
@@ -71,6 +71,7 @@ fn throughput(
         ));
     }
     Chart {
+        kind: ChartKind::RunThroughput,
         stem: format!("{}_throughput_ctx{context_size}", side.to_lowercase()),
         title: format!("{side} Throughput Comparison"),
         subtitles: vec![format!("Context: {}", tokens(context_size))],
@@ -109,6 +110,7 @@ fn ttft(context_size: u64, runs: &[RunLine]) -> Chart {
     ];
     captions.extend(log_note(&panels));
     Chart {
+        kind: ChartKind::RunTtft,
         stem: format!("ttft_comparison_ctx{context_size}"),
         title: "TTFT Comparison".to_owned(),
         subtitles: vec![format!("Context: {}", tokens(context_size))],

@@ -3,7 +3,7 @@
 
 use super::{RatePoint, captions, rate_axis, tokens, value_axis};
 use crate::chart::{
-    Axis, Body, Chart, Dash, Ink, Marker, NumberFormat, Panel, Series, SeriesStyle, Side,
+    Axis, Body, Chart, ChartKind, Dash, Ink, Marker, NumberFormat, Panel, Series, SeriesStyle, Side,
 };
 
 /// The tests of one context.
@@ -60,6 +60,7 @@ fn throughput_comparison(
         ));
     }
     Chart {
+        kind: ChartKind::ThroughputComparison,
         stem: format!("{}_throughput_comparison", side.to_lowercase()),
         title: format!("{side} Throughput Comparison Across Context Lengths"),
         subtitles: Vec::new(),
@@ -209,6 +210,7 @@ pub fn output_metrics_comparison(contexts: &[ContextPoints]) -> Chart {
         .map(|(i, context)| Line::of_context(i, context.context_size, over_rates(context)))
         .collect();
     Chart {
+        kind: ChartKind::OutputMetrics,
         stem: "output_metrics_comparison".to_owned(),
         title: "Output Token Metrics Comparison Across Context Lengths".to_owned(),
         subtitles: Vec::new(),

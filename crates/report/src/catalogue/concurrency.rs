@@ -12,8 +12,8 @@ use super::{
     Mean, SummaryLine, achieved_rate, latency_axis, log_note, rate_text, tokens, value_axis,
 };
 use crate::chart::{
-    Axis, AxisRange, Body, Chart, Dash, Ink, Marker, NumberFormat, Orientation, Panel, Point,
-    RefLine, Series, SeriesStyle, Side, Ticks,
+    Axis, AxisRange, Body, Chart, ChartKind, Dash, Ink, Marker, NumberFormat, Orientation, Panel,
+    Point, RefLine, Series, SeriesStyle, Side, Ticks,
 };
 use crate::data::TestSamples;
 
@@ -364,6 +364,10 @@ pub fn concurrency_chart(input: &ConcurrencyInput) -> Chart {
         rate_text(input.cache_hit_rate, input.achieved_rate)
     );
     Chart {
+        kind: match input.kind {
+            WindowKind::Ramp => ChartKind::Ramp,
+            WindowKind::Fixed => ChartKind::Fixed,
+        },
         stem: format!("{prefix}_ctx{}{stem_set}_cache{}", input.context_size, input.cache_hit_rate),
         title: title.to_owned(),
         subtitles: std::iter::once(about).chain(input.summary.map(|s| s.text())).collect(),

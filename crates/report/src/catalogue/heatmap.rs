@@ -2,7 +2,7 @@
 
 use super::{ContextPoints, value_axis};
 use crate::chart::{
-    Axis, AxisRange, Body, Chart, HeatGrid, HeatRow, NumberFormat, Panel, Ticks, count,
+    Axis, AxisRange, Body, Chart, ChartKind, HeatGrid, HeatRow, NumberFormat, Panel, Ticks, count,
 };
 
 /// From this ratio of the largest to the smallest value on, colours follow the logarithm: else all small
@@ -44,6 +44,7 @@ pub fn ttft_heatmap(contexts: &[ContextPoints]) -> Option<Chart> {
     let high = values().copied().fold(0.0, f64::max);
     let log = low > 0.0 && high >= low * LOG_FROM;
     Some(Chart {
+        kind: ChartKind::TtftHeatmap,
         stem: "ttft_heatmap".to_owned(),
         title: "Average TTFT Heatmap".to_owned(),
         subtitles: Vec::new(),

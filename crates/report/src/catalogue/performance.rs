@@ -9,8 +9,8 @@ use super::{
     log_note, rate_axis, rate_text, tokens, value_axis, whole,
 };
 use crate::chart::{
-    Axis, Body, Chart, Dash, Ink, Marker, NumberFormat, Orientation, Panel, Point, RefLine, Series,
-    SeriesStyle, Side,
+    Axis, Body, Chart, ChartKind, Dash, Ink, Marker, NumberFormat, Orientation, Panel, Point,
+    RefLine, Series, SeriesStyle, Side,
 };
 use crate::data::TestSamples;
 
@@ -206,6 +206,7 @@ pub fn performance_chart(input: &PerformanceInput) -> Chart {
     captions.extend(log_note(&panels));
     let about = format!("Context: {}", tokens(input.context_size));
     Chart {
+        kind: ChartKind::PerformanceVsCacheRate,
         stem: format!("performance_vs_cache_rate_{}", input.context_size),
         title: "Performance vs Cache Hit Rate".to_owned(),
         subtitles: std::iter::once(about)

@@ -4,7 +4,7 @@ use metrics::single_prompt::{MeanStd, SizeFigures};
 
 use super::{exact, value_axis};
 use crate::chart::{
-    Axis, AxisRange, Body, Chart, Dash, Ink, Marker, NumberFormat, Panel, Point, Series,
+    Axis, AxisRange, Body, Chart, ChartKind, Dash, Ink, Marker, NumberFormat, Panel, Point, Series,
     SeriesStyle, Side, Ticks,
 };
 
@@ -70,6 +70,7 @@ pub fn single_prompt_chart(sizes: &[SizeFigures]) -> Option<Chart> {
             .collect(),
     });
     Some(Chart {
+        kind: ChartKind::SinglePrompt,
         stem: "single_prompt_performance".to_owned(),
         title: "TTFT Performance: Baseline vs Cached with Speedup".to_owned(),
         subtitles: Vec::new(),

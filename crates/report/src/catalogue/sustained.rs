@@ -5,8 +5,8 @@ use metrics::PeriodRow;
 
 use super::{Mean, SummaryLine, latency_axis, log_note, tokens, value_axis, whole};
 use crate::chart::{
-    Axis, AxisRange, Body, Chart, Dash, Ink, Marker, NumberFormat, Orientation, Panel, Point,
-    RefLine, Series, SeriesStyle, Side, Ticks,
+    Axis, AxisRange, Body, Chart, ChartKind, Dash, Ink, Marker, NumberFormat, Orientation, Panel,
+    Point, RefLine, Series, SeriesStyle, Side, Ticks,
 };
 use crate::test_name::TestName;
 
@@ -246,6 +246,7 @@ pub fn sustained_chart(input: &SustainedInput) -> Chart {
         .map(|w| format!("_ws{w}"))
         .unwrap_or_default();
     Chart {
+        kind: ChartKind::Sustained,
         stem: format!("sustained_ctx{context_size}{set}_cache{cache_hit_rate}"),
         title: "Sustained Mode: Performance Over Time".to_owned(),
         subtitles: vec![
@@ -339,6 +340,7 @@ pub fn sustained_comparison(tests: &[SustainedInput]) -> Option<Chart> {
     )];
     captions.extend(log_note(&panels));
     Some(Chart {
+        kind: ChartKind::SustainedComparison,
         stem: format!("sustained_comparison_cache{rate}"),
         title: "Sustained Mode: Context Length Comparison".to_owned(),
         subtitles: vec![format!("Cache Hit Rate: {rate}%")],

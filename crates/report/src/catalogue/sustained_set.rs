@@ -5,8 +5,8 @@ use metrics::PeriodRow;
 use super::sustained::SustainedInput;
 use super::{Mean, exact, latency_axis, log_note, value_axis};
 use crate::chart::{
-    Axis, AxisRange, Body, Chart, Dash, Ink, Marker, NumberFormat, Orientation, Panel, Point,
-    RefLine, Series, SeriesStyle, Side, Ticks, count, fixed,
+    Axis, AxisRange, Body, Chart, ChartKind, Dash, Ink, Marker, NumberFormat, Orientation, Panel,
+    Point, RefLine, Series, SeriesStyle, Side, Ticks, count, fixed,
 };
 
 /// Six panels over minutes.
@@ -147,6 +147,7 @@ pub fn sustained_set_chart(input: &SustainedInput) -> Chart {
         ];
     captions.extend(log_note(&panels));
     Chart {
+        kind: ChartKind::SustainedSet,
         stem: format!(
             "sustained_ctx{}{set}_cache{}",
             test.context_size, test.cache_hit_rate

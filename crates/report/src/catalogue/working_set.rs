@@ -15,8 +15,8 @@ use super::{
     value_axis,
 };
 use crate::chart::{
-    Axis, AxisRange, Body, Chart, Dash, Ink, Marker, NumberFormat, Panel, Series, SeriesStyle,
-    Side, Ticks,
+    Axis, AxisRange, Body, Chart, ChartKind, Dash, Ink, Marker, NumberFormat, Panel, Series,
+    SeriesStyle, Side, Ticks,
 };
 
 /// One context at one hit rate.
@@ -215,6 +215,7 @@ fn performance(
     share_scales(&mut panels);
     let rates: Vec<u32> = lines.iter().map(|l| l.cache_hit_rate).collect();
     Chart {
+        kind: ChartKind::PerformanceVsWorkingSet,
         stem: format!("performance_vs_working_set_{context}{}", suffix(one_of_several)),
         title: "Performance vs Working Set Size".to_owned(),
         subtitles: vec![format!("Context: {} | {}", tokens(context), about_rates(&rates))],
@@ -293,6 +294,7 @@ fn comparisons(lines: &[SetLine], rates: &[u32], one_of_several: Option<u32>) ->
             "{SPEEDUP_LINES} throughput divided by that of the same context at its smallest working set."
         ));
         Chart {
+            kind: ChartKind::SetThroughputComparison,
             stem: format!(
                 "{}_throughput_comparison{}",
                 side.to_lowercase(),
@@ -326,6 +328,7 @@ fn comparisons(lines: &[SetLine], rates: &[u32], one_of_several: Option<u32>) ->
             .any(|p| p.1.source == RateSource::PeriodSpread)
     });
     let output = Chart {
+        kind: ChartKind::SetOutputMetrics,
         stem: format!("output_metrics_comparison{}", suffix(one_of_several)),
         title: "Output Token Metrics Comparison Across Working Set Sizes".to_owned(),
         subtitles: about.clone(),
@@ -414,6 +417,7 @@ fn cache_comparison(context: u64, lines: &[&SetLine]) -> Chart {
     ];
     captions.extend(log_note(&panels));
     Chart {
+        kind: ChartKind::CacheComparison,
         stem: format!("cache_comparison_ctx{context}"),
         title: "Cache Hit Rate Comparison Across Working Set Sizes".to_owned(),
         subtitles: vec![format!(
