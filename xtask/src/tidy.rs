@@ -29,6 +29,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "core-client",
             "engine",
             "hub",
+            "kvcalc",
             "metrics",
             "ramp",
             "report",

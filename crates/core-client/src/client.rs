@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::answer::{Answer, failure, not_a_stream};
 use crate::body::RequestBody;
 use crate::clock::RunClock;
-use crate::detect::{self, DetectError};
+use crate::detect::{self, DetectError, ServedModel};
 use crate::dial::Dialer;
 use crate::ending::read_end;
 use crate::endpoint::{Endpoint, EndpointType, HttpVersion, Origin};
@@ -188,7 +188,7 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError::DetectModel`], with the URL that was asked and the cause.
-    pub async fn detect_model(&self) -> Result<String, ClientError> {
+    pub async fn detect_model(&self) -> Result<ServedModel, ClientError> {
         // `new` refuses an empty list of endpoints.
         let (endpoint, route) = (&self.inner.endpoints[0], &self.inner.routes[0]);
         detect::first_model(&self.inner, route)

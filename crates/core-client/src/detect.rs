@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 use metrics::timeline::Failure;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use crate::answer::not_a_stream;
 use crate::body::RequestBody;
@@ -38,18 +38,40 @@ pub enum DetectError {
     NoModel,
 }
 
-#[derive(Deserialize)]
-struct ModelList {
-    data: Vec<Model>,
+/// A model as a server lists it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct ServedModel {
+    /// The name that requests use.
+    pub id: String,
+    /// What the name stands for, a path on the server or an id of the Hub, where the server says so (vLLM, SGLang).
+    #[serde(default, deserialize_with = "text_or_nothing")]
+    pub root: Option<String>,
+}
+
+impl ServedModel {
+    /// A model that was named and not asked for.
+    #[must_use]
+    pub fn named(id: &str) -> Self {
+        Self {
+            id: id.to_owned(),
+            root: None,
+        }
+    }
+}
+
+/// Servers put what they like into fields that the API does not have.
+fn text_or_nothing<'de, D: Deserializer<'de>>(value: D) -> Result<Option<String>, D::Error> {
+    let value = serde_json::Value::deserialize(value)?;
+    Ok(value.as_str().map(str::to_owned))
 }
 
 #[derive(Deserialize)]
-struct Model {
-    id: String,
+struct ModelList {
+    data: Vec<ServedModel>,
 }
 
 /// First model of the server's list.
-pub(crate) async fn first_model(inner: &Inner, route: &Route) -> Result<String, DetectError> {
+pub(crate) async fn first_model(inner: &Inner, route: &Route) -> Result<ServedModel, DetectError> {
     tokio::time::timeout(DETECT_LIMIT, ask(inner, route))
         .await
         .unwrap_or(Err(DetectError::Timeout {
@@ -57,7 +79,7 @@ pub(crate) async fn first_model(inner: &Inner, route: &Route) -> Result<String, 
         }))
 }
 
-async fn ask(inner: &Inner, route: &Route) -> Result<String, DetectError> {
+async fn ask(inner: &Inner, route: &Route) -> Result<ServedModel, DetectError> {
     let mut stamps = crate::answer::Answer::new(Duration::ZERO, 0);
     let (mut link, response) = start(
         inner,
@@ -78,12 +100,7 @@ async fn ask(inner: &Inner, route: &Route) -> Result<String, DetectError> {
         return Err(DetectError::Failed(failure));
     }
     match serde_json::from_slice::<ModelList>(&bytes) {
-        Ok(list) => list
-            .data
-            .into_iter()
-            .next()
-            .map(|m| m.id)
-            .ok_or(DetectError::NoModel),
+        Ok(list) => list.data.into_iter().next().ok_or(DetectError::NoModel),
         Err(_) if bytes.is_empty() => Err(DetectError::NoList(
             "the server sent an empty answer".into(),
         )),

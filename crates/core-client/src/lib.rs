@@ -39,7 +39,7 @@ mod witness;
 pub use body::RequestBody;
 pub use client::{Client, ClientConfig, ClientError};
 pub use clock::RunClock;
-pub use detect::DetectError;
+pub use detect::{DetectError, ServedModel};
 pub use endpoint::{Endpoint, EndpointError, EndpointType, HttpVersion};
 pub use template::{RequestSettings, RequestTemplate, TemplateError};
 pub use witness::Witness;

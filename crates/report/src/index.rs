@@ -23,7 +23,9 @@ use askama::Template;
 use jiff::Zoned;
 
 use crate::atomic::{self, FileError};
+use crate::chart::count;
 use crate::data::{DataWarning, RunData};
+use crate::kv_estimate::{KvEstimate, human_size};
 use crate::page::{policy_without_script, style_sheet};
 use config::ConfigRow;
 use figure::{BoxView, TableView};
@@ -117,7 +119,44 @@ struct KvView {
     fp8: String,
     fp16: String,
     tokens: String,
-    recognised: bool,
+    /// How the sizes are known.
+    source: String,
+}
+
+impl KvView {
+    /// What the run worked out from the model's config, or else the estimate by the model's name.
+    fn of(data: &RunData) -> Option<Self> {
+        let tokens = config::working_set(data)?;
+        let stored = data.facts.as_ref().and_then(|f| f.sections.get("kv_cache"));
+        let exact = stored
+            .filter(|kv| kv["source"] == "config" && kv["tokens"].as_u64() == Some(tokens))
+            .and_then(|kv| {
+                let origin = kv["origin"].as_str()?;
+                let size = |key: &str| kv[key].as_u64().map(human_size);
+                Some(Self {
+                    fp8: size("fp8_bytes")?,
+                    fp16: size("fp16_bytes")?,
+                    tokens: count(tokens),
+                    source: format!("From the model's config ({origin})."),
+                })
+            });
+        Some(exact.unwrap_or_else(|| {
+            let estimate = KvEstimate::of(data.model(), tokens);
+            let assumed = if estimate.recognised {
+                ""
+            } else {
+                ", which is not in the table: the size of a 70B model is assumed"
+            };
+            Self {
+                fp8: human_size(estimate.fp8_bytes()),
+                fp16: human_size(estimate.fp16_bytes()),
+                tokens: count(tokens),
+                source: format!(
+                    "Estimated from the model's name{assumed}. The exact size follows from the model's geometry (kv_cache_size)."
+                ),
+            }
+        }))
+    }
 }
 
 fn index_page(inventory: &Inventory, data: &RunData, version: &str, now: &Zoned) -> String {
@@ -141,17 +180,7 @@ fn index_page(inventory: &Inventory, data: &RunData, version: &str, now: &Zoned)
         boxes: overview::boxes(data, kind),
         results: overview::table(data),
         sustained: sustained::views(data),
-        kv: config::working_set(data)
-            .filter(|_| estimated)
-            .map(|tokens| {
-                let estimate = crate::kv_estimate::KvEstimate::of(data.model(), tokens);
-                KvView {
-                    fp8: crate::kv_estimate::human_size(estimate.fp8_bytes()),
-                    fp16: crate::kv_estimate::human_size(estimate.fp16_bytes()),
-                    tokens: crate::chart::count(tokens),
-                    recognised: estimate.recognised,
-                }
-            }),
+        kv: estimated.then(|| KvView::of(data)).flatten(),
         charts: Visualizations::of(inventory),
         files: &inventory.data_files,
         scripts: &inventory.scripts,

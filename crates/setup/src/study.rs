@@ -8,7 +8,7 @@
 //! | [`StudyOptions`] | what the shared options mean, and how they are written down |
 //! | [`run()`] | the frame: terminal, server, tokenizer, progress, files, pages, exit code |
 //! | [`text`] | lines that read the same in every tool |
-//! | [`memory`] | rough KV memory, shown before anything is measured |
+//! | [`memory`] | KV memory, shown before anything is measured |
 
 mod doubts;
 mod frame;
@@ -34,6 +34,7 @@ use report::test_name::TestName;
 use serde_json::{Map, Value};
 
 pub use frame::run;
+pub use memory::KvModel;
 pub use options::{Choices, DEFAULT_MAX_TTFT, StudyError, StudyOptions, level, tokens};
 pub use record::{KnownFacts, ordered};
 pub use settings::StudyShape;
@@ -47,6 +48,8 @@ pub struct StartFacts<'a> {
     pub model: &'a str,
     /// Tokenizer, by the name under which it was found.
     pub tokenizer: &'a str,
+    /// What is known of the model's cache.
+    pub kv: &'a KvModel,
 }
 
 /// A context size and the working set made for it, in tokens.

@@ -3,12 +3,11 @@
 use std::time::Duration;
 
 use cli::logging::{Line, Style};
-use cli::number::{bracketed, human_bytes, seconds, thousands};
+use cli::number::{bracketed, seconds, thousands};
 use cli::options::Mode;
 use cli::table::rule;
-use report::kv_estimate::KvEstimate;
 use report::test_name::TestName;
-use setup::study::memory::{LARGE_CACHE_BYTES, reference_bytes, unknown_model};
+use setup::study::memory;
 use setup::study::text::{config, heading, pinned_note};
 use setup::study::{ContextSize, StartFacts, StudyOptions};
 use workload::ContextPlan;
@@ -131,8 +130,7 @@ fn rates(rates: &[u32]) -> String {
     }
 }
 
-/// Lines after the banner: the rough memory of the working set by the model's name, and that of one request and of
-/// all prompts of each context by a reference geometry.
+/// Lines after the banner, the memory that the tests take in the server's cache among them.
 #[must_use]
 pub fn start_facts(plan: &Plan, facts: &StartFacts<'_>) -> Vec<Line> {
     let common = &plan.common;
@@ -143,56 +141,18 @@ pub fn start_facts(plan: &Plan, facts: &StartFacts<'_>) -> Vec<Line> {
         )),
         config(format!("Model: {}", facts.model)),
     ];
-    let estimate = KvEstimate::of(Some(facts.model), plan.working_set_size);
-    if !estimate.recognised {
-        lines.push(unknown_model(facts.model));
-    }
-    lines.push(config(format!(
-        "KV Cache Estimate for the working set: {} (FP8), {} (FP16)",
-        bytes(estimate.fp8_bytes()),
-        bytes(estimate.fp16_bytes())
-    )));
-    if estimate.fp8_bytes() > LARGE_CACHE_BYTES {
-        lines.push(Line::warning(format!(
-            "The working set needs {} of KV cache even at FP8; less cache than that means a lower hit rate than asked for",
-            bytes(estimate.fp8_bytes())
-        )));
-    }
-    let memory = |tokens| reference_bytes(tokens, common.kv_precision);
-    let mut total: u64 = 0;
-    for &context_size in &common.context_sizes {
-        let context = ContextPlan {
+    let contexts: Vec<ContextPlan> = common
+        .context_sizes
+        .iter()
+        .map(|&context_size| ContextPlan {
             context_size,
             chunk_size: common.chunk_size,
             working_set_size: plan.working_set_size,
-        };
-        let n_prompts = context.num_prompts() as u64;
-        let set = memory(context.rounded().saturating_mul(n_prompts));
-        total = total.saturating_add(set);
-        lines.push(config(format!(
-            "  Context {}: {} per request, {} for {} prompts",
-            thousands(context_size),
-            bytes(memory(context_size)),
-            bytes(set),
-            thousands(n_prompts)
-        )));
-    }
-    if common.context_sizes.len() > 1 {
-        lines.push(config(format!(
-            "  Total over all contexts: {}; have that much KV cache at least",
-            bytes(total)
-        )));
-    }
+        })
+        .collect();
+    lines.extend(memory::lines(facts.kv, &contexts, common.kv_precision));
     lines.push(config(format!("Tokenizer: {}", facts.tokenizer)));
     lines
-}
-
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "sizes are shown with two decimals"
-)]
-fn bytes(n: u64) -> String {
-    human_bytes(n as f64)
 }
 
 /// A context size begins.

@@ -10,7 +10,7 @@ use cli::argparse::try_parse;
 use cli::logging::{Line, LineLevel};
 use metrics::summary::SummaryRow;
 use report::test_name::TestName;
-use setup::study::{ContextSize, StartFacts};
+use setup::study::{ContextSize, KvModel, StartFacts};
 
 use super::*;
 use crate::args::{Args, OPTION_GENERATIONS};
@@ -87,6 +87,7 @@ fn facts_and_memory_follow_the_banner() {
         run_script: Path::new("out/run_command_1.sh"),
         model: "demo",
         tokenizer: "builtin",
+        kv: &KvModel::of_name("demo"),
     };
     let small = plan("--context-sizes 1000 2000 --working-set-size 8000");
     let lines = start_facts(&small, &facts);
@@ -104,28 +105,6 @@ fn facts_and_memory_follow_the_banner() {
         ]
     );
     assert_eq!(lines[2].level, LineLevel::Warning);
-    let simulated = StartFacts {
-        model: "kv-cache-sim",
-        ..facts
-    };
-    assert_eq!(start_facts(&small, &simulated)[2].level, LineLevel::Info);
-    let lines = start_facts(
-        &plan(""),
-        &StartFacts {
-            model: "Llama-3.1-70B",
-            ..facts
-        },
-    );
-    let warnings: Vec<&Line> = lines
-        .iter()
-        .filter(|line| line.level == LineLevel::Warning)
-        .collect();
-    assert_eq!(warnings.len(), 1, "{lines:?}");
-    assert!(
-        warnings[0].text.contains("298.02 GB"),
-        "{}",
-        warnings[0].text
-    );
 }
 
 #[test]

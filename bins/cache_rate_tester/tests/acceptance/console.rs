@@ -200,3 +200,22 @@ fn the_log_tells_a_ramp_as_the_page_says() {
     }
     assert_eq!(run.lines("Results saved to: ./output").len(), 1);
 }
+
+#[test]
+fn memory_of_a_model_whose_config_is_known_is_no_estimate_by_name() {
+    let mut config = server::linear(0.01, 0.002);
+    config.model = "Qwen/Qwen2.5-7B-Instruct".to_owned();
+    let server = server::start(config);
+    let place = Place::new();
+    place
+        .quick(&server, "")
+        .run()
+        .exits(0)
+        .says("KV cache sizes follow from the model's config (built-in table, `Qwen/Qwen2.5-7B-Instruct`)")
+        // 8 prompts of 1,024 tokens, 28 layers × 2 × 4 heads × 128 dimensions.
+        .says("KV Cache Estimate for the working set: 224.00 MB (FP8), 448.00 MB (FP16)")
+        .warns_of_nothing();
+    let page = place.output().read("index.html");
+    assert!(page.contains("448.00 MB"), "{page}");
+    assert!(page.contains("From the model"), "{page}");
+}

@@ -33,8 +33,27 @@ async fn the_first_model_of_the_list_is_taken() {
     let list = "{\"object\":\"list\",\"models\":[1],\"data\":[{\"id\":\"tiny\",\"max_model_len\":9},{\"id\":\"b\"}]}";
     let server = Server::start(vec![whole("200 OK", "application/json", list)]).await;
     let client = client(&format!("{}/v1", server.url()), config());
-    assert_eq!(client.detect_model().await.unwrap(), "tiny");
+    assert_eq!(client.detect_model().await.unwrap().id, "tiny");
     assert!(server.log().requests[0].head.starts_with("GET /v1/models "));
+}
+
+#[tokio::test]
+async fn what_a_name_stands_for_is_taken_where_the_server_says_so() {
+    for (field, root) in [
+        (r#","root":"/models/llama""#, Some("/models/llama")),
+        (r#","root":"org/name""#, Some("org/name")),
+        (r#","root":null"#, None),
+        (r#","root":{"a":1}"#, None),
+        ("", None),
+    ] {
+        let list = format!(r#"{{"data":[{{"id":"tiny"{field}}}]}}"#);
+        let server = Server::start(vec![whole("200 OK", "application/json", &list)]).await;
+        let served = client(&server.url(), config())
+            .detect_model()
+            .await
+            .unwrap();
+        assert_eq!((served.id.as_str(), served.root.as_deref()), ("tiny", root));
+    }
 }
 
 #[tokio::test]

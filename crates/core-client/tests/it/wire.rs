@@ -32,7 +32,7 @@ async fn the_key_and_custom_headers_go_with_every_request() {
         (header::USER_AGENT, HeaderValue::from_static("mine")),
     ];
     let client = client(&server.url(), config);
-    assert_eq!(client.detect_model().await.unwrap(), "tiny");
+    assert_eq!(client.detect_model().await.unwrap().id, "tiny");
     assert_good(&ask(&client).await);
     let requests = server.log().requests;
     assert!(

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use cli::logging::log_lines;
 use cli::{AppExit, Failure};
-use core_client::{Client, RunClock};
+use core_client::{Client, RunClock, ServedModel};
 use engine::feed::{ThreadFeed, VerificationCounters};
 use engine::load::{EndpointSelection, Rotation};
 use engine::recorder::{Interpreter, ThreadSink};
@@ -24,6 +24,7 @@ use report::stamp::RunStamp;
 use serde_json::Value;
 use workload::{ContextPlan, PieceTable, Seed, WorkingSet};
 
+use super::memory as kv_memory;
 use super::pages::Pages;
 use super::tell::{LiveDisplay, Teller};
 use super::text::{self, FailedTest, RunEnd};
@@ -114,8 +115,8 @@ async fn measure<T: StudyTool>(
     let requests = &options.requests;
     let config = requests.client_config().map_err(Failure::usage)?;
     let client = Client::new(requests.endpoints.clone(), config, clock).map_err(Failure::run)?;
-    let model = match &requests.model {
-        Some(name) => name.clone(),
+    let served = match &requests.model {
+        Some(name) => ServedModel::named(name),
         None => {
             let detected = tokio::select! {
                 detected = client.detect_model() => detected,
@@ -124,6 +125,7 @@ async fn measure<T: StudyTool>(
             detected.map_err(|error| requests.cannot_detect(error))?
         }
     };
+    let model = served.id.clone();
     let urls = requests.urls().into_iter().map(str::to_owned).collect();
     TestMetadata::new(&model, urls, options.mode.as_str())
         .save(dir.path())
@@ -132,10 +134,15 @@ async fn measure<T: StudyTool>(
         loaded = tokenizer::load_aside(options.tokenizer.as_deref(), &model) => loaded?,
         () = stop.wait() => return Ok(interrupted(stop)),
     };
+    let kv = tokio::select! {
+        kv = kv_memory::find_aside(&served) => kv,
+        () = stop.wait() => return Ok(interrupted(stop)),
+    };
     log_lines(&tool.start_facts(&StartFacts {
         run_script: script,
         model: &model,
         tokenizer: &loaded.described(),
+        kv: &kv,
     }));
     let pieces = PieceTable::build(&loaded.tokenizer)
         .with_context(|| format!("preparing prompts with tokenizer {}", loaded.name))
@@ -196,6 +203,11 @@ async fn measure<T: StudyTool>(
     };
     let mut rotation = Rotation::new(selection, options.requests.endpoints.len());
     let mut facts = facts::<T>(&loaded, seed_facts, &pieces);
+    let sizes = study.context_sizes.iter();
+    let plans: Vec<ContextPlan> = sizes.map(|size| study.context_plan(*size)).collect();
+    facts
+        .sections
+        .insert("kv_cache".to_owned(), kv.facts(&plans));
     let old_doubts = doubts::kept(dir.path(), &progress);
     let pages = Pages::new(options, dir.path(), &model, T::VERSION);
     let mut teller = Teller::new(tool, pages);
