@@ -1,21 +1,14 @@
 //! The options as they are typed: validated one by one, not interpreted.
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Parser, ValueEnum};
+use cli::argparse::parse_float;
+use kvcalc::Precision;
 use sim::{FaultRule, StreamForm};
 
-use kvcalc::Precision;
-
-use crate::plan::{Latency, TierSpec};
-
-fn precision(word: &str) -> Result<Precision, String> {
-    Precision::parse(word).ok_or_else(|| {
-        let words = Precision::ALL.map(Precision::word).join(", ");
-        format!("'{word}' is none of {words}")
-    })
-}
+use crate::value::{Latency, Seed, TierSpec, fault, precision, seed, stream_form, whole};
 
 /// Exit codes and examples, shown under the options.
 const AFTER_HELP: &str = "\
@@ -37,26 +30,29 @@ docs/simulator.md explains the model, every option and the numbers of the profil
 #[derive(Debug, Parser)]
 #[command(name = "kv_cache_sim", version, after_help = AFTER_HELP, allow_negative_numbers = true)]
 pub struct Args {
-    /// Listen on this address; anything but loopback lets other machines in
+    /// Listen on this address or name; anything but loopback lets other machines in
     #[arg(
         long,
         value_name = "ADDRESS",
         default_value = "127.0.0.1",
+        value_parser = NonEmptyStringValueParser::new(),
         help_heading = "Server"
     )]
-    pub host: IpAddr,
+    pub host: String,
 
     /// Listen on this port; 0 takes a free one and prints it
     #[arg(
         long,
         value_name = "PORT",
-        default_value_t = 8000,
+        default_value = "8000",
+        value_parser = whole::<u16>(..),
         help_heading = "Server"
     )]
     pub port: u16,
 
     /// Answer to this model id
-    #[arg(long, value_name = "NAME", default_value = sim::DEFAULT_MODEL, help_heading = "Server")]
+    #[arg(long, value_name = "NAME", default_value = sim::DEFAULT_MODEL,
+          value_parser = NonEmptyStringValueParser::new(), help_heading = "Server")]
     pub model: String,
 
     /// Ask clients for this key [default: any or none]
@@ -90,18 +86,19 @@ pub struct Args {
     #[arg(
         long,
         value_name = "TOKENS",
-        default_value_t = 1_048_576,
+        default_value = "1048576",
+        value_parser = whole::<u64>(1..),
         help_heading = "Server"
     )]
     pub max_model_len: u64,
 
     /// Generate this many tokens for requests that name no limit
-    #[arg(long, value_name = "TOKENS", default_value_t = 128, help_heading = "Server",
-          value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "TOKENS", default_value = "128", help_heading = "Server",
+          value_parser = whole::<u32>(1..))]
     pub default_max_tokens: u32,
 
     /// End an output after each token with this probability, unless ignore_eos is set
-    #[arg(long, value_name = "P", default_value_t = 0.0, help_heading = "Server")]
+    #[arg(long, value_name = "P", default_value = "0", value_parser = parse_float, help_heading = "Server")]
     pub eos_probability: f64,
 
     /// Report usage in this form
@@ -109,9 +106,9 @@ pub struct Args {
     pub usage: UsageChoice,
 
     /// Write streams in this form; may be repeated, forms combine. One of: no-role, empty-chunks[=N],
-    /// tokens-per-chunk=N, reasoning-content[=TOKENS], reasoning[=TOKENS], tool-call, no-done, crlf,
-    /// comments[=SECONDS], split-utf8
-    #[arg(long, value_name = "FORM", help_heading = "Server")]
+    /// tokens-per-chunk=N, finish-chunk, reasoning-content[=TOKENS], reasoning[=TOKENS], tool-call, no-done,
+    /// crlf, comments[=SECONDS], split-utf8
+    #[arg(long, value_name = "FORM", value_parser = stream_form, help_heading = "Server")]
     pub stream_form: Vec<StreamForm>,
 
     /// Use the metric names of this engine on /metrics
@@ -120,14 +117,15 @@ pub struct Args {
 
     /// Let something go wrong: KIND[:after=N][:every=N][:p=P][:times=N][:tokens=N][:seconds=S][:on=models|chat|all];
     /// may be repeated, the first that fires wins
-    #[arg(long, value_name = "FAULT", help_heading = "Server")]
+    #[arg(long, value_name = "FAULT", value_parser = fault, help_heading = "Server")]
     pub fault: Vec<FaultRule>,
 
     /// Keep this many received requests for /sim/requests
     #[arg(
         long,
         value_name = "N",
-        default_value_t = 20_000,
+        default_value = "20000",
+        value_parser = whole::<usize>(0..),
         help_heading = "Server"
     )]
     pub record_requests: usize,
@@ -136,7 +134,8 @@ pub struct Args {
     #[arg(
         long,
         value_name = "BYTES",
-        default_value_t = 256,
+        default_value = "256",
+        value_parser = whole::<usize>(0..),
         help_heading = "Server"
     )]
     pub record_text_bytes: usize,
@@ -156,13 +155,14 @@ pub struct Args {
     pub latency: Latency,
 
     /// Tokens per KV block [default: 16]
-    #[arg(long, value_name = "TOKENS", help_heading = "Model", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "TOKENS", help_heading = "Model", value_parser = whole::<u32>(1..))]
     pub block_size: Option<u32>,
 
     /// Tokens that the first tier (HBM) holds [default: from the profile]
     #[arg(
         long,
         value_name = "TOKENS",
+        value_parser = whole::<u64>(0..),
         help_heading = "Model",
         conflicts_with = "tier"
     )]
@@ -174,7 +174,7 @@ pub struct Args {
     pub tier: Vec<TierSpec>,
 
     /// KV bytes of one token over all layers [default: from the profile]
-    #[arg(long, value_name = "BYTES", help_heading = "Model", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "BYTES", help_heading = "Model", value_parser = whole::<u32>(1..))]
     pub kv_bytes_per_token: Option<u32>,
 
     /// Compute them from this model's config.json, or the one in this directory
@@ -196,7 +196,7 @@ pub struct Args {
     pub eviction: EvictionChoice,
 
     /// Forget blocks below HBM that were not used for so many seconds [default: never]
-    #[arg(long, value_name = "S", help_heading = "Model")]
+    #[arg(long, value_name = "S", value_parser = parse_float, help_heading = "Model")]
     pub tier_ttl: Option<f64>,
 
     /// Copy blocks to the next tier when HBM evicts them (back) or as soon as they are computed (through)
@@ -208,55 +208,57 @@ pub struct Args {
     pub tier_inclusion: InclusionChoice,
 
     /// Seconds until a block stored into a lower tier can be hit
-    #[arg(long, value_name = "S", default_value_t = 0.0, help_heading = "Model")]
+    #[arg(long, value_name = "S", default_value = "0", value_parser = parse_float, help_heading = "Model")]
     pub store_lag: f64,
 
     /// Requests that run at once; the others queue [default: from the profile]
-    #[arg(long, value_name = "N", help_heading = "Model")]
+    #[arg(long, value_name = "N", value_parser = whole::<usize>(1..), help_heading = "Model")]
     pub max_num_seqs: Option<usize>,
 
     /// Tokens in one engine step, decode and prefill together [default: from the profile]
-    #[arg(long, value_name = "TOKENS", help_heading = "Model")]
+    #[arg(long, value_name = "TOKENS", value_parser = whole::<u64>(1..), help_heading = "Model")]
     pub max_batched_tokens: Option<u64>,
 
     /// Seconds of any engine step [default: from the profile]
-    #[arg(long, value_name = "S", help_heading = "Model")]
+    #[arg(long, value_name = "S", value_parser = parse_float, help_heading = "Model")]
     pub step_base: Option<f64>,
 
     /// Seconds per decoding sequence in a step [default: from the profile]
-    #[arg(long, value_name = "S", help_heading = "Model")]
+    #[arg(long, value_name = "S", value_parser = parse_float, help_heading = "Model")]
     pub decode_per_seq: Option<f64>,
 
     /// Seconds per token of context of each decoding sequence [default: from the profile]
-    #[arg(long, value_name = "S", help_heading = "Model")]
+    #[arg(long, value_name = "S", value_parser = parse_float, help_heading = "Model")]
     pub decode_per_context_token: Option<f64>,
 
     /// Seconds per uncached prompt token [default: from the profile]
-    #[arg(long, value_name = "S", help_heading = "Model")]
+    #[arg(long, value_name = "S", value_parser = parse_float, help_heading = "Model")]
     pub prefill_per_token: Option<f64>,
 
     /// Seconds per attended pair of tokens in prefill: the quadratic term [default: from the profile]
-    #[arg(long, value_name = "S", help_heading = "Model")]
+    #[arg(long, value_name = "S", value_parser = parse_float, help_heading = "Model")]
     pub prefill_per_pair: Option<f64>,
 
     /// Log-normal jitter of step times: standard deviation of the logarithm
     #[arg(
         long,
         value_name = "SIGMA",
-        default_value_t = 0.0,
+        default_value = "0",
+        value_parser = parse_float,
         help_heading = "Model"
     )]
     pub jitter: f64,
 
     /// Seed of output words, jitter and fault probabilities
-    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Model")]
-    pub seed: u64,
+    #[arg(long, value_name = "N", default_value = "0", value_parser = seed, help_heading = "Model")]
+    pub seed: Seed,
 
-    /// Run so many times as fast as real time
+    /// Run so many times as fast as real time, 0.000001 to 1000000; what is reported stays in the model's seconds
     #[arg(
         long,
         value_name = "FACTOR",
-        default_value_t = 1.0,
+        default_value = "1",
+        value_parser = parse_float,
         help_heading = "Model"
     )]
     pub time_scale: f64,

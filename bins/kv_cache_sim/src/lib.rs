@@ -6,6 +6,7 @@
 pub mod args;
 pub mod plan;
 mod serve;
+pub mod value;
 
 use std::ffi::OsString;
 

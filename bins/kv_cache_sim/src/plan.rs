@@ -1,23 +1,22 @@
 //! From options to a server's configuration: pure, and checked as a whole.
 
-use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
-use kvcalc::{
-    BlockSize, CacheFormat, KvBytes, KvBytesPerToken, ModelGeometry, Precision, TokenCount,
-};
+use kvcalc::{BlockSize, CacheFormat, KvBytesPerToken, ModelGeometry, Precision, TokenCount};
 use sim::model::{ConfigError, ServiceModel, StepCosts, TierConfig};
 use sim::{FaultPlan, RecordLimits, SimConfig};
 
 use crate::args::Args;
+use crate::value::{Capacity, Latency, TierSpec};
 
 /// Everything that [`crate::run`] needs.
 #[derive(Debug)]
 pub struct Plan {
-    /// Where to listen.
-    pub address: SocketAddr,
+    /// Where to listen: an address or a name, not yet looked up.
+    pub host: String,
+    /// The port there; 0 for a free one.
+    pub port: u16,
     /// The bytes of a token are a mean: the model has none that hold for every token.
     pub mean_kv_bytes: bool,
     /// Serve https.
@@ -56,120 +55,6 @@ pub enum PlanError {
     /// A model without a cache, or with one beyond all bounds.
     #[error("one token of the model in --model-config has no usable number of KV bytes")]
     NoKvBytes,
-}
-
-/// `--latency`.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Latency {
-    /// The modelled engine.
-    Batching,
-    /// First token after `first` seconds times the active requests, then one each `then` seconds.
-    Linear {
-        /// Seconds per active request.
-        first: f64,
-        /// Seconds between tokens.
-        then: f64,
-    },
-    /// So many seconds per request.
-    Fixed(f64),
-}
-
-impl FromStr for Latency {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("'{text}' is none of batching, linear:A,B and fixed:T (seconds)");
-        match text.split_once(':') {
-            None if text == "batching" => Ok(Self::Batching),
-            Some(("linear", values)) => {
-                let (first, then) = values.split_once(',').ok_or_else(wrong)?;
-                Ok(Self::Linear {
-                    first: seconds(first).ok_or_else(wrong)?,
-                    then: seconds(then).ok_or_else(wrong)?,
-                })
-            }
-            Some(("fixed", value)) => seconds(value).map(Self::Fixed).ok_or_else(wrong),
-            _ => Err(wrong()),
-        }
-    }
-}
-
-/// A finite number of seconds that is not negative and fits a `Duration`.
-fn seconds(text: &str) -> Option<f64> {
-    text.parse().ok().filter(|s: &f64| (0.0..=1e9).contains(s))
-}
-
-/// How a tier's capacity was given.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Capacity {
-    /// In tokens.
-    Tokens(TokenCount),
-    /// In bytes.
-    Bytes(KvBytes),
-}
-
-impl FromStr for Capacity {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong =
-            || format!("'{text}' is no capacity: give tokens (40000) or bytes with a unit (2GiB)");
-        let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-        let number: f64 = digits.parse().map_err(|_| wrong())?;
-        let factor = match &text[digits.len()..] {
-            "" => {
-                return digits
-                    .parse()
-                    .map(|n| Self::Tokens(TokenCount(n)))
-                    .map_err(|_| wrong());
-            }
-            "B" => 1.0,
-            "kB" => 1e3,
-            "KiB" => 1024.0,
-            "MB" => 1e6,
-            "MiB" => 1024f64.powi(2),
-            "GB" => 1e9,
-            "GiB" => 1024f64.powi(3),
-            "TB" => 1e12,
-            "TiB" => 1024f64.powi(4),
-            _ => return Err(wrong()),
-        };
-        // Beyond 2^53 bytes (9 PB) an f64 no longer counts single bytes; nobody has such a tier.
-        Some(number * factor)
-            .filter(|bytes| (0.0..9e15).contains(bytes))
-            .map(|bytes| Self::Bytes(KvBytes(bytes as u64)))
-            .ok_or_else(wrong)
-    }
-}
-
-/// `--tier`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct TierSpec {
-    name: String,
-    capacity: Capacity,
-    gigabytes_per_s: f64,
-    latency_s: f64,
-}
-
-impl FromStr for TierSpec {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let [name, capacity, speed, latency] = text.split(':').collect::<Vec<_>>()[..] else {
-            return Err(format!("'{text}' is not NAME:CAPACITY:GB_PER_S:LATENCY"));
-        };
-        if name.is_empty() {
-            return Err(format!("'{text}' has no name"));
-        }
-        Ok(Self {
-            name: name.to_owned(),
-            capacity: capacity.parse()?,
-            gigabytes_per_s: seconds(speed)
-                .ok_or_else(|| format!("'{speed}' is no bandwidth in GB/s"))?,
-            latency_s: seconds(latency)
-                .ok_or_else(|| format!("'{latency}' is no latency in seconds"))?,
-        })
-    }
 }
 
 impl Plan {
@@ -218,12 +103,16 @@ impl Plan {
         engine.max_num_seqs = args.max_num_seqs.unwrap_or(engine.max_num_seqs);
         engine.max_batched_tokens = args.max_batched_tokens.unwrap_or(engine.max_batched_tokens);
         engine.jitter_sigma = args.jitter;
-        engine.seed = args.seed;
+        let seed = args.seed.0;
+        engine.seed = seed;
         engine.service = service_model(&args, &engine.service)?;
         engine.validate()?;
-        check("--time-scale", args.time_scale, "a number above 0", |x| {
-            x > 0.0 && x.is_finite()
-        })?;
+        check(
+            "--time-scale",
+            args.time_scale,
+            "between 0.000001 and 1000000",
+            |factor| sim::TIME_SCALES.contains(&factor),
+        )?;
         check(
             "--eos-probability",
             args.eos_probability,
@@ -239,7 +128,7 @@ impl Plan {
         config.metrics = args.metrics_style.into();
         config.faults = FaultPlan {
             rules: args.fault,
-            seed: args.seed,
+            seed,
         };
         config.api_key = args.api_key;
         config.time_scale = args.time_scale;
@@ -247,9 +136,10 @@ impl Plan {
             requests: args.record_requests,
             text_bytes: args.record_text_bytes,
         };
-        config.seed = args.seed;
+        config.seed = seed;
         Ok(Self {
-            address: SocketAddr::new(args.host, args.port),
+            host: args.host,
+            port: args.port,
             mean_kv_bytes: model.is_some_and(|model| !model.is_linear()),
             tls: args.tls,
             tls_cert: args.tls_cert,
@@ -258,15 +148,6 @@ impl Plan {
             verbose: args.verbose,
             no_color: args.no_color,
         })
-    }
-
-    /// Whether other machines could reach the server.
-    #[must_use]
-    pub fn is_public(&self) -> bool {
-        match self.address.ip() {
-            IpAddr::V4(ip) => !ip.is_loopback(),
-            IpAddr::V6(ip) => !ip.is_loopback(),
-        }
     }
 }
 
@@ -411,8 +292,7 @@ mod tests {
     #[test]
     fn without_options_it_is_the_demo_profile_on_loopback() {
         let plan = plan(&[]).unwrap();
-        assert_eq!(plan.address.to_string(), "127.0.0.1:8000");
-        assert!(!plan.is_public());
+        assert_eq!((plan.host.as_str(), plan.port), ("127.0.0.1", 8000));
         assert_eq!(plan.config.engine, sim::Profile::Demo.engine());
         assert_eq!(plan.config.model, "kv-cache-sim");
         assert_eq!(plan.tokenizer, None);
@@ -515,10 +395,14 @@ mod tests {
             (&["--time-scale", "0"], "--time-scale"),
             (&["--eos-probability", "2"], "--eos-probability"),
             (&["--store-lag", "-1"], "--store-lag"),
-            (&["--max-num-seqs", "0"], "sequences"),
+            (&["--max-num-seqs", "0"], "--max-num-seqs"),
             (&["--jitter", "NaN"], "jitter"),
             (&["--fault", "fire"], "unknown fault"),
-            (&["--host", "localhost"], "--host"),
+            (&["--host", ""], "--host"),
+            (&["--model", ""], "--model"),
+            (&["--max-model-len", "0"], "at least 1"),
+            (&["--time-scale", "1e300"], "1000000"),
+            (&["--port", "65536"], "out of range"),
         ] {
             let error = plan(options).expect_err(&format!("{options:?} was taken"));
             assert!(error.contains(word), "{options:?}: {error}");

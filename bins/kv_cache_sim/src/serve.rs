@@ -11,7 +11,6 @@ use cli::logging::{self, LogOptions, Verbosity};
 use cli::secret::Redactor;
 use kvcalc::ModelGeometry;
 use sim::{SimService, TlsIdentity, TokenizerSource, serve_service};
-use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
@@ -64,14 +63,16 @@ async fn listen(plan: Plan) -> Result<AppExit, Failure> {
     // Before the line that says "ready": whoever reads it may send a signal at once.
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    let listener = TcpListener::bind(plan.address)
+    let listener = sim::listen(&plan.host, plan.port)
         .await
-        .with_context(|| format!("cannot listen on {}", plan.address))
+        .with_context(|| format!("cannot listen on port {} of {}", plan.port, plan.host))
         .map_err(|error| {
-            Failure::run(error).with_hint("choose another --port, or 0 for any free one")
+            Failure::run(error).with_hint(
+                "choose another --port, or 0 for any free one; --host must be an address or name of this machine",
+            )
         })?;
     let address = listener.local_addr()?;
-    let is_public = plan.is_public();
+    let is_public = !address.ip().is_loopback();
     let service = SimService::in_real_time(plan.config).map_err(Failure::run)?;
     if is_public {
         tracing::warn!(
@@ -99,7 +100,7 @@ async fn listen(plan: Plan) -> Result<AppExit, Failure> {
 /// The certificate, written where it is wanted.
 fn make_certificate(plan: &Plan) -> Result<TlsIdentity, Failure> {
     let identity =
-        TlsIdentity::self_signed(&[plan.address.ip().to_string()]).map_err(Failure::run)?;
+        TlsIdentity::self_signed(std::slice::from_ref(&plan.host)).map_err(Failure::run)?;
     if let Some(path) = &plan.tls_cert {
         fs::write(path, identity.certificate_pem())
             .with_context(|| format!("cannot write the certificate to {}", path.display()))?;

@@ -161,6 +161,24 @@ fn options_reach_the_model() {
 }
 
 #[test]
+fn numbers_are_read_as_python_reads_them_and_names_are_looked_up() {
+    let program = Program::start(&[
+        "--host=localhost",
+        "--kv-cap",
+        "1_600",
+        "--seed",
+        "-5",
+        "--max-num-seqs",
+        "7",
+        "--max-num-seqs",
+        "8",
+    ]);
+    let truth = program.get("/sim/truth");
+    assert!(truth.contains("\"capacity_tokens\":1600"), "{truth}");
+    assert_eq!(program.stop("TERM").0, Some(143));
+}
+
+#[test]
 fn a_tokenizer_can_be_given_as_a_file_or_its_directory() {
     let directory = std::env::temp_dir().join(format!("kv_cache_sim-test-{}", std::process::id()));
     std::fs::create_dir_all(&directory).unwrap();
@@ -251,8 +269,28 @@ fn wrong_options_end_it_with_2_and_what_cannot_be_had_with_1() {
     let port = taken.local_addr().unwrap().port().to_string();
     for (options, code, word) in [
         (&["--prot", "1"][..], 2, "--port"),
-        (&["--fault", "fire"], 2, "unknown fault"),
-        (&["--stream-form", "loud"], 2, "unknown stream form"),
+        (
+            &["--fault", "fire"],
+            2,
+            "argument --fault: 'fire' is no fault: unknown fault",
+        ),
+        (
+            &["--stream-form", "loud"],
+            2,
+            "argument --stream-form: 'loud' is no stream form: unknown",
+        ),
+        (&["--kv-capacity", "many"], 2, "invalid int value: 'many'"),
+        (&["--jitter", "NaN"], 2, "invalid float value: 'NaN'"),
+        (
+            &["--block-size", "0"],
+            2,
+            "'0' is too small: at least 1 is needed",
+        ),
+        (
+            &["--port", "0", "--host", "no such host"],
+            1,
+            "no such host",
+        ),
         (&["--tls-cert", "x.pem"], 2, "--tls"),
         (&["--time-scale", "0"], 2, "--time-scale"),
         (&["--port", &port], 1, "--port"),

@@ -16,6 +16,8 @@ pub struct StreamForms {
     pub empty_chunks: u32,
     /// Tokens in one chunk.
     pub tokens_per_chunk: NonZeroU32,
+    /// The finish reason comes in a chunk of its own, without text, and not on the last text.
+    pub finish_chunk: bool,
     /// The beginning of an output is reasoning (chat).
     pub reasoning: Option<Reasoning>,
     /// The output, behind any reasoning, is the argument of a tool call (chat).
@@ -74,6 +76,7 @@ impl Default for StreamForms {
             role_chunk: true,
             empty_chunks: 0,
             tokens_per_chunk: NonZeroU32::MIN,
+            finish_chunk: false,
             reasoning: None,
             tool_call: false,
             done: true,
@@ -93,6 +96,8 @@ pub enum StreamForm {
     EmptyChunks(u32),
     /// See [`StreamForms::tokens_per_chunk`].
     TokensPerChunk(NonZeroU32),
+    /// See [`StreamForms::finish_chunk`].
+    FinishChunk,
     /// See [`StreamForms::reasoning`].
     Reasoning(Reasoning),
     /// See [`StreamForms::tool_call`].
@@ -119,8 +124,8 @@ pub enum FormParseError {
 }
 
 /// The forms, as they are written.
-pub const FORMS: &str = "no-role, empty-chunks[=N], tokens-per-chunk=N, reasoning-content[=TOKENS], \
-reasoning[=TOKENS], tool-call, no-done, crlf, comments[=SECONDS], split-utf8";
+pub const FORMS: &str = "no-role, empty-chunks[=N], tokens-per-chunk=N, finish-chunk, \
+reasoning-content[=TOKENS], reasoning[=TOKENS], tool-call, no-done, crlf, comments[=SECONDS], split-utf8";
 
 /// Silence after which a comment is sent, unless another one is given. Proxies often cut after 15 to 60 s.
 const USUAL_SILENCE: Duration = Duration::from_secs(10);
@@ -162,9 +167,12 @@ impl FromStr for StreamForm {
                 }
                 Some(_) => Err(wrong()),
             },
-            "no-role" | "tool-call" | "no-done" | "crlf" | "split-utf8" if value.is_some() => {
+            "no-role" | "finish-chunk" | "tool-call" | "no-done" | "crlf" | "split-utf8"
+                if value.is_some() =>
+            {
                 Err(wrong())
             }
+            "finish-chunk" => Ok(Self::FinishChunk),
             "no-role" => Ok(Self::NoRole),
             "tool-call" => Ok(Self::ToolCall),
             "no-done" => Ok(Self::NoDone),
@@ -184,6 +192,7 @@ impl FromIterator<StreamForm> for StreamForms {
                 StreamForm::NoRole => all.role_chunk = false,
                 StreamForm::EmptyChunks(n) => all.empty_chunks = n,
                 StreamForm::TokensPerChunk(n) => all.tokens_per_chunk = n,
+                StreamForm::FinishChunk => all.finish_chunk = true,
                 StreamForm::Reasoning(reasoning) => all.reasoning = Some(reasoning),
                 StreamForm::ToolCall => all.tool_call = true,
                 StreamForm::NoDone => all.done = false,

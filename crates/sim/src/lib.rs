@@ -33,9 +33,9 @@ pub use profile::Profile;
 pub use prompt::{Message, SimPrompt};
 pub use record::{ReceivedRequest, RequestState};
 
-pub use server::{Background, ServeError, serve, serve_service};
+pub use server::{Background, ServeError, listen, serve, serve_service};
 pub use service::{
     FinishReason, LatenessReport, ServiceError, SimEvent, SimRequest, SimService, SimStream,
-    SubmitError,
+    SubmitError, TIME_SCALES,
 };
 pub use tls::{TlsError, TlsIdentity};

@@ -29,7 +29,7 @@ pub use config::{
     WritePolicy,
 };
 pub use engine::{
-    Engine, EngineStats, Event, EventKind, Refusal, Request, RequestId, Timing, Usage,
+    Begun, Engine, EngineStats, Event, EventKind, Refusal, Request, RequestId, Timing, Usage,
 };
 pub use hash::{BlockHash, PromptBlocks};
 pub use output::OutputIds;

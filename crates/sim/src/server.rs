@@ -2,7 +2,7 @@
 //! certificate.
 //!
 //! Promises: [`serve`] takes its listener and the future that stops it, so that tests bind port 0 and stop at
-//! will. On stop it takes no new connection, lets running requests finish for [`GRACE`], then drops them.
+//! will; [`listen`] makes one that a burst of clients does not overrun. On stop it takes no new connection, lets running requests finish for [`GRACE`], then drops them.
 //! Every token is a frame of its own. What is reported (usage, metrics, truth) comes from the model alone.
 //!
 //! Refuses: authentication beyond one key, and anything that a client could use to change the model.
@@ -17,12 +17,12 @@ mod route;
 
 use std::future::Future;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -39,6 +39,11 @@ pub const GRACE: Duration = Duration::from_secs(2);
 /// Pause after a failed accept: the usual cause is too many open files, and asking again at once burns the CPU.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// Connections that may wait to be accepted. Beyond the system's own limit (Linux: 4096) that one counts; the
+/// usual 128 of a library would leave a burst of clients waiting a second for the repetition of their SYN, which
+/// they would measure as the server's.
+const BACKLOG: u32 = 65_535;
+
 /// A server that could not run.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
@@ -48,6 +53,33 @@ pub enum ServeError {
     /// No socket, thread or runtime.
     #[error("cannot start the server: {0}")]
     Io(#[from] io::Error),
+}
+
+/// Listens on the first address of `host` (an address or a name) that can be had; port 0 takes a free one.
+///
+/// # Errors
+/// If the name has no address, or none of its addresses can be listened on.
+pub async fn listen(host: &str, port: u16) -> io::Result<TcpListener> {
+    let mut failure = None;
+    for address in lookup_host((host, port)).await? {
+        match listen_at(address) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => failure = Some(error),
+        }
+    }
+    Err(failure.unwrap_or_else(|| io::Error::new(io::ErrorKind::NotFound, "it has no address")))
+}
+
+fn listen_at(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()
+    } else {
+        TcpSocket::new_v6()
+    }?;
+    // As the standard library does: a port is free again as soon as its last server has ended.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Serves a simulator made from `config` on `listener` until `shutdown` completes.
@@ -120,7 +152,7 @@ impl Door {
                 },
                 Self::Closed { address, until } => {
                     tokio::time::sleep_until(*until).await;
-                    match TcpListener::bind(*address).await {
+                    match listen_at(*address) {
                         Ok(listener) => *self = Self::Open(listener),
                         Err(error) => {
                             tracing::warn!("cannot listen on {address} again: {error}");
@@ -168,9 +200,6 @@ impl Background {
     /// # Errors
     /// [`ServeError`].
     pub fn start(config: SimConfig) -> Result<Self, ServeError> {
-        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        listener.set_nonblocking(true)?;
-        let address = listener.local_addr()?;
         let stop = CancellationToken::new();
         let stopped = stop.clone();
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -180,9 +209,10 @@ impl Background {
         let (service, listener) = runtime.block_on(async {
             Ok::<_, ServeError>((
                 SimService::in_real_time(config)?,
-                TcpListener::from_std(listener)?,
+                listen("127.0.0.1", 0).await?,
             ))
         })?;
+        let address = listener.local_addr()?;
         let served = service.clone();
         let thread = thread::Builder::new()
             .name("kv_cache_sim".to_owned())

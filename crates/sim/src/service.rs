@@ -13,6 +13,7 @@ mod queue;
 mod stream;
 mod timer;
 
+use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -42,6 +43,13 @@ const COMMAND_CHANNEL: usize = 1024;
 /// Offset of the draws that decide where an output ends, so that they are not those of its words.
 const END_DRAWS: u64 = 1 << 40;
 
+/// Speeds at which the model's time can run. Beyond them a step is shorter than any timer's grain,
+/// or a second of it longer than a week.
+pub const TIME_SCALES: RangeInclusive<f64> = 1e-6..=1e6;
+
+/// Later than any test waits for (about 30 years), and within what the system's clocks can count.
+const NEVER: Duration = Duration::from_secs(1 << 30);
+
 /// A server that cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum ServiceError {
@@ -51,9 +59,12 @@ pub enum ServiceError {
     /// The tokenizer is unusable.
     #[error(transparent)]
     Tokenizer(#[from] TextError),
-    /// The speed is not a positive number.
-    #[error("the time scale must be a number above 0, not {0}")]
-    TimeScale(f64),
+    /// The speed is not within [`TIME_SCALES`].
+    #[error("the time scale must be between {least} and {most}, not {given}", least = TIME_SCALES.start(), most = TIME_SCALES.end())]
+    TimeScale {
+        /// What was asked for.
+        given: f64,
+    },
     /// The probability is not one.
     #[error("the probability of ending must be between 0 and 1, not {0}")]
     EosProbability(f64),
@@ -188,7 +199,10 @@ impl ModelClock {
     }
 
     fn instant_of(&self, model: Duration) -> Instant {
-        self.origin + self.scale.map_or(model, |scale| model.div_f64(scale))
+        let real = self.scale.map_or(model, |scale| {
+            Duration::try_from_secs_f64(model.as_secs_f64() / scale).unwrap_or(NEVER)
+        });
+        self.origin + real.min(NEVER)
     }
 }
 
@@ -218,8 +232,10 @@ impl SimService {
     }
 
     fn start(config: SimConfig, timer: fn() -> Timer) -> Result<Self, ServiceError> {
-        if !(config.time_scale > 0.0 && config.time_scale.is_finite()) {
-            return Err(ServiceError::TimeScale(config.time_scale));
+        if !TIME_SCALES.contains(&config.time_scale) {
+            return Err(ServiceError::TimeScale {
+                given: config.time_scale,
+            });
         }
         if !(0.0..=1.0).contains(&config.eos_probability) {
             return Err(ServiceError::EosProbability(config.eos_probability));

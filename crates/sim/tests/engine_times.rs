@@ -145,6 +145,30 @@ fn a_tiers_bandwidth_is_shared_and_not_multiplied() {
 }
 
 #[test]
+fn a_request_that_waits_for_room_is_admitted_when_a_shared_prefix_has_arrived_from_the_first_of_two_tiers()
+ {
+    let mut config = engine_config(14, 16);
+    config
+        .tiers
+        .extend([tier("dram", 4, 16), tier("ssd", 100, 16)]);
+    let mut engine = Engine::new(config).unwrap();
+    let now = Duration::ZERO;
+    let shared = ids(1, 129);
+    run_alone(&mut engine, now, &shared, 1);
+    // Leaves four of its blocks in DRAM, and the four behind them on SSD.
+    let now = run_alone(&mut engine, now, &ids(2, 223), 1).timing.done_at;
+    // Nine blocks of 14; the other one needs nine as well until it can share the four from DRAM.
+    engine.submit(now, request(&shared, 1, 16)).unwrap();
+    let other = [&shared[..64], &ids(3, 80)].concat();
+    engine.submit(now, request(&other, 1, 16)).unwrap();
+    let done = outcomes(&drain(&mut engine));
+    let other = done.iter().find(|outcome| outcome.id.0 == 3).unwrap();
+    // 64 tokens of 100 bytes at 1 MB/s behind 1 ms.
+    assert_close(other.timing.queue, 0.0074, 1e-6);
+    assert_eq!(other.usage.cached_by_tier, [64, 0, 0]);
+}
+
+#[test]
 fn a_stored_block_is_a_hit_only_behind_the_lag_and_within_its_time_to_live() {
     let check = |wait_ms: u32, expected: u64| {
         let mut config = engine_config(8, 16);
@@ -290,7 +314,7 @@ fn a_full_hbm_preempts_the_last_and_every_token_still_comes_once() {
             .filter(|event| event.id == outcome.id)
             .filter_map(|event| match event.kind {
                 EventKind::Token { position } => Some(position),
-                EventKind::Done(_) => None,
+                EventKind::Done(_) | EventKind::Begun(_) => None,
             })
             .collect();
         assert_eq!(positions, (0..24).collect::<Vec<_>>());
@@ -448,7 +472,8 @@ fn fixed_latency_is_the_same_whatever_the_load() {
     for outcome in outcomes(&events) {
         assert_eq!(outcome.timing.done_at - outcome.timing.arrival, 500 * MS);
     }
-    assert_eq!(events.len(), 30 * 8);
+    // Seven tokens, the beginning and the end.
+    assert_eq!(events.len(), 30 * 9);
     assert_eq!(engine.stats().occupancy[0].1, 0);
 }
 

@@ -251,6 +251,38 @@ fn usage_on_the_last_text_goes_with_every_form() {
     assert!(!choice["delta"]["content"].as_str().unwrap().is_empty());
 }
 
+#[test]
+fn the_finish_reason_can_come_in_a_chunk_of_its_own_as_sglang_and_llama_cpp_send_it() {
+    let check = |usage, stream_path: &str, n_with_text: usize| {
+        let mut config = fast(&["finish-chunk"]);
+        config.usage = usage;
+        let server = Background::start(config).unwrap();
+        let mut request = body(3, true);
+        request["prompt"] = json!("Hello");
+        let chunks = data_of(&post(server.address(), stream_path, &request));
+        let reasons: Vec<_> = chunks
+            .iter()
+            .filter_map(|chunk| chunk.pointer("/choices/0"))
+            .collect();
+        let (last, texts) = reasons.split_last().unwrap();
+        assert_eq!(last["finish_reason"], "length");
+        assert!(
+            last["delta"].get("content").is_none()
+                && last["text"].as_str().is_none_or(str::is_empty)
+        );
+        assert!(texts.iter().all(|choice| choice["finish_reason"].is_null()));
+        assert_eq!(texts.len(), n_with_text);
+        let rides = chunks.last().unwrap().pointer("/choices/0").is_some();
+        assert_eq!(chunks.last().unwrap()["usage"]["completion_tokens"], 3);
+        rides
+    };
+    // A chat begins with its role.
+    assert!(!check(UsageForm::Full, "/v1/chat/completions", 4));
+    assert!(check(UsageForm::FinalOnly, "/v1/chat/completions", 4));
+    assert!(!check(UsageForm::Full, "/v1/completions", 3));
+    assert!(check(UsageForm::FinalOnly, "/v1/completions", 3));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
@@ -259,7 +291,7 @@ proptest! {
     #[test]
     fn forms_change_the_wrapping_and_not_the_words(
         forms in prop::collection::vec(prop::sample::select(vec![
-            "no-role", "empty-chunks", "tokens-per-chunk=2", "tokens-per-chunk=5", "reasoning=3",
+            "no-role", "empty-chunks", "finish-chunk", "tokens-per-chunk=2", "tokens-per-chunk=5", "reasoning=3",
             "reasoning-content", "tool-call", "no-done", "crlf", "comments=0.001",
         ]), 0..6),
         tokens in 1u32..12,

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use super::cache::{Lease, PrefixCache};
 use super::config::{EngineConfig, StepCosts};
-use super::engine::{Common, EventKind, Request, RequestId, Timing, Usage};
+use super::engine::{Begun, Common, EventKind, Request, RequestId, Timing, Usage};
 use super::jitter::Jitter;
 use super::link::Link;
 
@@ -369,6 +369,11 @@ impl Batcher {
                 seq.timing.first_token_at = now;
                 let loads: Duration = seq.timing.load_by_tier.iter().sum();
                 seq.timing.prefill = now - seq.timing.arrival - seq.timing.queue - loads;
+                let begun = EventKind::Begun(Box::new(Begun {
+                    cached_by_tier: seq.cached_by_tier.clone(),
+                    timing: seq.timing.clone(),
+                }));
+                common.emit(now, seq.id, begun);
             }
             seq.emitted += 1;
             common.emit(now, seq.id, EventKind::Token { position });
@@ -424,10 +429,9 @@ impl Batcher {
             }
             common.cache.finish_load(&mut seq.lease, tier, now);
             self.begin_next_load(&mut seq, now);
-            if seq.loading.is_none() {
-                self.poke(now);
-            }
             self.running.insert(index, seq);
+            // Even if it loads on: what has arrived can be shared, and a waiting request may fit now.
+            self.poke(now);
         }
     }
 }

@@ -45,6 +45,8 @@ pub struct Event {
 /// What happened.
 #[derive(Clone, Debug, PartialEq)]
 pub enum EventKind {
+    /// Its first token comes next: what was cached and where the time went is known, of the timing all but its end.
+    Begun(Box<Begun>),
     /// A token was generated; positions count from 0.
     Token {
         /// Its position in the output.
@@ -52,6 +54,15 @@ pub enum EventKind {
     },
     /// The request is complete; comes right after its last token.
     Done(Box<(Usage, Timing)>),
+}
+
+/// What is known of a request with its first token.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Begun {
+    /// Prompt tokens that were not computed, by tier, fastest first.
+    pub cached_by_tier: Vec<u64>,
+    /// Where its time went so far.
+    pub timing: Timing,
 }
 
 /// What a request used, as an API would report it.
@@ -161,6 +172,7 @@ impl Common {
         match &kind {
             EventKind::Token { .. } => self.stats.generation_tokens += 1,
             EventKind::Done(_) => self.stats.completed += 1,
+            EventKind::Begun(_) => {}
         }
         self.outbox.push(Event { at, id, kind });
     }

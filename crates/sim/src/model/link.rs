@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use super::engine::RequestId;
 
-/// Below this many bytes a load is done; it covers the rounding of times to nanoseconds.
-const DONE_BELOW_BYTES: f64 = 0.5;
+/// What flows within this time is not worth another event; it covers the rounding of times to nanoseconds.
+const RESOLUTION_S: f64 = 1e-9;
 
 #[derive(Debug)]
 struct Job {
@@ -77,8 +77,9 @@ impl Link {
     pub(crate) fn advance(&mut self, now: Duration) -> Vec<RequestId> {
         self.flow_until(now);
         let mut done = Vec::new();
+        let little = self.bytes_per_s * RESOLUTION_S;
         self.jobs.retain(|job| {
-            let ended = job.flows_at <= now && job.remaining_bytes <= DONE_BELOW_BYTES;
+            let ended = job.flows_at <= now && job.remaining_bytes <= little;
             if ended {
                 done.push(job.id);
             }
@@ -154,6 +155,12 @@ mod tests {
     #[test]
     fn equal_loads_share_and_end_together() {
         check(&[(0.0, 100.0), (0.0, 100.0)], &[(0, 2.5), (1, 2.5)]);
+    }
+
+    #[test]
+    fn a_load_over_a_slow_link_does_not_end_with_another_one_that_ends_a_little_earlier() {
+        // 100 bytes/s: 0.4 bytes more are 4 ms more, not a rounding error.
+        check(&[(0.0, 100.0), (0.0, 100.4)], &[(0, 2.5), (1, 2.504)]);
     }
 
     #[test]

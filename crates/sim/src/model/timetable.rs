@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::time::Duration;
 
 use super::cache::Lease;
-use super::engine::{Common, EventKind, Request, RequestId, Timing, Usage};
+use super::engine::{Begun, Common, EventKind, Request, RequestId, Timing, Usage};
 
 #[derive(Clone, Copy, Debug)]
 enum Rule {
@@ -34,6 +34,17 @@ struct Active {
 }
 
 impl Active {
+    /// Where its time goes, but for its end.
+    fn timing(&self) -> Timing {
+        Timing {
+            arrival: self.arrival,
+            load_by_tier: vec![Duration::ZERO],
+            prefill: self.first_at - self.arrival,
+            first_token_at: self.first_at,
+            ..Timing::default()
+        }
+    }
+
     /// When the token at `position` comes.
     fn token_at(&self, position: u32) -> Duration {
         let gaps = self.request.output_tokens - 1;
@@ -162,12 +173,17 @@ impl Timetable {
         };
         let position = active.emitted;
         active.emitted += 1;
-        if position == 0
-            && let Some(lease) = active.lease.as_mut()
-        {
-            for (index, hash) in active.request.prompt.hashes().iter().enumerate() {
-                common.cache.promote(lease, index, *hash, at);
+        if position == 0 {
+            if let Some(lease) = active.lease.as_mut() {
+                for (index, hash) in active.request.prompt.hashes().iter().enumerate() {
+                    common.cache.promote(lease, index, *hash, at);
+                }
             }
+            let begun = EventKind::Begun(Box::new(Begun {
+                cached_by_tier: vec![active.cached_tokens],
+                timing: active.timing(),
+            }));
+            common.emit(at, id, begun);
         }
         common.emit(at, id, EventKind::Token { position });
         if active.emitted < active.request.output_tokens {
@@ -183,12 +199,8 @@ impl Timetable {
                 cached_by_tier: vec![active.cached_tokens],
             };
             let timing = Timing {
-                arrival: active.arrival,
-                load_by_tier: vec![Duration::ZERO],
-                prefill: active.first_at - active.arrival,
-                first_token_at: active.first_at,
                 done_at: at,
-                ..Timing::default()
+                ..active.timing()
             };
             common.emit(at, id, EventKind::Done(Box::new((usage, timing))));
             if let Some(lease) = active.lease {

@@ -5,6 +5,7 @@
 
 use http::StatusCode;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::chunk::{Shape, error_json};
@@ -46,6 +47,8 @@ impl ApiError {
             401 => "AuthenticationError",
             403 => "PermissionDeniedError",
             404 => "NotFoundError",
+            405 => "MethodNotAllowedError",
+            413 => "PayloadTooLargeError",
             429 => "RateLimitError",
             503 => "ServiceUnavailableError",
             500..=599 => "InternalServerError",
@@ -107,11 +110,21 @@ struct StreamOptions {
     include_usage: Option<bool>,
 }
 
+/// Reads a body, which must be a JSON object. (Serde would take a list of the fields' values as well.)
+fn parse_object<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+    if bytes.trim_ascii_start().first() != Some(&b'{') {
+        return Err(ApiError::bad_request(
+            None,
+            "cannot read the request: its body is no JSON object",
+        ));
+    }
+    serde_json::from_slice(bytes)
+        .map_err(|error| ApiError::bad_request(None, format!("cannot read the request: {error}")))
+}
+
 /// Reads a generation request.
 pub(super) fn parse_generation(shape: Shape, bytes: &[u8]) -> Result<Generation, ApiError> {
-    let body: Body = serde_json::from_slice(bytes).map_err(|error| {
-        ApiError::bad_request(None, format!("cannot read the request: {error}"))
-    })?;
+    let body: Body = parse_object(bytes)?;
     if body.n.is_some_and(|n| n != 1) {
         return Err(ApiError::bad_request(Some("n"), "only n=1 is simulated"));
     }
@@ -128,16 +141,22 @@ pub(super) fn parse_generation(shape: Shape, bytes: &[u8]) -> Result<Generation,
     };
     let asked = body.max_completion_tokens.or(body.max_tokens);
     let max_tokens = asked
-        .map(|tokens| match u32::try_from(tokens) {
-            Ok(tokens) if tokens > 0 => Ok(tokens),
-            _ => Err(ApiError::bad_request(
-                Some("max_tokens"),
-                format!("max_tokens must be at least 1, got {tokens}"),
-            )),
+        .map(|tokens| {
+            if tokens < 1 {
+                let message = format!("max_tokens must be at least 1, got {tokens}");
+                return Err(ApiError::bad_request(Some("max_tokens"), message));
+            }
+            // More than 32 bits is too long for any context, which is said where that is known.
+            Ok(u32::try_from(tokens).unwrap_or(u32::MAX))
         })
         .transpose()?;
-    let min_tokens = u32::try_from(body.min_tokens.unwrap_or(0))
-        .map_err(|_| ApiError::bad_request(Some("min_tokens"), "min_tokens must be at least 0"))?;
+    let min_tokens = body.min_tokens.unwrap_or(0);
+    let most = max_tokens.map_or(i64::from(u32::MAX), i64::from);
+    if !(0..=most).contains(&min_tokens) {
+        let message = format!("min_tokens must be between 0 and max_tokens, got {min_tokens}");
+        return Err(ApiError::bad_request(Some("min_tokens"), message));
+    }
+    let min_tokens = u32::try_from(min_tokens).unwrap_or(u32::MAX);
     let stop_given = body.stop.is_some_and(|stop| !stop.is_null());
     Ok(Generation {
         request: SimRequest {
@@ -239,12 +258,14 @@ struct TokenizeBody {
 
 /// Reads a `/tokenize` request.
 pub(super) fn parse_tokenize(bytes: &[u8]) -> Result<SimPrompt, ApiError> {
-    let body: TokenizeBody = serde_json::from_slice(bytes).map_err(|error| {
-        ApiError::bad_request(None, format!("cannot read the request: {error}"))
-    })?;
-    match body.prompt {
-        Some(text) => Ok(SimPrompt::Text(text)),
-        None => messages(body.messages).map(SimPrompt::Chat),
+    let body: TokenizeBody = parse_object(bytes)?;
+    match (body.prompt, body.messages) {
+        (Some(text), _) => Ok(SimPrompt::Text(text)),
+        (None, Some(raw)) => messages(Some(raw)).map(SimPrompt::Chat),
+        (None, None) => Err(ApiError::bad_request(
+            Some("prompt"),
+            "prompt or messages is needed",
+        )),
     }
 }
 
@@ -255,9 +276,7 @@ struct DetokenizeBody {
 
 /// Reads a `/detokenize` request.
 pub(super) fn parse_detokenize(bytes: &[u8]) -> Result<Vec<u32>, ApiError> {
-    serde_json::from_slice::<DetokenizeBody>(bytes)
-        .map(|body| body.tokens)
-        .map_err(|error| ApiError::bad_request(None, format!("cannot read the request: {error}")))
+    parse_object::<DetokenizeBody>(bytes).map(|body| body.tokens)
 }
 
 #[cfg(test)]

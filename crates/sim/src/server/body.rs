@@ -49,7 +49,11 @@ impl Source {
     /// The next event, or a comment if there was silence for too long.
     fn poll(&mut self, context: &mut Context<'_>, steps: &mut Slotted<Step>) -> Poll<Option<()>> {
         let event = match Pin::new(&mut self.stream).poll_next(context) {
-            Poll::Ready(None) => return Poll::Ready(None),
+            Poll::Ready(None) if self.stream.is_complete() => return Poll::Ready(None),
+            Poll::Ready(None) => {
+                steps.push_back(Step::Abort);
+                return Poll::Ready(Some(()));
+            }
             Poll::Ready(Some(event)) => Some(event),
             Poll::Pending => {
                 let Some(silence) = self.silence.as_mut() else {

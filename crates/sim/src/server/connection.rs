@@ -126,7 +126,12 @@ pub(super) async fn run(
         None => serve(socket, state, ending, stop).await,
         Some(identity) => {
             let handshake = tokio::time::timeout(HANDSHAKE, identity.acceptor().accept(socket));
-            match handshake.await {
+            let ended = tokio::select! {
+                ended = handshake => ended,
+                // There is no request yet to be let finish.
+                () = stop.cancelled() => return,
+            };
+            match ended {
                 // Boxed, so that plain connections do not carry the room for TLS.
                 Ok(Ok(socket)) => Box::pin(serve(socket, state, ending, stop)).await,
                 Ok(Err(error)) => tracing::debug!("a TLS handshake failed: {error}"),

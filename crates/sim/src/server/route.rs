@@ -11,10 +11,10 @@ use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
+use bytes::{Bytes, BytesMut};
+use http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt, Limited};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use serde_json::{Value, json};
 
@@ -244,10 +244,18 @@ async fn other_endpoint(
     path: &str,
 ) -> Answer {
     let method = request.method().clone();
-    match (&method, path) {
-        (&Method::GET, "/health" | "/ping") => answer(StatusCode::OK, "text/plain", ""),
-        (&Method::GET, "/version") => json_answer(&json!({"version": env!("CARGO_PKG_VERSION")})),
-        (&Method::GET, "/metrics") => match state.service.stats().await {
+    let Some(wanted) = method_of(state, path) else {
+        let message = format!("no such endpoint: {method} {path}");
+        return error_answer(&ApiError::not_found(message));
+    };
+    // Hyper leaves out the body of an answer to HEAD.
+    if method != wanted && !(method == Method::HEAD && wanted == Method::GET) {
+        return wrong_method(&wanted);
+    }
+    match path {
+        "/health" | "/ping" => answer(StatusCode::OK, "text/plain", ""),
+        "/version" => json_answer(&json!({"version": env!("CARGO_PKG_VERSION")})),
+        "/metrics" => match state.service.stats().await {
             Ok(stats) => {
                 let page = metrics::render(state.config(), &stats);
                 answer(
@@ -258,24 +266,30 @@ async fn other_endpoint(
             }
             Err(error) => error_answer(&submit_error(&error)),
         },
-        (&Method::GET, "/v1/models") => {
-            json_answer(&json!({"object": "list", "data": [model_object(state)]}))
-        }
-        (&Method::GET, path) if path.strip_prefix("/v1/models/") == Some(&state.config().model) => {
-            json_answer(&model_object(state))
-        }
-        (&Method::POST, "/tokenize") => result_answer(tokenize(state, request).await),
-        (&Method::POST, "/detokenize") => result_answer(detokenize(state, request).await),
-        (&Method::POST, "/reset_prefix_cache") => match state.service.clear_cache().await {
+        "/v1/models" => json_answer(&json!({"object": "list", "data": [model_object(state)]})),
+        "/tokenize" => result_answer(tokenize(state, request).await),
+        "/detokenize" => result_answer(detokenize(state, request).await),
+        "/reset_prefix_cache" => match state.service.clear_cache().await {
             Ok(()) => {
                 state.responses.clear();
                 answer(StatusCode::OK, "text/plain", "")
             }
             Err(error) => error_answer(&submit_error(&error)),
         },
-        _ => error_answer(&ApiError::not_found(format!(
-            "no such endpoint: {method} {path}"
-        ))),
+        // Nothing else has a method.
+        _ => json_answer(&model_object(state)),
+    }
+}
+
+/// The method of an endpoint other than those that generate; `None` if there is no such endpoint.
+fn method_of(state: &ServerState, path: &str) -> Option<Method> {
+    match path {
+        "/health" | "/ping" | "/version" | "/metrics" | "/v1/models" => Some(Method::GET),
+        "/tokenize" | "/detokenize" | "/reset_prefix_cache" => Some(Method::POST),
+        _ => {
+            let name = truth::percent_decoded(path.strip_prefix("/v1/models/")?);
+            (name == state.config().model).then_some(Method::GET)
+        }
     }
 }
 
@@ -333,17 +347,33 @@ fn query_option<'r>(request: &'r Request<Incoming>, name: &str) -> Option<&'r st
 
 // --- answers ------------------------------------------------------------------------------------
 
+/// The request's body. One beyond the limit is read to its end all the same, and thrown away: many clients look
+/// for an answer only when they have sent everything, and would see a broken connection instead.
 async fn read(request: Request<Incoming>) -> Result<Bytes, ApiError> {
-    match Limited::new(request.into_body(), BODY_LIMIT)
-        .collect()
-        .await
-    {
-        Ok(body) => Ok(body.to_bytes()),
-        Err(error) => Err(ApiError::bad_request(
-            None,
-            format!("cannot read the request: {error}"),
-        )),
+    let mut body = request.into_body();
+    let mut kept = BytesMut::new();
+    let mut length = 0;
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| {
+            ApiError::bad_request(None, format!("cannot read the request: {error}"))
+        })?;
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
+        length += data.len();
+        if length <= BODY_LIMIT {
+            kept.extend_from_slice(&data);
+        } else {
+            kept = BytesMut::new();
+        }
     }
+    if length > BODY_LIMIT {
+        return Err(ApiError::of_status(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!("the request has {length} bytes, more than the {BODY_LIMIT} that are taken"),
+        ));
+    }
+    Ok(kept.freeze())
 }
 
 fn submit_error(error: &SubmitError) -> ApiError {
@@ -382,6 +412,18 @@ fn error_answer(error: &ApiError) -> Answer {
         answer
             .headers_mut()
             .insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    answer
+}
+
+fn wrong_method(wanted: &Method) -> Answer {
+    let error = ApiError::of_status(
+        StatusCode::METHOD_NOT_ALLOWED,
+        format!("use {wanted} for this endpoint"),
+    );
+    let mut answer = error_answer(&error);
+    if let Ok(value) = HeaderValue::from_str(wanted.as_str()) {
+        answer.headers_mut().insert(ALLOW, value);
     }
     answer
 }

@@ -2,14 +2,14 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_util::Stream;
 
 use super::SimService;
 use super::queue::EventReceiver;
-use crate::model::{Event, EventKind, OutputIds, RequestId, Timing, Usage, output};
+use crate::model::{Begun, Event, EventKind, OutputIds, RequestId, Timing, Usage, output};
 use crate::record::RequestState;
 
 /// What a stream yields.
@@ -108,29 +108,42 @@ impl SimStream {
         self.outline.finish
     }
 
+    /// Whether the end was seen; a stream that is over without it broke off, because the simulator has stopped.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.done
+    }
+
     /// The next event; `None` behind the end, or when the simulator has stopped.
     pub async fn next(&mut self) -> Option<SimEvent> {
         std::future::poll_fn(|context| self.poll_event(context)).await
     }
 
     fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Option<SimEvent>> {
-        self.events
-            .poll_next(context)
-            .map(|event| event.map(|event| self.translate(event)))
+        while let Some(event) = ready!(self.events.poll_next(context)) {
+            if let Some(event) = self.translate(event) {
+                return Poll::Ready(Some(event));
+            }
+        }
+        Poll::Ready(None)
     }
 
-    fn translate(&mut self, event: Event) -> SimEvent {
+    /// What a reader sees of an event; nothing of one that is only for the record.
+    fn translate(&mut self, event: Event) -> Option<SimEvent> {
         match event.kind {
-            EventKind::Token { position } => SimEvent::Token {
+            EventKind::Begun(begun) => {
+                self.record_begin(&begun);
+                None
+            }
+            EventKind::Token { position } => Some(SimEvent::Token {
                 text: self.word(position),
                 position,
                 at: event.at,
-            },
+            }),
             EventKind::Done(done) => {
                 self.done = true;
                 let (usage, timing) = *done;
                 self.record_end(&usage, &timing);
-                SimEvent::Done { usage, timing }
+                Some(SimEvent::Done { usage, timing })
             }
         }
     }
@@ -147,12 +160,12 @@ impl SimStream {
         Arc::clone(vocabulary.word(entry))
     }
 
-    fn record_end(&self, usage: &Usage, timing: &Timing) {
+    /// From the first token on it is known where the TTFT went, whatever becomes of the rest.
+    fn record_begin(&self, begun: &Begun) {
+        let timing = &begun.timing;
         self.service.update_record(self.outline.record, |record| {
-            record.state = RequestState::Done;
-            record.cached_tokens = Some(usage.cached_tokens);
-            record.cached_by_tier = Some(usage.cached_by_tier.clone());
-            record.completion_tokens = Some(usage.completion_tokens);
+            record.cached_tokens = Some(begun.cached_by_tier.iter().sum());
+            record.cached_by_tier = Some(begun.cached_by_tier.clone());
             record.ttft_s = Some(timing.ttft().as_secs_f64());
             record.queue_s = Some(timing.queue.as_secs_f64());
             record.load_s_by_tier = Some(
@@ -163,6 +176,13 @@ impl SimStream {
                     .collect(),
             );
             record.prefill_s = Some(timing.prefill.as_secs_f64());
+        });
+    }
+
+    fn record_end(&self, usage: &Usage, timing: &Timing) {
+        self.service.update_record(self.outline.record, |record| {
+            record.state = RequestState::Done;
+            record.completion_tokens = Some(usage.completion_tokens);
             record.done_s = Some(timing.done_at.as_secs_f64());
             record.preemptions = Some(timing.preemptions);
         });

@@ -66,6 +66,30 @@ async fn a_dropped_stream_cancels_its_request() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_speed_beyond_its_bounds_is_refused_and_one_within_them_never_overruns_the_clock() {
+    for scale in [0.0, -1.0, 1e-300, 1e300, f64::NAN, f64::INFINITY] {
+        let mut config = SimConfig::demo();
+        config.time_scale = scale;
+        let refused = SimService::new(config);
+        assert!(
+            matches!(refused, Err(ServiceError::TimeScale { .. })),
+            "{scale} was taken"
+        );
+    }
+    let mut config = SimConfig::demo();
+    config.time_scale = *TIME_SCALES.start();
+    config.engine.service = ServiceModel::Linear {
+        per_active: Duration::from_secs(1_000_000_000),
+        per_token: Duration::from_secs(1_000_000_000),
+    };
+    let service = SimService::new(config).unwrap();
+    let request = SimRequest::ids(ids(0, 100), 1_000_000);
+    let _stream = service.submit(request).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(service.stats().await.unwrap().running, 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_time_scale_divides_real_time_only() {
     let mut config = SimConfig::demo();
     config.engine.service = ServiceModel::Fixed {

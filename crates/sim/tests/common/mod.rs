@@ -92,7 +92,7 @@ pub(crate) fn outcomes(events: &[Event]) -> Vec<Outcome> {
                 usage: done.0.clone(),
                 timing: done.1.clone(),
             }),
-            EventKind::Token { .. } => None,
+            EventKind::Token { .. } | EventKind::Begun(_) => None,
         })
         .collect()
 }

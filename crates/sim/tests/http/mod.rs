@@ -82,7 +82,11 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).unwrap();
+        Self::of(TcpStream::connect(address).unwrap())
+    }
+
+    /// A connection over which a request was sent already.
+    pub(crate) fn of(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(LONG)).unwrap();
         Self {
             stream,

@@ -56,6 +56,8 @@ pub(in super::super) struct ChunkWriter {
     n_tokens: u32,
     /// The text chunk that waits for the usage that rides on it.
     last: Option<(Kind, String)>,
+    /// The chunk with the finish reason still has to be sent.
+    owes_finish: bool,
     /// The role still has to be sent, on the next text.
     owes_role: bool,
     /// The chunk that opens a tool call was sent.
@@ -95,6 +97,7 @@ impl ChunkWriter {
             text: String::new(),
             n_tokens: 0,
             last: None,
+            owes_finish: false,
             owes_role: false,
             tool_is_open: false,
             held: None,
@@ -178,15 +181,34 @@ impl ChunkWriter {
             self.n_tokens = 0;
             let mut text = std::mem::take(&mut self.text);
             let rides = self.wanted.usage && !self.head.shape.is_generate();
-            if is_last && rides && self.usage_form() == UsageForm::FinalOnly {
+            let rides = rides && self.usage_form() == UsageForm::FinalOnly;
+            if is_last && rides && !self.finishes_apart() {
                 self.last = Some((kind, text));
                 return;
             }
             self.chunk(kind, &text, is_last, "", steps);
             text.clear();
             self.text = text;
+            self.owes_finish = is_last && self.finishes_apart();
         }
         self.interrupt(next, steps);
+    }
+
+    /// Whether the finish reason comes in a chunk of its own.
+    fn finishes_apart(&self) -> bool {
+        self.forms().finish_chunk && !self.head.shape.is_generate()
+    }
+
+    /// A chunk without text that says why the output ended.
+    fn end_of_text(&mut self, reason: &'static str, extra: &str, steps: &mut Slotted<Step>) {
+        let empty = match self.head.shape {
+            Shape::Chat => r#""delta":{}"#,
+            _ => r#""text":"""#,
+        };
+        let rest = format!(
+            r#""choices":[{{"index":0,{empty},"logprobs":null,"finish_reason":"{reason}","stop_reason":null}}]{extra}"#
+        );
+        self.event(&rest, steps);
     }
 
     /// What a chat begins with.
@@ -219,19 +241,18 @@ impl ChunkWriter {
             return self.end(steps);
         }
         if self.fault == Some(FaultKind::Empty) {
-            let choice = match self.head.shape {
-                Shape::Chat => json!([{"index": 0, "delta": {}, "finish_reason": "stop"}]),
-                _ => json!([{"index": 0, "text": "", "finish_reason": "stop"}]),
-            };
-            self.event(&format!("\"choices\":{choice}"), steps);
+            self.end_of_text("stop", "", steps);
         }
-        let riding = match (&self.last, &report) {
-            (Some(_), Some(report)) => format!(",\"usage\":{report}"),
+        let rides = form == UsageForm::FinalOnly && (self.last.is_some() || self.owes_finish);
+        let riding = match &report {
+            Some(report) if rides => format!(",\"usage\":{report}"),
             _ => String::new(),
         };
-        let rides = self.last.is_some();
         if let Some((kind, text)) = self.last.take() {
             self.chunk(kind, &text, true, &riding, steps);
+        }
+        if std::mem::take(&mut self.owes_finish) {
+            self.end_of_text(self.head.finish(self.finish), &riding, steps);
         }
         let split = self
             .wanted
@@ -323,12 +344,13 @@ impl ChunkWriter {
         }
         if !shape.is_generate() {
             bytes.put_slice(br#","logprobs":null,"finish_reason":"#);
-            if is_last {
+            let finishes = is_last && !self.finishes_apart();
+            if finishes {
                 put_json_string(&mut bytes, self.head.finish(self.finish));
             } else {
                 bytes.put_slice(b"null");
             }
-            if is_last || shape == Shape::Completions {
+            if finishes || shape == Shape::Completions {
                 bytes.put_slice(br#","stop_reason":null"#);
             }
             bytes.put_slice(br#","token_ids":null}]"#);

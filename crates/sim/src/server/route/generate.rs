@@ -8,7 +8,10 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
-use super::{Answer, ServerState, error_answer, kept, query_option, read, submit_error, unix_time};
+use super::{
+    Answer, ServerState, error_answer, kept, query_option, read, submit_error, unix_time,
+    wrong_method,
+};
 use crate::fault::FaultKind;
 use crate::model::output;
 use crate::server::api::{self, ApiError, Generation};
@@ -33,10 +36,7 @@ pub(super) async fn answer(
     fault: Option<FaultKind>,
 ) -> Answer {
     if request.method() != Method::POST {
-        return error_answer(&ApiError::of_status(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "use POST",
-        ));
+        return wrong_method(&Method::POST);
     }
     let given_id = request
         .headers()
@@ -197,6 +197,9 @@ async fn whole(
                 }
             }
         }
+    }
+    if !stream.is_complete() {
+        return error_answer(&submit_error(&SubmitError::Stopped));
     }
     match fault {
         Some(FaultKind::Empty) => parts = Parts::default(),

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use http::{Method, Request, StatusCode};
+use http::{Method, Request};
 use hyper::body::Incoming;
 use serde_json::{Value, json};
 
-use super::{Answer, ServerState, error_answer, json_answer, query_option, submit_error};
+use super::{
+    Answer, ServerState, error_answer, json_answer, query_option, submit_error, wrong_method,
+};
 use crate::server::api::ApiError;
 
 /// Answers a request below `/sim/`.
@@ -16,10 +18,7 @@ pub(super) async fn endpoint(
     path: &str,
 ) -> Answer {
     if request.method() != Method::GET {
-        return error_answer(&ApiError::of_status(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "use GET",
-        ));
+        return wrong_method(&Method::GET);
     }
     let option = |name: &str| query_option(request, name).map(percent_decoded);
     let request_id = option("request_id");
@@ -41,8 +40,8 @@ pub(super) async fn endpoint(
     }
 }
 
-/// A value of a query as it was meant; what is no valid escape stands for itself.
-fn percent_decoded(value: &str) -> String {
+/// A part of a URL as it was meant; what is no valid escape stands for itself.
+pub(super) fn percent_decoded(value: &str) -> String {
     let mut bytes = Vec::with_capacity(value.len());
     let mut rest = value.as_bytes();
     while let Some((first, behind)) = rest.split_first() {
@@ -71,9 +70,14 @@ fn truth(
         .iter()
         .zip(&stats.cache.tiers)
         .zip(&stats.occupancy)
-        .map(|((tier, counters), (held, in_use))| {
+        .enumerate()
+        .map(|(index, ((tier, counters), (held, in_use)))| {
+            // Nothing is loaded from the first tier.
+            let is_lower = index > 0;
             json!({
                 "name": tier.name,
+                "gb_per_s": is_lower.then_some(tier.bytes_per_s / 1e9),
+                "latency_s": is_lower.then_some(tier.latency.as_secs_f64()),
                 "capacity_tokens": tier.capacity.get(),
                 "capacity_blocks": tier.capacity.full_blocks(engine.block_size),
                 "capacity_bytes": engine.kv_bytes_per_token.of(tier.capacity).get(),
