@@ -9,6 +9,7 @@ use core_client::{RunClock, Witness as _};
 use engine::event::StudyEvent;
 use engine::feed::{InlineFeed, PhasePrompts, VerificationCounters};
 use engine::load::{EndpointSelection, LoadContext, Phase, Rotation, phase_id};
+use engine::probe::Felt;
 use engine::progress::NoLive;
 use engine::recorder::{InlineSink, Interpreter};
 use engine::stop::Stop;
@@ -18,6 +19,7 @@ use engine::transport::{Kind, Outgoing, Transport};
 use engine::warm_up::{WarmUpError, WarmedUp, warm_up};
 use engine::window::{WindowOutcome, WindowSettings, run_window};
 use futures_util::future::LocalBoxFuture;
+use metrics::health::Histogram;
 use metrics::summary::TestKey;
 use metrics::timeline::{ChunkStamp, Exchange, Failure, FailureKind, Timeline, Usage};
 use metrics::window::{SpeedMetric, TtftMetric};
@@ -267,6 +269,30 @@ impl Transport for ScriptedTransport {
     }
 }
 
+/// Another transport whose runtimes feel what a test says.
+struct FeltTransport {
+    inner: Box<dyn Transport>,
+    felt: Felt,
+}
+
+impl Transport for FeltTransport {
+    fn endpoints(&self) -> &[String] {
+        self.inner.endpoints()
+    }
+
+    fn prepare<'a>(&'a self, per_endpoint: &'a [usize]) -> LocalBoxFuture<'a, ()> {
+        self.inner.prepare(per_endpoint)
+    }
+
+    fn send(&self, request: Outgoing) -> LocalBoxFuture<'static, Exchange> {
+        self.inner.send(request)
+    }
+
+    fn felt(&self) -> Option<Felt> {
+        Some(self.felt.clone())
+    }
+}
+
 /// Everything that a context borrows.
 pub(crate) struct Bench {
     transport: Box<dyn Transport>,
@@ -389,6 +415,23 @@ impl Bench {
         }
     }
 
+    /// The same, and its runtimes feel these waits.
+    pub(crate) fn feeling(self, waits: &[Duration]) -> Self {
+        let mut felt = Felt {
+            lag: Histogram::default(),
+            cpu: Duration::from_secs(1),
+            wall: Duration::from_secs(2),
+        };
+        for wait in waits {
+            felt.lag.record(*wait);
+        }
+        let inner = self.transport;
+        Self {
+            transport: Box::new(FeltTransport { inner, felt }),
+            ..self
+        }
+    }
+
     /// The context of the engine's functions.
     pub(crate) fn context(&mut self) -> LoadContext<'_> {
         LoadContext {
@@ -424,6 +467,7 @@ impl Bench {
             ttft_metric: TtftMetric::P95,
             speed_metric: SpeedMetric::Avg,
             strict: false,
+            judges_client: true,
             output_tokens: u64::from(OUTPUT_TOKENS),
             cooldown: self.cooldown,
             anchor: self.clock.anchor(),
