@@ -6,10 +6,13 @@
 )]
 
 mod common;
+#[path = "engine_reference/memory.rs"]
+mod memory;
 
 use std::time::Duration;
 
 use common::{drain, engine_config, outcomes, request, tier};
+use memory::{Memory, Tier};
 use proptest::prelude::*;
 use sim::model::{
     Engine, EngineConfig, EventKind, Eviction, Inclusion, RequestId, ServiceModel, StepCosts,
@@ -24,168 +27,6 @@ const PER_CONTEXT: u64 = 1_000;
 const PER_PREFILL: u64 = 100_000;
 /// Twice the cost of an attended pair.
 const PER_HALF_PAIR: u64 = 500;
-
-struct Block {
-    prefix: Vec<u32>,
-    pins: u32,
-    visible_at: u64,
-    last_use: u64,
-}
-
-/// Blocks in the order in which they are evicted, those in use in between.
-struct Tier {
-    capacity: usize,
-    fifo: bool,
-    ttl: Option<u64>,
-    blocks: Vec<Block>,
-    stored: u64,
-    evicted: u64,
-    demoted: u64,
-    expired: u64,
-    refused: u64,
-    hit_tokens: u64,
-}
-
-impl Tier {
-    fn at(&self, prefix: &[u32]) -> Option<usize> {
-        self.blocks.iter().position(|block| block.prefix == prefix)
-    }
-
-    fn is_stale(&self, block: &Block, now: u64) -> bool {
-        block.pins == 0 && self.ttl.is_some_and(|ttl| block.last_use + ttl <= now)
-    }
-
-    fn pin(&mut self, prefix: &[u32]) {
-        let at = self.at(prefix).unwrap();
-        self.blocks[at].pins += 1;
-    }
-
-    fn unpin(&mut self, prefix: &[u32], now: u64) {
-        let at = self.at(prefix).unwrap();
-        self.blocks[at].pins -= 1;
-        self.blocks[at].last_use = now;
-        if self.blocks[at].pins == 0 && !self.fifo {
-            let block = self.blocks.remove(at);
-            self.blocks.push(block);
-        }
-    }
-
-    fn remove_if_unused(&mut self, prefix: &[u32]) {
-        self.blocks
-            .retain(|block| block.prefix != prefix || block.pins > 0);
-    }
-
-    fn unused(&self) -> usize {
-        self.blocks.iter().filter(|block| block.pins == 0).count()
-    }
-}
-
-struct Memory {
-    tiers: Vec<Tier>,
-    anonymous: usize,
-    through: bool,
-    exclusive: bool,
-    lag: u64,
-}
-
-impl Memory {
-    fn find(&mut self, prefix: &[u32], now: u64) -> Option<usize> {
-        for (index, tier) in self.tiers.iter_mut().enumerate() {
-            let Some(at) = tier.at(prefix) else { continue };
-            if tier.is_stale(&tier.blocks[at], now) {
-                tier.expired += 1;
-                tier.blocks.remove(at);
-            } else if tier.blocks[at].visible_at <= now {
-                return Some(index);
-            }
-        }
-        None
-    }
-
-    fn empty(&self) -> usize {
-        self.tiers[0].capacity - self.tiers[0].blocks.len() - self.anonymous
-    }
-
-    fn take(&mut self, now: u64) {
-        if self.empty() == 0 {
-            assert!(self.make_room(0, now));
-        }
-        self.anonymous += 1;
-    }
-
-    fn make_room(&mut self, index: usize, now: u64) -> bool {
-        let tier = &mut self.tiers[index];
-        let Some(at) = tier.blocks.iter().position(|block| block.pins == 0) else {
-            return false;
-        };
-        let victim = tier.blocks.remove(at);
-        if tier.is_stale(&victim, now) {
-            tier.expired += 1;
-            return true;
-        }
-        tier.evicted += 1;
-        if index + 1 < self.tiers.len() && !(index == 0 && self.through) {
-            self.tiers[index].demoted += 1;
-            self.store(index + 1, &victim.prefix, now);
-        }
-        true
-    }
-
-    fn store(&mut self, index: usize, prefix: &[u32], now: u64) {
-        if index >= self.tiers.len() {
-            return;
-        }
-        if self.tiers[index].at(prefix).is_some() {
-            self.tiers[index].pin(prefix);
-            self.tiers[index].unpin(prefix, now);
-            return;
-        }
-        let is_full = self.tiers[index].blocks.len() == self.tiers[index].capacity;
-        if is_full && !self.make_room(index, now) {
-            self.tiers[index].refused += 1;
-            return;
-        }
-        self.tiers[index].stored += 1;
-        self.tiers[index].blocks.push(Block {
-            prefix: prefix.to_vec(),
-            pins: 0,
-            visible_at: now + self.lag,
-            last_use: now,
-        });
-    }
-
-    /// A block of a sequence is complete in HBM.
-    fn complete(&mut self, prefix: &[u32], now: u64) {
-        self.anonymous -= 1;
-        if self.tiers[0].at(prefix).is_some() {
-            return self.tiers[0].pin(prefix);
-        }
-        self.tiers[0].stored += 1;
-        self.tiers[0].blocks.push(Block {
-            prefix: prefix.to_vec(),
-            pins: 1,
-            visible_at: now,
-            last_use: now,
-        });
-        if self.exclusive {
-            self.tiers[1..]
-                .iter_mut()
-                .for_each(|tier| tier.remove_if_unused(prefix));
-        }
-        if self.through {
-            self.store(1, prefix, now);
-        }
-    }
-
-    /// A block that was being loaded is let go of where it came from.
-    fn let_go(&mut self, index: usize, prefix: &[u32], now: u64) {
-        self.tiers[index].unpin(prefix, now);
-        let elsewhere = |(other, tier): (usize, &Tier)| other != index && tier.at(prefix).is_some();
-        if self.exclusive && self.tiers.iter().enumerate().any(elsewhere) {
-            self.tiers[index].remove_if_unused(prefix);
-        }
-    }
-}
 
 struct Sequence {
     id: usize,
