@@ -10,12 +10,14 @@
 //! | [`ThresholdArgs`] | what latency is acceptable |
 //! | [`PacingArgs`] | what happens between windows |
 //! | [`ConcurrencyArgs`] | how many requests are in flight |
+//! | [`ClientArgs`] | the client's threads, and the measure of its own error |
 //! | [`CacheArgs`] | blocks, warm-up and choice of prompts |
 //! | [`TokenizerArgs`] | tokenizer and seed |
 //! | [`OutputArgs`] | files and, as [`ConsoleArgs`], the console |
 //! | [`StudyArgs`] | all of these, and what else the testers share that measure test after test |
 
 mod choice;
+mod client;
 mod header;
 mod study;
 
@@ -26,6 +28,7 @@ use clap::{ArgAction, Args};
 pub use choice::{
     EndpointSelection, EndpointType, HttpVersion, KvPrecision, Mode, SpeedMetric, TtftMetric,
 };
+pub use client::{Calibrate, ClientArgs};
 pub use header::{Header, HeaderError};
 pub use study::StudyArgs;
 

@@ -166,6 +166,8 @@ pub enum DoubtKind {
     Cancelled,
     /// No level held the thresholds.
     NoLevelPassed,
+    /// The figures say more of this client than of the server.
+    ClientLimited,
 }
 
 impl DoubtKind {
@@ -180,6 +182,7 @@ impl DoubtKind {
             Self::Failures => "failures",
             Self::Cancelled => "cancelled",
             Self::NoLevelPassed => "no_level_passed",
+            Self::ClientLimited => "client_limited",
         }
     }
 }

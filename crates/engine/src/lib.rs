@@ -4,15 +4,20 @@
 //! retried, lost or counted twice; whatever was measured is on disk before anything is derived from it.
 //! Refuses to parse arguments and to draw.
 
+pub mod calibration;
 pub mod doubt;
 pub mod event;
 pub mod feed;
 mod files;
+mod health;
 pub mod load;
 pub mod pacer;
+pub mod probe;
 pub mod progress;
+pub mod proof;
 pub mod recorder;
 pub mod rotation;
+pub mod runtimes;
 pub mod stop;
 pub mod study;
 pub mod sustained;

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use workload::{FreshText, Selector};
 
 use crate::feed::{PhasePrompts, PromptFeed, next_fresh};
+use crate::health::{Meter, Metered};
 use crate::pacer::{Pacer, Pacing};
 use crate::progress::Live;
 use crate::recorder::{Ended, RecordSink};
@@ -136,6 +137,7 @@ pub struct Load<'c, 'a> {
     first_failure: Option<String>,
     started: Duration,
     first_launch: Option<Duration>,
+    meter: Meter,
 }
 
 impl std::fmt::Debug for Load<'_, '_> {
@@ -163,8 +165,13 @@ impl<'c, 'a> Load<'c, 'a> {
             .feed
             .begin_phase(phase.prompts.clone(), level as usize);
         let prepared = Some(next_fresh(context.feed).await);
+        // What the runtimes felt while nothing was measured is nobody's business.
+        drop(context.transport.felt());
         let started = context.clock.now();
+        let mut meter = Meter::default();
+        meter.begin(started, length, 0);
         Self {
+            meter,
             pacer: Pacer::start(pacing, started, length),
             started,
             context,
@@ -199,6 +206,13 @@ impl<'c, 'a> Load<'c, 'a> {
     #[must_use]
     pub fn counts(&self) -> PhaseCounts {
         self.counts
+    }
+
+    /// Ends what is metered at `end`, and begins anew there for `next`.
+    pub(crate) fn take_meter(&mut self, end: Duration, next: Duration) -> Metered {
+        let metered = self.meter.finish(end, self.pacer.overdue(end));
+        self.meter.begin(end, next, self.pacer.in_flight());
+        metered
     }
 
     /// What the load runs on.
@@ -427,8 +441,10 @@ impl<'c, 'a> Load<'c, 'a> {
             cancel: self.cancel.clone(),
             watch,
         });
-        self.first_launch
-            .get_or_insert_with(|| self.context.clock.now());
+        let now = self.context.clock.now();
+        self.first_launch.get_or_insert(now);
+        self.meter.launched(now, intended);
+        self.meter.level(now, self.pacer.in_flight());
         self.context.rotation.active[endpoint] += 1;
         self.counts.launched += 1;
         self.context.live.in_flight(self.pacer.in_flight());
@@ -456,7 +472,12 @@ impl<'c, 'a> Load<'c, 'a> {
         let active = &mut self.context.rotation.active[endpoint];
         *active = active.saturating_sub(1);
         let failed = ended.exchange.failure.is_some();
-        self.pacer.ended(self.context.clock.now(), failed);
+        let now = self.context.clock.now();
+        self.pacer.ended(now, failed);
+        self.meter.level(now, self.pacer.in_flight());
+        let timeline = &ended.exchange.timeline;
+        self.meter
+            .sent(timeline.launched.saturating_sub(timeline.intended));
         self.context.live.in_flight(self.pacer.in_flight());
         match &ended.exchange.failure {
             None => {

@@ -92,6 +92,13 @@ impl Pacer {
         Some(at)
     }
 
+    /// How long, in all, slots have been due at `now` without having been launched.
+    #[must_use]
+    pub fn overdue(&self, now: Duration) -> Duration {
+        let waiting = self.due.iter().map(|Reverse(at)| now.saturating_sub(*at));
+        waiting.sum()
+    }
+
     /// A request ended at `now`: its slot is due again at once, or after a pause when it failed.
     pub fn ended(&mut self, now: Duration, failed: bool) {
         self.in_flight = self.in_flight.saturating_sub(1);

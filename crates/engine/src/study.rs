@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use metrics::health::WindowHealth;
 use metrics::summary::TestKey;
 use ramp::{
     FixedController, FixedSettings, RampController, RampSettings, SustainedController,
@@ -190,6 +191,8 @@ pub struct StudyEnd {
     pub cannot_write: bool,
     /// Reasons to look twice at completed tests.
     pub doubts: Vec<Doubt>,
+    /// What the client knows of its own part in every window and period, in order.
+    pub health: Vec<WindowHealth>,
     /// Prompts per context size.
     pub working_set_prompts: BTreeMap<u64, u64>,
 }
@@ -436,9 +439,13 @@ impl Study<'_, '_> {
             outcome: &outcome,
         });
         let TestOutcome {
-            summary, doubts, ..
+            summary,
+            doubts,
+            health,
+            ..
         } = outcome;
         self.end.doubts.extend(doubts);
+        self.end.health.extend(health);
         Ok(summary.peak_concurrency)
     }
 

@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use metrics::attribution::PeriodFigures;
+use metrics::health::{Typical, WindowHealth};
 use metrics::period::{PeriodKey, PeriodRow, settle_rows, summarise_periods};
 use metrics::summary::reported_cache_hit_rate;
 use ramp::{
@@ -17,8 +18,11 @@ use report::test_name::TestName;
 
 use crate::doubt;
 use crate::event::{Observer, StudyEvent};
+use crate::health::Metered;
 use crate::load::{Load, LoadContext, Pause, Phase};
 use crate::pacer::Pacing;
+use crate::probe::Felt;
+use crate::proof;
 use crate::recorder::WindowRows;
 use crate::test_run::{TestError, TestOutcome, TestPlan, phase_of};
 use crate::window::{WindowSettings, warn_of_short_outputs};
@@ -60,6 +64,7 @@ pub async fn run_sustained(
         test: TestName::new(plan.key.context_size, plan.key.cache_hit_rate)
             .with_working_set(plan.key.working_set_size),
         rows: Vec::new(),
+        health: Vec::new(),
         held: false,
     };
     let ended = run_periods(&mut load, &mut controller, &mut periods, observer).await;
@@ -130,12 +135,15 @@ async fn run_periods(
             // Not worth the rest of the period; it ends here, and so do its figures.
             Pause::Failing(line) => (load.context().clock.now().min(planned), Some(line)),
         };
+        let felt = load.context().transport.felt();
+        let metered = load.take_meter(end, spec.length);
         let is_dead = failing.is_some() && load.is_dead();
         let figures = load.close_period(end, patience);
         let observation = observe(&plan.window, &figures, end - border, failing.is_none());
         let decided = controller.record(observation);
         periods.held |= !matches!(decided.decision, Decision::RampDown | Decision::MinReached);
         periods.push(&spec, (border, end), &figures, &observation, &decided);
+        periods.meter(metered, felt.as_ref(), &spec);
         let sink = &mut *load.context().sink;
         sink.put_periods(periods.test, periods.rows.clone());
         observer.observe(&StudyEvent::PeriodDone {
@@ -208,6 +216,7 @@ struct Periods<'p> {
     plan: &'p TestPlan<'p>,
     test: TestName,
     rows: Vec<PeriodRow>,
+    health: Vec<WindowHealth>,
     /// The thresholds held in one of them, or nothing spoke against it.
     held: bool,
 }
@@ -238,6 +247,22 @@ impl Periods<'_> {
         self.rows.push(row);
     }
 
+    /// What the client knows of its part in the period pushed last.
+    fn meter(&mut self, metered: Metered, felt: Option<&Felt>, spec: &PeriodSpec) {
+        let Some(row) = self.rows.last_mut() else {
+            return;
+        };
+        let typical = |median, p95| Typical { median, p95 };
+        let typical = (
+            typical(row.median_ttft, row.p95_ttft),
+            typical(row.median_itl, row.p95_itl),
+        );
+        let phase = period_phase(self.plan, spec);
+        let health = metered.health(&phase, spec.concurrency, felt, typical);
+        row.client_limited = health.is_limited();
+        self.health.push(health);
+    }
+
     fn into_outcome(
         self,
         rows: WindowRows,
@@ -264,7 +289,7 @@ impl Periods<'_> {
             peak_concurrency: summary.peak_concurrency,
             ..plan.key.clone()
         };
-        let doubts = doubt::doubts(&doubt::Evidence {
+        let mut doubts = doubt::doubts(&doubt::Evidence {
             key: &key,
             chunk_size: plan.chunk_size,
             passed: self.held,
@@ -272,6 +297,7 @@ impl Periods<'_> {
             // Cancelled ones were cut off behind the last period; nothing that counts is missing.
             failed: || rows.failed.iter().filter(|f| !f.is_cancelled()),
         });
+        doubts.extend(proof::felt(&self.health, summary.peak_concurrency));
         for doubt in &doubts {
             observer.observe(&StudyEvent::Doubt(doubt));
         }
@@ -281,6 +307,7 @@ impl Periods<'_> {
             phases: Vec::new(),
             periods: self.rows,
             records: rows.records,
+            health: self.health,
             doubts,
         })
     }

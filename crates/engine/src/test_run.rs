@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use metrics::health::WindowHealth;
 use metrics::period::PeriodRow;
 use metrics::phase::PhaseRow;
 use metrics::record::{FailedRequest, RequestRecord};
@@ -13,6 +14,7 @@ use crate::doubt;
 use crate::event::{Doubt, Observer, RunLine, StudyEvent};
 use crate::feed::PhasePrompts;
 use crate::load::{LoadContext, Phase, phase_id};
+use crate::proof;
 use crate::warm_up::{WarmUpError, warm_up};
 use crate::window::{WindowEnd, WindowOutcome, WindowSettings, run_window};
 
@@ -60,6 +62,8 @@ pub struct TestOutcome {
     pub periods: Vec<PeriodRow>,
     /// All its completed requests, window by window.
     pub records: Vec<RequestRecord>,
+    /// What the client knows of its own part in each window or period, in order.
+    pub health: Vec<WindowHealth>,
     /// Reasons to look twice.
     pub doubts: Vec<Doubt>,
 }
@@ -104,6 +108,7 @@ struct Measured {
     phase: PhaseRow,
     records: Vec<RequestRecord>,
     failed: Vec<FailedRequest>,
+    health: WindowHealth,
     run: RunLine,
     /// It lasted as long as planned; one that was broken off joins no mean.
     is_complete: bool,
@@ -140,20 +145,30 @@ pub async fn run_test(
         .filter(|m| m.is_complete && m.phase.concurrency_level == key.peak_concurrency)
         .map(|m| m.run.clone())
         .collect();
-    let doubts = doubt::doubts(&doubt::Evidence {
+    let mut doubts = doubt::doubts(&doubt::Evidence {
         key: &key,
         chunk_size: plan.chunk_size,
         passed,
         records: || measured.iter().flat_map(|m| m.records.iter()),
         failed: || measured.iter().flat_map(|m| m.failed.iter()),
     });
+    // The peak is not chosen from such a window without a word.
+    let at_peak = measured
+        .iter()
+        .filter(|m| m.is_complete && m.phase.concurrency_level == key.peak_concurrency);
+    doubts.extend(proof::felt(
+        at_peak.map(|m| &m.health),
+        key.peak_concurrency,
+    ));
     for doubt in &doubts {
         observer.observe(&StudyEvent::Doubt(doubt));
     }
     let (mut phases, mut records) = (Vec::with_capacity(measured.len()), Vec::new());
+    let mut health = Vec::with_capacity(measured.len());
     for window in measured {
         phases.push(window.phase);
         records.extend(window.records);
+        health.push(window.health);
     }
     Ok(TestOutcome {
         summary,
@@ -161,6 +176,7 @@ pub async fn run_test(
         phases,
         periods: Vec::new(),
         records,
+        health,
         doubts,
     })
 }
@@ -349,6 +365,7 @@ fn keep(spec: &WindowSpec, window: WindowOutcome) -> Measured {
         phase: window.phase,
         records: window.records,
         failed: window.failed,
+        health: window.health,
         run,
     }
 }

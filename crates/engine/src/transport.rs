@@ -3,8 +3,8 @@
 //! Two implementations exist. [`HttpTransport`] is the product. The other one, in the tests and in the
 //! exam, hands the request to the simulator in process, so that whole studies run in virtual time.
 
-use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use core_client::{Client, RequestTemplate, Witness};
@@ -12,6 +12,8 @@ use futures_util::future::LocalBoxFuture;
 use metrics::timeline::{ChunkStamp, Exchange};
 use tokio_util::sync::CancellationToken;
 use workload::Prompt;
+
+use crate::probe::{Felt, Probe};
 
 /// Why a request is sent; decides how many tokens it asks for and whether it is recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,10 +43,10 @@ pub struct Outgoing {
     pub watch: Option<Watch>,
 }
 
-/// Output of one running request, for whoever looks in before it ends. Shared within one thread; nothing
-/// is locked.
+/// Output of one running request, for whoever looks in before it ends. Each has a lock of its own, which nobody
+/// else wants but for an instant at a period's border.
 #[derive(Debug, Clone, Default)]
-pub struct Watch(Rc<RefCell<Arrivals>>);
+pub struct Watch(Arc<Mutex<Arrivals>>);
 
 /// What has arrived since somebody looked last.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -59,17 +61,21 @@ impl Watch {
     /// Takes what is new.
     #[must_use]
     pub fn take(&self) -> Arrivals {
-        let mut arrivals = self.0.borrow_mut();
+        let mut arrivals = self.lock();
         Arrivals {
             launched: arrivals.launched,
             chunks: std::mem::take(&mut arrivals.chunks),
         }
     }
+
+    fn lock(&self) -> MutexGuard<'_, Arrivals> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Witness for Watch {
     fn arrived(&mut self, launched: Duration, chunks: &[ChunkStamp]) {
-        let mut arrivals = self.0.borrow_mut();
+        let mut arrivals = self.lock();
         arrivals.launched = Some(launched);
         arrivals.chunks.extend_from_slice(chunks);
     }
@@ -85,6 +91,11 @@ pub trait Transport {
 
     /// Sends one request and follows its stream to the end.
     fn send(&self, request: Outgoing) -> LocalBoxFuture<'static, Exchange>;
+
+    /// What the runtimes that carry requests have felt since the last call; `None` where nobody probes them.
+    fn felt(&self) -> Option<Felt> {
+        None
+    }
 }
 
 /// HTTP over connections that the tool owns.
@@ -94,6 +105,7 @@ pub struct HttpTransport {
     endpoints: Vec<String>,
     measured: Rc<RequestTemplate>,
     warm_up: Rc<RequestTemplate>,
+    probe: Option<Probe>,
 }
 
 impl HttpTransport {
@@ -110,6 +122,16 @@ impl HttpTransport {
             endpoints,
             measured: Rc::new(measured),
             warm_up: Rc::new(warm_up),
+            probe: None,
+        }
+    }
+
+    /// The same, probed: `probe` must be one of the runtime that the transport is used on.
+    #[must_use]
+    pub fn probed(self, probe: Probe) -> Self {
+        Self {
+            probe: Some(probe),
+            ..self
         }
     }
 }
@@ -121,6 +143,10 @@ impl Transport for HttpTransport {
 
     fn prepare<'a>(&'a self, per_endpoint: &'a [usize]) -> LocalBoxFuture<'a, ()> {
         Box::pin(self.client.open_connections(per_endpoint))
+    }
+
+    fn felt(&self) -> Option<Felt> {
+        self.probe.as_ref().map(Probe::take)
     }
 
     fn send(&self, request: Outgoing) -> LocalBoxFuture<'static, Exchange> {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use metrics::Stats;
+use metrics::health::{Typical, WindowHealth};
 use metrics::phase::PhaseRow;
 use metrics::record::{FailedRequest, RequestRecord, WallAnchor};
 use metrics::window::{LevelMetrics, SpeedMetric, TtftMetric, WindowSample};
@@ -60,6 +62,8 @@ pub struct WindowOutcome {
     pub records: Vec<RequestRecord>,
     /// Failed and cancelled ones.
     pub failed: Vec<FailedRequest>,
+    /// What the client knows of its own part.
+    pub health: WindowHealth,
     /// The row files could not be written; one line.
     pub write_error: Option<String>,
 }
@@ -95,15 +99,14 @@ pub async fn run_window(
     let pacing = Pacing::Hold {
         level: spec.concurrency,
     };
-    let (context_size, cache_hit_rate, working_set_size) = (
-        phase.context_size,
-        phase.cache_hit_rate,
-        phase.working_set_size,
-    );
-    let mut load = Load::start(&mut *context, phase, pacing, spec.length).await;
+    let mut load = Load::start(&mut *context, phase.clone(), pacing, spec.length).await;
     let started = load.started();
     let pause = load.run_until(started + spec.length).await;
     let paused = load.context().clock.now();
+    // Before the drain: what happens there is not measured.
+    let felt = load.context().transport.felt();
+    let metered_until = load.context().clock.now().min(started + spec.length);
+    let metered = load.take_meter(metered_until, Duration::ZERO);
     let limit = match &pause {
         Pause::TimeUp => drain_limit(spec.length),
         // Nothing of it will be used; do not wait for a server that fails or a person who has pressed Ctrl-C.
@@ -134,11 +137,16 @@ pub async fn run_window(
     let level = LevelMetrics::from_window(&sample, settings.strict);
     // A window that was broken off shows no rate of its level, and readers leave it out of means.
     let of_complete = |value: f64| (end == WindowEnd::Complete).then_some(value);
+    let itl = Stats::of(rows.records.iter().filter_map(RequestRecord::itl_sample));
+    let typical = (Typical::from(&level.ttft), Typical::from(&itl));
+    let mut health = metered.health(&phase, spec.concurrency, felt.as_ref(), typical);
+    let delays = rows.records.iter().filter_map(|r| r.send_delay);
+    health.send_delay_p99 = Stats::of(delays).p99.or(health.send_delay_p99);
     let phase = PhaseRow {
         phase_id: spec.phase_id.clone(),
-        working_set_size,
-        cache_hit_rate,
-        context_size,
+        working_set_size: phase.working_set_size,
+        cache_hit_rate: phase.cache_hit_rate,
+        context_size: phase.context_size,
         concurrency_level: spec.concurrency,
         start_time: anchor.unix(started),
         end_time: anchor.unix(ended),
@@ -151,6 +159,7 @@ pub async fn run_window(
         window_output_tokens_per_sec: of_complete(level.window.output_tps),
         num_requests_failed: Some(level.failed),
         num_requests_cancelled: Some(level.cancelled),
+        client_limited: health.is_limited(),
     };
     let mut rested = Duration::ZERO;
     if end == WindowEnd::Complete {
@@ -165,6 +174,7 @@ pub async fn run_window(
         rested,
         records: rows.records,
         failed: rows.failed,
+        health,
         write_error: rows.write_error,
     }
 }

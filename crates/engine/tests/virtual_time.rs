@@ -8,6 +8,8 @@
 
 #[path = "virtual_time/bench.rs"]
 mod bench;
+#[path = "virtual_time/health.rs"]
+mod health;
 #[path = "virtual_time/sustained.rs"]
 mod sustained;
 

@@ -7,10 +7,11 @@
 //! The way of a number: [`timeline`] (stamps) → [`record`] (one row) → [`window`] (one level) →
 //! [`phase`], [`period`] ([`attribution`]) and [`summary`] (rows of files) → [`retry`] (points and bands of charts).
 //! [`schema`] reads and writes all rows, [`selfcheck`] compares what was meant with what the server says it received.
-//! [`single_prompt`] has the rows of one prompt sent twice, [`caching`] judges them by the intervals of [`interval`].
+//! [`health`] is what the client knows of its own part in a window. [`single_prompt`] has the rows of one prompt sent twice, [`caching`] judges them by the intervals of [`interval`].
 
 pub mod attribution;
 pub mod caching;
+pub mod health;
 pub mod interval;
 pub mod percentile;
 pub mod period;

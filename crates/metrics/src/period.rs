@@ -2,7 +2,7 @@
 
 use crate::attribution::{PeriodFigures, Settled};
 use crate::percentile::mean;
-use crate::summary::{SummaryRow, TestKey};
+use crate::summary::{SummaryRow, TestKey, any_limited};
 
 /// One assessment period. Times are Unix seconds, lengths and latencies seconds, rates tokens/s; a latency
 /// without a sample is `None`, counts and rates of an empty period are 0.
@@ -68,6 +68,8 @@ pub struct PeriodRow {
     pub decision: String,
     /// Level of the period after.
     pub next_concurrency: u32,
+    /// Whether the figures say more of the client than they should ([`crate::health`]).
+    pub client_limited: Option<bool>,
 }
 
 /// What is known of a period before it is measured.
@@ -216,5 +218,8 @@ pub fn summarise_periods(
         total_input_tokens: Some(input),
         total_output_tokens: Some(output),
         reported_cache_hit_rate,
+        client_limited: any_limited(periods.iter().map(|p| p.client_limited)),
+        // Periods count tokens when they arrive; when requests should have gone out is not known of them.
+        ..SummaryRow::default()
     }
 }

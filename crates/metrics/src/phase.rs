@@ -35,6 +35,8 @@ pub struct PhaseRow {
     pub num_requests_failed: Option<u64>,
     /// Requests we cancelled.
     pub num_requests_cancelled: Option<u64>,
+    /// Whether the figures say more of the client than they should ([`crate::health`]).
+    pub client_limited: Option<bool>,
 }
 
 impl PhaseRow {

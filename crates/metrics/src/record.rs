@@ -158,6 +158,12 @@ impl RequestRecord {
         self.ttlt.filter(|t| *t > 0.0)
     }
 
+    /// From the intended send to the first token, where both are known: seconds, above zero.
+    #[must_use]
+    pub fn ttft_from_intended(&self) -> Option<f64> {
+        Some(self.ttft_sample()? + self.send_delay?)
+    }
+
     /// ITL where it counts as a sample: seconds, above zero.
     #[must_use]
     pub fn itl_sample(&self) -> Option<f64> {

@@ -12,6 +12,7 @@
 mod cell;
 mod detail;
 mod failed;
+mod health;
 mod rows;
 mod single_prompt;
 mod strip;
@@ -23,6 +24,7 @@ pub use detail::{DetailReader, DetailWriter, Lists, SampleReader, SampleRow};
 pub use failed::{FailedRow, FailedWriter};
 pub use table::{Row, RowReader, RowWriter};
 
+use crate::health::HealthRow;
 use crate::period::PeriodRow;
 use crate::phase::PhaseRow;
 use crate::single_prompt::SinglePromptRow;
@@ -143,6 +145,26 @@ pub fn read_samples<R: BufRead>(input: R) -> Result<SampleReader<R>, SchemaError
 /// At the first thing that is wrong.
 pub fn read_single_prompt(input: impl Read) -> Result<Vec<SinglePromptRow>, SchemaError> {
     RowReader::new(input)?.collect()
+}
+
+/// Reads `client_health_*.csv`.
+///
+/// # Errors
+/// At the first thing that is wrong.
+pub fn read_health(input: impl Read) -> Result<Vec<HealthRow>, SchemaError> {
+    RowReader::new(input)?.collect()
+}
+
+/// Writes a whole `client_health_*.csv`.
+///
+/// # Errors
+/// When the writer fails.
+pub fn write_health(
+    output: impl Write,
+    rows: &[HealthRow],
+    with_working_set: bool,
+) -> Result<(), SchemaError> {
+    RowWriter::new(output, with_working_set)?.write_all(rows)
 }
 
 /// Writes a whole `summary_*.csv`.

@@ -68,6 +68,17 @@ pub struct SummaryRow {
     pub total_output_tokens: Option<u64>,
     /// Σ reported cached ÷ Σ reported prompt tokens over requests where the server sent both, 0 to 1.
     pub reported_cache_hit_rate: Option<f64>,
+    /// Seconds from the intended send to the first token, mean over phases of their mean: TTFT with the client's
+    /// own delay in it.
+    pub avg_ttft_from_intended: Option<f64>,
+    /// Mean over phases of their median.
+    pub median_ttft_from_intended: Option<f64>,
+    /// Mean over phases of their 95th percentile.
+    pub p95_ttft_from_intended: Option<f64>,
+    /// Mean over phases of their 99th percentile.
+    pub p99_ttft_from_intended: Option<f64>,
+    /// Whether a phase behind the row is limited by the client.
+    pub client_limited: Option<bool>,
 }
 
 impl SummaryRow {
@@ -164,6 +175,7 @@ pub fn summarise(key: &TestKey, phases: &[PhaseSample<'_>]) -> SummaryRow {
         .filter_map(|p| published_throughput(p.records.iter().copied()))
         .collect();
     let ttft = PhaseMeans::over(&used, RequestRecord::ttft_sample);
+    let from_intended = PhaseMeans::over(&used, RequestRecord::ttft_from_intended);
     let ttlt = PhaseMeans::over(&used, RequestRecord::ttlt_sample);
     let itl = PhaseMeans::over(&used, RequestRecord::itl_sample);
     let speeds: Vec<f64> = all().filter_map(RequestRecord::request_speed).collect();
@@ -196,7 +208,25 @@ pub fn summarise(key: &TestKey, phases: &[PhaseSample<'_>]) -> SummaryRow {
         total_input_tokens: Some(all().map(RequestRecord::input_tokens).sum()),
         total_output_tokens: Some(all().map(|r| r.output_tokens).sum()),
         reported_cache_hit_rate: reported_cache_hit_rate(all()),
+        avg_ttft_from_intended: from_intended.avg,
+        median_ttft_from_intended: from_intended.median,
+        p95_ttft_from_intended: from_intended.p95,
+        p99_ttft_from_intended: from_intended.p99,
+        client_limited: any_limited(used.iter().map(|p| p.row.client_limited)),
     }
+}
+
+/// Whether one of them is; `None` where none is known to be and of one it is not known.
+#[must_use]
+pub fn any_limited(phases: impl IntoIterator<Item = Option<bool>>) -> Option<bool> {
+    phases
+        .into_iter()
+        .try_fold(None, |any, phase| match phase {
+            Some(true) => Err(Some(true)),
+            Some(false) => Ok(any.or(Some(false))),
+            None => Ok(any),
+        })
+        .unwrap_or_else(|known| known)
 }
 
 /// Σ reported cached ÷ Σ reported prompt tokens over requests where the server sent both; `None` without any.

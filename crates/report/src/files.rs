@@ -247,6 +247,12 @@ pub fn failed_name(context_size: u64, stamp: &RunStamp) -> String {
     format!("failed_requests_{context_size}_{stamp}.csv")
 }
 
+/// `client_health_<ts>.csv`.
+#[must_use]
+pub fn health_name(stamp: &RunStamp) -> String {
+    format!("client_health_{stamp}.csv")
+}
+
 /// `phase_metadata_<ts>.csv`.
 #[must_use]
 pub fn phases_name(stamp: &RunStamp) -> String {

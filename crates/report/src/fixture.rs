@@ -195,6 +195,7 @@ fn phase(
         window_output_tokens_per_sec: Some(rates.output_tps),
         num_requests_failed: Some(failed.len() as u64 - n_cancelled),
         num_requests_cancelled: Some(n_cancelled),
+        client_limited: Some(false),
     }
 }
 

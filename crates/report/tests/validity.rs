@@ -59,6 +59,7 @@ fn phase(id: &str, rate: u32, level: u32, input: f64) -> PhaseRow {
         window_output_tokens_per_sec: Some(input / 50.0),
         num_requests_failed: Some(0),
         num_requests_cancelled: Some(0),
+        client_limited: None,
         ..PhaseRow::default()
     }
 }

@@ -16,6 +16,8 @@ pub const MAX_TOKENS: i128 = 1_000_000_000_000;
 pub const MAX_LEVEL: i128 = 1_000_000;
 /// Repeated windows.
 pub const MAX_RETRIES: i128 = 1_000_000;
+/// Threads: more than there are cores anywhere.
+const MAX_THREADS: i128 = 4096;
 /// Thirty years in seconds.
 const MAX_SECONDS: i128 = 1_000_000_000;
 
@@ -82,6 +84,18 @@ pub fn seconds(flag: &'static str, value: i128) -> Result<Duration, ArgumentErro
     }
     .within(value, 1, MAX_SECONDS)
     .map(Duration::from_secs)
+}
+
+/// Threads that carry requests: at least one, and no more than any machine has cores.
+///
+/// # Errors
+/// When the value is not that.
+pub fn client_threads(value: i128) -> Result<u32, ArgumentError> {
+    Int {
+        flag: "--client-threads",
+        unit: "threads",
+    }
+    .within(value, 1, MAX_THREADS)
 }
 
 /// A threshold: above zero, if given.

@@ -15,6 +15,7 @@ mod frame;
 pub mod memory;
 mod options;
 mod pages;
+mod proof;
 mod record;
 mod settings;
 mod tell;

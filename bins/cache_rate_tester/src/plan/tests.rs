@@ -563,6 +563,8 @@ const OTHER_VALUES: &[&str] = &[
     "--request-timeout 12.5",
     "--http 1",
     "--insecure",
+    "--client-threads 3",
+    "--calibrate off",
     "--output-dir a~dir",
     "--skip-graphs",
     "--brief",

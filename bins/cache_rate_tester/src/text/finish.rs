@@ -5,7 +5,7 @@ use cli::logging::{Line, Style};
 use cli::number::{bracketed, fixed, millions, rounded};
 use cli::table::{Column, header, row, rule};
 use metrics::summary::SummaryRow;
-use setup::study::text::{Totals, heading, input_tokens, output_tokens, sums};
+use setup::study::text::{Totals, heading, input_tokens, limited_report, output_tokens, sums};
 
 use crate::plan::Plan;
 
@@ -172,6 +172,7 @@ pub fn brief_report<'a>(plan: &Plan, model: &str, results: &[SummaryRow]) -> Bri
     let common = &plan.common;
     let mut tail: Vec<(&str, String)> = Totals::of(results.iter().copied()).report().into();
     tail.push(("output", common.output_dir.display().to_string()));
+    tail.extend(limited_report(results.iter().copied()));
     BriefReport {
         head: vec![
             ("model", model.to_owned()),

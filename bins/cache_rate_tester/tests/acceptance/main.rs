@@ -10,6 +10,7 @@
 #[path = "../support/support.rs"]
 mod support;
 
+mod client;
 mod console;
 mod endpoint;
 mod failure;

@@ -5,8 +5,8 @@
 use clap::{ArgAction, Args};
 
 use super::{
-    CacheArgs, ConcurrencyArgs, EndpointArgs, OutputArgs, PacingArgs, SpeedMetric, ThresholdArgs,
-    TokenizerArgs,
+    CacheArgs, ClientArgs, ConcurrencyArgs, EndpointArgs, OutputArgs, PacingArgs, SpeedMetric,
+    ThresholdArgs, TokenizerArgs,
 };
 use crate::argparse::parse_int;
 
@@ -86,6 +86,10 @@ pub struct StudyArgs {
     /// Requests.
     #[command(flatten)]
     pub endpoint: EndpointArgs,
+
+    /// Client.
+    #[command(flatten)]
+    pub client: ClientArgs,
 
     /// Output.
     #[command(flatten)]

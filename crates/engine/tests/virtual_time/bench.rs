@@ -9,6 +9,7 @@ use core_client::{RunClock, Witness as _};
 use engine::event::StudyEvent;
 use engine::feed::{InlineFeed, PhasePrompts, VerificationCounters};
 use engine::load::{EndpointSelection, LoadContext, Phase, Rotation, phase_id};
+use engine::probe::Felt;
 use engine::progress::NoLive;
 use engine::recorder::{InlineSink, Interpreter};
 use engine::stop::Stop;
@@ -18,6 +19,7 @@ use engine::transport::{Kind, Outgoing, Transport};
 use engine::warm_up::{WarmUpError, WarmedUp, warm_up};
 use engine::window::{WindowOutcome, WindowSettings, run_window};
 use futures_util::future::LocalBoxFuture;
+use metrics::health::Histogram;
 use metrics::summary::TestKey;
 use metrics::timeline::{ChunkStamp, Exchange, Failure, FailureKind, Timeline, Usage};
 use metrics::window::{SpeedMetric, TtftMetric};
@@ -267,6 +269,30 @@ impl Transport for ScriptedTransport {
     }
 }
 
+/// Another transport whose runtimes feel what a test says.
+struct FeltTransport {
+    inner: Box<dyn Transport>,
+    felt: Felt,
+}
+
+impl Transport for FeltTransport {
+    fn endpoints(&self) -> &[String] {
+        self.inner.endpoints()
+    }
+
+    fn prepare<'a>(&'a self, per_endpoint: &'a [usize]) -> LocalBoxFuture<'a, ()> {
+        self.inner.prepare(per_endpoint)
+    }
+
+    fn send(&self, request: Outgoing) -> LocalBoxFuture<'static, Exchange> {
+        self.inner.send(request)
+    }
+
+    fn felt(&self) -> Option<Felt> {
+        Some(self.felt.clone())
+    }
+}
+
 /// Everything that a context borrows.
 pub(crate) struct Bench {
     transport: Box<dyn Transport>,
@@ -386,6 +412,23 @@ impl Bench {
             plan,
             rate,
             set,
+        }
+    }
+
+    /// The same, and its runtimes feel these waits.
+    pub(crate) fn feeling(self, waits: &[Duration]) -> Self {
+        let mut felt = Felt {
+            lag: Histogram::default(),
+            cpu: Duration::from_secs(1),
+            wall: Duration::from_secs(2),
+        };
+        for wait in waits {
+            felt.lag.record(*wait);
+        }
+        let inner = self.transport;
+        Self {
+            transport: Box::new(FeltTransport { inner, felt }),
+            ..self
         }
     }
 

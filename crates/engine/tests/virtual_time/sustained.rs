@@ -18,7 +18,7 @@ use crate::{MS, S, linear};
 /// Tokens of a context; prompts are made and read in no virtual time, but in real time.
 const SMALL: u64 = 256;
 
-fn settings(max_ttft: f64, period: u64, test: u64) -> SustainedSettings {
+pub(crate) fn settings(max_ttft: f64, period: u64, test: u64) -> SustainedSettings {
     SustainedSettings {
         start: 2,
         increment: 2,

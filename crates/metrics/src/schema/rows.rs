@@ -41,6 +41,11 @@ impl Cellular for SummaryRow {
         optional("total_input_tokens"),
         optional("total_output_tokens"),
         optional("reported_cache_hit_rate"),
+        optional("avg_ttft_from_intended"),
+        optional("median_ttft_from_intended"),
+        optional("p95_ttft_from_intended"),
+        optional("p99_ttft_from_intended"),
+        optional("client_limited"),
     ];
 
     fn read(cells: &mut Cells<'_>) -> Result<Self, SchemaError> {
@@ -73,6 +78,11 @@ impl Cellular for SummaryRow {
             total_input_tokens: cells.opt_int("total_input_tokens")?,
             total_output_tokens: cells.opt_int("total_output_tokens")?,
             reported_cache_hit_rate: cells.opt_float("reported_cache_hit_rate")?,
+            avg_ttft_from_intended: cells.latency("avg_ttft_from_intended")?,
+            median_ttft_from_intended: cells.latency("median_ttft_from_intended")?,
+            p95_ttft_from_intended: cells.latency("p95_ttft_from_intended")?,
+            p99_ttft_from_intended: cells.latency("p99_ttft_from_intended")?,
+            client_limited: cells.opt_bool("client_limited")?,
         })
     }
 
@@ -111,6 +121,11 @@ impl Cellular for SummaryRow {
         line.opt_int("total_input_tokens", self.total_input_tokens);
         line.opt_int("total_output_tokens", self.total_output_tokens);
         line.opt_float("reported_cache_hit_rate", self.reported_cache_hit_rate);
+        line.opt_float("avg_ttft_from_intended", self.avg_ttft_from_intended);
+        line.opt_float("median_ttft_from_intended", self.median_ttft_from_intended);
+        line.opt_float("p95_ttft_from_intended", self.p95_ttft_from_intended);
+        line.opt_float("p99_ttft_from_intended", self.p99_ttft_from_intended);
+        line.opt_bool("client_limited", self.client_limited);
         Ok(())
     }
 }
@@ -135,6 +150,7 @@ impl Cellular for PhaseRow {
         optional("window_output_tokens_per_sec"),
         optional("num_requests_failed"),
         optional("num_requests_cancelled"),
+        optional("client_limited"),
     ];
 
     fn read(cells: &mut Cells<'_>) -> Result<Self, SchemaError> {
@@ -157,6 +173,7 @@ impl Cellular for PhaseRow {
             window_output_tokens_per_sec: cells.opt_float("window_output_tokens_per_sec")?,
             num_requests_failed: cells.opt_int("num_requests_failed")?,
             num_requests_cancelled: cells.opt_int("num_requests_cancelled")?,
+            client_limited: cells.opt_bool("client_limited")?,
         })
     }
 
@@ -184,6 +201,7 @@ impl Cellular for PhaseRow {
         );
         line.opt_int("num_requests_failed", self.num_requests_failed);
         line.opt_int("num_requests_cancelled", self.num_requests_cancelled);
+        line.opt_bool("client_limited", self.client_limited);
         Ok(())
     }
 }
@@ -221,6 +239,7 @@ impl Cellular for PeriodRow {
         required("measured_ttft"),
         required("decision"),
         required("next_concurrency"),
+        optional("client_limited"),
     ];
 
     fn read(cells: &mut Cells<'_>) -> Result<Self, SchemaError> {
@@ -255,6 +274,7 @@ impl Cellular for PeriodRow {
             measured_ttft: cells.latency("measured_ttft")?,
             decision: cells.text("decision"),
             next_concurrency: cells.small_int("next_concurrency")?,
+            client_limited: cells.opt_bool("client_limited")?,
         })
     }
 
@@ -292,6 +312,7 @@ impl Cellular for PeriodRow {
         line.opt_float("measured_ttft", self.measured_ttft);
         line.text("decision", &self.decision);
         line.int("next_concurrency", self.next_concurrency);
+        line.opt_bool("client_limited", self.client_limited);
         Ok(())
     }
 }

@@ -190,6 +190,16 @@ impl<'a> Cells<'a> {
         self.parse(name, second, expected)
     }
 
+    /// `true` or `false`, as everybody writes them, capitals or not.
+    pub(super) fn opt_bool(&mut self, name: &'static str) -> Result<Option<bool>, SchemaError> {
+        let parse = |cell: &str| match cell {
+            "true" | "True" => Some(true),
+            "false" | "False" => Some(false),
+            _ => None,
+        };
+        self.parse(name, parse, "true or false")
+    }
+
     pub(super) fn opt_status(&mut self, name: &'static str) -> Result<Option<u16>, SchemaError> {
         self.parse(
             name,
@@ -270,6 +280,20 @@ impl Line<'_> {
         if self.begin(name) {
             push_quoted(self.out, value);
         }
+    }
+
+    pub(super) fn opt_bool(&mut self, name: &'static str, value: Option<bool>) {
+        if self.begin(name)
+            && let Some(value) = value
+        {
+            self.out.push_str(if value { "true" } else { "false" });
+        }
+    }
+
+    /// Numbers as a JSON list in one cell.
+    pub(super) fn float_list(&mut self, name: &'static str, values: &[f64]) {
+        let words: Vec<String> = values.iter().map(|v| format!("{v:?}")).collect();
+        self.text(name, &format!("[{}]", words.join(", ")));
     }
 
     pub(super) fn opt_int(&mut self, name: &'static str, value: Option<u64>) {

@@ -2,10 +2,11 @@
 
 use std::io::Write;
 
+use metrics::health::HealthRow;
 use metrics::schema::{
     DetailReader, DetailWriter, FailedRow, FailedWriter, Lists, RowReader, RowWriter, SchemaError,
-    read_detail, read_failed, read_periods, read_phases, read_summary, write_periods, write_phases,
-    write_summary,
+    read_detail, read_failed, read_health, read_periods, read_phases, read_summary, write_health,
+    write_periods, write_phases, write_summary,
 };
 use metrics::{FailureKind, PeriodRow, PhaseRow, RequestRecord, SummaryRow};
 use proptest::prelude::*;
@@ -16,10 +17,12 @@ const SUMMARY_HEADER: &str = "context_size,cache_hit_rate,model,input_tokens_per
     avg_ttft,median_ttft,p95_ttft,p99_ttft,avg_ttlt,median_ttlt,p95_ttlt,p99_ttlt,avg_output_tokens,\
     avg_itl,median_itl,p95_itl,p99_itl,peak_concurrency,total_requests,test_duration,\
     window_input_tokens_per_sec,window_output_tokens_per_sec,measured_duration,total_input_tokens,\
-    total_output_tokens,reported_cache_hit_rate";
+    total_output_tokens,reported_cache_hit_rate,avg_ttft_from_intended,median_ttft_from_intended,\
+    p95_ttft_from_intended,p99_ttft_from_intended,client_limited";
 const PHASE_HEADER: &str = "phase_type,phase_id,cache_hit_rate,context_size,concurrency_level,start_time,\
     end_time,duration,num_requests_launched,num_requests_completed,window_start_time,window_duration,\
-    window_input_tokens_per_sec,window_output_tokens_per_sec,num_requests_failed,num_requests_cancelled";
+    window_input_tokens_per_sec,window_output_tokens_per_sec,num_requests_failed,num_requests_cancelled,\
+    client_limited";
 const DETAIL_HEADER: &str = "request_id,phase_id,cache_hit_rate,context_size,cached_tokens,unique_tokens,\
     output_tokens,ttft,ttlt,generation_time,total_time,launch_time,finish_time,concurrency_level,itl,\
     prefill_complete_time,token_timestamps,tokens_per_chunk,reported_prompt_tokens,reported_cached_tokens,\
@@ -524,7 +527,8 @@ proptest! {
             input_tokens_per_sec: x, output_tokens_per_sec: -x, avg_ttft: latency, p99_itl: latency,
             avg_output_tokens: latency, peak_concurrency: small, total_requests: n, test_duration: x,
             window_input_tokens_per_sec: optional, measured_duration: optional, total_input_tokens: Some(n),
-            reported_cache_hit_rate: optional,
+            reported_cache_hit_rate: optional, avg_ttft_from_intended: latency, p99_ttft_from_intended: latency,
+            client_limited: Some(false),
             ..SummaryRow::default()
         };
         let mut file = Vec::new();
@@ -535,7 +539,7 @@ proptest! {
             concurrency_level: small, start_time: x, end_time: x, duration: x, num_requests_launched: n,
             num_requests_completed: n, window_start_time: optional, window_duration: optional,
             window_input_tokens_per_sec: optional, window_output_tokens_per_sec: optional,
-            num_requests_failed: Some(n), num_requests_cancelled: None,
+            num_requests_failed: Some(n), num_requests_cancelled: None, client_limited: Some(true),
         };
         let mut file = Vec::new();
         write_phases(&mut file, std::slice::from_ref(&phase), true).unwrap();
@@ -548,6 +552,15 @@ proptest! {
         let mut file = Vec::new();
         write_periods(&mut file, std::slice::from_ref(&period), true).unwrap();
         prop_assert_eq!(read_periods(&file[..]).unwrap(), [period]);
+        let health = HealthRow {
+            phase_id: word.clone(), working_set_size: working_set, cache_hit_rate: small, context_size: n,
+            concurrency_level: small, duration: x, lag_p50: optional, send_delay_p99: optional, in_flight: vec![x, 0.5],
+            missing_load_share: x, itl_error_p99: optional, calibrated_level: Some(n), client_limited: true,
+            limited_by: word.clone(), ..HealthRow::default()
+        };
+        let mut file = Vec::new();
+        write_health(&mut file, std::slice::from_ref(&health), true).unwrap();
+        prop_assert_eq!(read_health(&file[..]).unwrap(), [health]);
         let row = FailedRow {
             request_id: word.clone(), phase_id: word.clone(), kind: FailureKind::Truncated, status: None,
             message: word, launch_time: x, elapsed: x,

@@ -6,12 +6,15 @@
 
 use std::path::{Path, PathBuf};
 
+use metrics::health::HealthRow;
 use metrics::phase::newest_phases;
-use metrics::schema::{SchemaError, write_phases, write_summary};
+use metrics::schema::{SchemaError, write_health, write_phases, write_summary};
 use metrics::summary::newest_summaries;
 use metrics::{FailedRequest, PhaseRow, RequestRecord, SummaryRow};
 
-use super::{RequestWriter, ResultDir, WriteError, WriterOptions, phases_name, summary_name};
+use super::{
+    RequestWriter, ResultDir, WriteError, WriterOptions, health_name, phases_name, summary_name,
+};
 use crate::atomic::{self, Durability};
 use crate::data::DataWarning;
 use crate::resume::ResumeState;
@@ -65,6 +68,16 @@ impl TableWriter {
         self.summary = newest_summaries(known.into_iter().chain(rows.iter().cloned()));
         self.replace(&summary_name(&self.stamp), |bytes| {
             write_summary(bytes, &self.summary, self.options.with_working_set)
+        })
+    }
+
+    /// Replaces the file of what the client says of itself.
+    ///
+    /// # Errors
+    /// When the file cannot be written; the old one then stands unchanged.
+    pub fn put_health(&mut self, rows: &[HealthRow]) -> Result<(), WriteError> {
+        self.replace(&health_name(&self.stamp), |bytes| {
+            write_health(bytes, rows, self.options.with_working_set)
         })
     }
 

@@ -54,6 +54,7 @@ pub(super) fn store(
     let unseen = [
         DoubtKind::PromptTokens.as_str(),
         DoubtKind::NoUsage.as_str(),
+        DoubtKind::ClientLimited.as_str(),
     ];
     let mut lines: Vec<Value> = doubts
         .iter()

@@ -10,12 +10,13 @@ use anyhow::Context as _;
 use cli::logging::log_lines;
 use cli::{AppExit, Failure};
 use core_client::{Client, RunClock, ServedModel};
+use engine::event::{Doubt, DoubtKind};
 use engine::feed::{ThreadFeed, VerificationCounters};
 use engine::load::{EndpointSelection, Rotation};
 use engine::recorder::{Interpreter, ThreadSink};
+use engine::runtimes::{self, Carriage};
 use engine::stop::{Stop, StopReason};
 use engine::study::{StudyEnd, StudyParts, StudyPlan, StudyStore, run_study};
-use engine::transport::HttpTransport;
 use report::files::{ResultDir, RunWriter, TableWriter, WriterOptions};
 use report::metadata::{PromptFacts, RunFacts, SeedFacts, TestMetadata};
 use report::progress::{ParameterMatch, Progress};
@@ -28,7 +29,7 @@ use super::memory as kv_memory;
 use super::pages::Pages;
 use super::tell::{LiveDisplay, Teller};
 use super::text::{self, FailedTest, RunEnd};
-use super::{KnownFacts, StartFacts, StudyTool, doubts};
+use super::{KnownFacts, StartFacts, StudyTool, doubts, proof};
 use crate::memory;
 use crate::terminal::{Terminal, TerminalOptions};
 use crate::tokenizer::{self, LoadedTokenizer};
@@ -114,7 +115,8 @@ async fn measure<T: StudyTool>(
     let options = tool.common();
     let requests = &options.requests;
     let config = requests.client_config().map_err(Failure::usage)?;
-    let client = Client::new(requests.endpoints.clone(), config, clock).map_err(Failure::run)?;
+    let client =
+        Client::new(requests.endpoints.clone(), config.clone(), clock).map_err(Failure::run)?;
     let served = match &requests.model {
         Some(name) => ServedModel::named(name),
         None => {
@@ -184,8 +186,20 @@ async fn measure<T: StudyTool>(
         .requests
         .template(&model, options.output_tokens)
         .map_err(Failure::usage)?;
-    let warm_up = template.warmup();
-    let transport = HttpTransport::new(client, template, warm_up);
+    // It asked for the model; requests are carried by others.
+    drop(client);
+    let carriage = Carriage {
+        endpoints: options.requests.endpoints.clone(),
+        config,
+        clock,
+        warm_up: template.warmup(),
+        measured: template,
+    };
+    let n_runtimes = options
+        .client_threads
+        .map_or_else(runtimes::default_runtimes, |n| n as usize);
+    let transport = runtimes::start(&carriage, n_runtimes)
+        .map_err(|error| Failure::run(anyhow::Error::new(error)))?;
     let n_builders =
         std::thread::available_parallelism().map_or(1, |n| n.get().saturating_sub(1).clamp(1, 8));
     let threads = |error: std::io::Error| {
@@ -213,10 +227,10 @@ async fn measure<T: StudyTool>(
     let mut teller = Teller::new(tool, pages);
     let live = LiveDisplay(terminal.live());
 
-    let end = run_study(
+    let mut end = run_study(
         &study,
         StudyParts {
-            transport: &transport,
+            transport: &*transport,
             clock,
             feed: &mut feed,
             sink: &mut sink,
@@ -253,6 +267,13 @@ async fn measure<T: StudyTool>(
         let put = phases.and_then(|()| tables.put_summary(&[]));
         all_written &= written(put);
     }
+    // Before it is measured by itself, the client lets go of what it held for the study.
+    drop((transport, feed));
+    let calibrations = proof::calibrate(options, &carriage, n_runtimes, &end, stop).await;
+    all_written &= written(proof::conclude(&calibrations, &mut tables, &mut end));
+    facts
+        .sections
+        .insert("client".to_owned(), proof::facts(n_runtimes, &calibrations));
     let total = counters.total();
     facts.prompts = Some(PromptFacts {
         verified: total.verified,
@@ -295,6 +316,12 @@ fn check_memory<T: StudyTool>(
     memory::check(need, T::WORKING_SET_FLAG)
 }
 
+/// What is to be said of results that the client limits.
+fn limited(end: &StudyEnd) -> Vec<Doubt> {
+    let is_limit = |doubt: &&Doubt| doubt.kind == DoubtKind::ClientLimited;
+    end.doubts.iter().filter(is_limit).cloned().collect()
+}
+
 /// Whether a file of the end of a run was written; if not, says why. What was measured is told all the same.
 fn written<E: Into<anyhow::Error>>(result: Result<(), E>) -> bool {
     result
@@ -325,6 +352,7 @@ fn tell_end<T: StudyTool>(tool: &T, model: &str, tables: &TableWriter, end: &Stu
         results,
         failed: &failed,
         untried: &end.untried,
+        limited: &limited(end),
         is_complete: end.stopped.is_none() && end.aborted.is_none(),
         output_dir: &options.output_dir,
         index: index.exists().then_some(index.as_path()),

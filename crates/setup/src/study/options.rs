@@ -8,7 +8,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use cli::options::{
-    DEFAULT_TOKENIZER, EndpointSelection, KvPrecision, Mode, SpeedMetric, StudyArgs, TtftMetric,
+    Calibrate, DEFAULT_TOKENIZER, EndpointSelection, KvPrecision, Mode, SpeedMetric, StudyArgs,
+    TtftMetric,
 };
 use ramp::Thresholds;
 use thiserror::Error;
@@ -116,6 +117,10 @@ pub struct StudyOptions {
     pub tokenizer: Option<String>,
     /// Seed, if one was given: −2^63 to 2^64 − 1.
     pub seed: Option<i128>,
+    /// Threads that carry requests, if they were given.
+    pub client_threads: Option<u32>,
+    /// Whether the client's own error is measured behind the study.
+    pub calibrate: Calibrate,
     /// Where results go.
     pub output_dir: PathBuf,
     /// Whether chart pages are left out.
@@ -231,6 +236,12 @@ impl StudyOptions {
                 tokenizer.tokenizer,
             )?,
             seed: tokenizer.seed.map(check::seed).transpose()?,
+            client_threads: args
+                .client
+                .client_threads
+                .map(check::client_threads)
+                .transpose()?,
+            calibrate: args.client.calibrate,
             output_dir: output.output_dir,
             skip_graphs: output.skip_graphs,
             force_restart: output.force_restart,

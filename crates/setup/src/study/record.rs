@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use cli::options::{EndpointSelection, KvPrecision, SpeedMetric, TtftMetric};
+use cli::options::{Calibrate, EndpointSelection, KvPrecision, SpeedMetric, TtftMetric};
 use serde_json::{Map, Value, json};
 
 use super::StudyOptions;
@@ -143,6 +143,12 @@ impl StudyOptions {
             EndpointSelection::default(),
         );
         options.requests(&self.requests);
+        options.if_given("--client-threads", self.client_threads);
+        options.unless(
+            "--calibrate",
+            self.calibrate.as_str(),
+            Calibrate::default().as_str(),
+        );
         options.unless(
             "--output-dir",
             self.output_dir.display().to_string(),

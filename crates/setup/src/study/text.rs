@@ -6,7 +6,9 @@
 mod finish;
 mod level;
 
-pub use finish::{FailedTest, RunEnd, Totals, end_of_run, input_tokens, output_tokens, sums};
+pub use finish::{
+    FailedTest, RunEnd, Totals, end_of_run, input_tokens, limited_report, output_tokens, sums,
+};
 pub use level::{
     LevelStatistics, Run, broken, first_level_faulty, is_faulty, level_result, level_start,
     level_summary, note, runs_table, strict_comparison, verdict,

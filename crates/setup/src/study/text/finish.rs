@@ -4,6 +4,7 @@ use std::path::Path;
 
 use cli::logging::{Line, Style};
 use cli::number::{fixed, millions, rounded, thousands};
+use engine::event::Doubt;
 use metrics::summary::SummaryRow;
 use report::test_name::TestName;
 
@@ -59,6 +60,8 @@ pub struct RunEnd<'a> {
     pub failed: &'a [FailedTest],
     /// Tests that were not tried after others had failed, in order.
     pub untried: &'a [TestName],
+    /// Results that the client limits.
+    pub limited: &'a [Doubt],
     /// Whether every test that was asked for was attempted; false after a signal.
     pub is_complete: bool,
     /// Where the files are.
@@ -89,6 +92,14 @@ pub fn end_of_run(end: RunEnd<'_>, table: Vec<Line>) -> Vec<Line> {
         }));
     }
     lines.extend(not_tried(end.untried));
+    lines.extend(end.limited.iter().map(|Doubt { test, text, .. }| {
+        Line::warning(format!(
+            "! {} tokens at {}%{}: {text}",
+            thousands(test.context_size),
+            test.cache_hit_rate,
+            set(test),
+        ))
+    }));
     lines.push(Line::styled(
         Style::Success,
         format!("Results saved to: {}", end.output_dir.display()),
@@ -137,6 +148,23 @@ fn not_tried(tests: &[TestName]) -> Vec<Line> {
         )));
     }
     lines
+}
+
+/// For the end of a report for scripts: the results that the client limits, where there are any.
+#[must_use]
+pub fn limited_report<'a>(
+    results: impl IntoIterator<Item = &'a SummaryRow>,
+) -> Option<(&'static str, String)> {
+    let names: Vec<String> = results
+        .into_iter()
+        .filter(|result| result.client_limited == Some(true))
+        .map(|result| {
+            let set = result.working_set_size;
+            let set = set.map_or_else(String::new, |size| format!("/{size}"));
+            format!("{}@{}%{set}", result.context_size, result.cache_hit_rate)
+        })
+        .collect();
+    (!names.is_empty()).then(|| ("client_limited", names.join(" ")))
 }
 
 /// Input tokens of a test: the true sum, or for rows of the originals, which have none, their estimate.

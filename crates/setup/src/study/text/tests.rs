@@ -39,6 +39,7 @@ fn failed_tests_are_listed_and_nothing_is_called_complete() {
         results: &[],
         failed: &failed,
         untried: &untried,
+        limited: &[],
         is_complete: true,
         output_dir: Path::new("out"),
         index: Some(Path::new("out/index.html")),
@@ -76,6 +77,7 @@ fn failed_tests_are_listed_and_nothing_is_called_complete() {
     );
     let stopped = RunEnd {
         failed: &[],
+        limited: &[],
         is_complete: false,
         ..end
     };

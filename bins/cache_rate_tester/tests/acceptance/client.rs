@@ -1,0 +1,169 @@
+//! What the tool says of its own part in what it measured.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
+use crate::support::process::Place;
+use crate::support::server;
+
+/// A core that this process may run on.
+fn a_core() -> usize {
+    let cores = sched_getaffinity(None).expect("the cores of this process are known");
+    (0..CpuSet::MAX_CPU)
+        .find(|core| cores.is_set(*core))
+        .expect("a process has a core")
+}
+
+/// Binds the calling thread; what it starts inherits that.
+fn bind_to(core: usize) {
+    let mut cores = CpuSet::new();
+    cores.set(core);
+    sched_setaffinity(None, &cores).expect("a thread can be bound to one of its cores");
+}
+
+/// Threads that do nothing but use a core; they end when this goes.
+struct Busy(Arc<AtomicBool>);
+
+impl Busy {
+    fn on(core: usize, n_threads: usize) -> Self {
+        let stop = Arc::<AtomicBool>::default();
+        for _ in 0..n_threads {
+            let stop = Arc::clone(&stop);
+            thread::spawn(move || {
+                bind_to(core);
+                while !stop.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            });
+        }
+        Self(stop)
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+// The undisturbed case is judged in virtual time (engine): what a busy machine of tests does to a process is not ours.
+#[test]
+fn a_busy_core_under_the_client_marks_the_result() {
+    let server = server::swift();
+    let place = Place::new();
+    let tool = place.quick(&server, "--calibrate off --client-threads 1 --brief");
+    let core = a_core();
+    // So many that whoever wakes waits longer than a twentieth of the 40 ms that a first token takes.
+    let busy = Busy::on(core, 6);
+    let run = thread::scope(|scope| {
+        scope
+            .spawn(|| {
+                bind_to(core);
+                tool.run()
+            })
+            .join()
+    })
+    .expect("the tool was run");
+    drop(busy);
+    let run = run.exits(0);
+    let output = place.output();
+    assert_eq!(output.summary().texts("client_limited"), ["true"]);
+    assert!(
+        output
+            .phases()
+            .texts("client_limited")
+            .contains(&"true".to_owned())
+    );
+    assert!(
+        output
+            .doubts(1000, 0)
+            .contains(&"client_limited".to_owned())
+    );
+    assert!(
+        run.stdout.contains("client_limited: 1000@0%"),
+        "{}",
+        run.stdout
+    );
+    let health = output.newest("client_health_");
+    assert_eq!(
+        health.texts("phase_id").len(),
+        output.phases().texts("phase_id").len()
+    );
+    assert!(!health.texts("limited_by").concat().is_empty());
+    output.assert_valid();
+}
+
+#[test]
+fn several_runtimes_carry_the_requests_and_the_error_of_each_level_is_measured() {
+    let server = server::swift();
+    let place = Place::new();
+    place
+        .quick(&server, "--client-threads 3 --mode fixed --fixed-concurrency-levels 1 7 --cache-hit-rates 0 100 --ramp-duration 1")
+        .run()
+        .exits(0);
+    let output = place.output();
+    assert_eq!(
+        output.names_like("failed_requests_", ".csv"),
+        Vec::<String>::new()
+    );
+    output.detail(1000).assert_unique(&["request_id"]);
+    let facts = output.json("run_facts.json");
+    assert_eq!(facts["client"]["threads"], 3);
+    let calibrations = facts["client"]["calibrations"].as_array().expect("a list");
+    let levels: Vec<u64> = calibrations
+        .iter()
+        .filter_map(|c| c["concurrency"].as_u64())
+        .collect();
+    assert_eq!(levels, [1, 7]);
+    for calibration in calibrations {
+        let at = |key: &str| calibration[key].as_f64().expect("a number");
+        assert!(at("ttft_error_p50") > 0.0 && at("ttft_error_p50") <= at("ttft_error_p99"));
+        assert!(at("itl_error_p50") <= at("itl_error_p99"));
+    }
+    let health = output.newest("client_health_");
+    assert_eq!(
+        health.distinct("calibrated_level"),
+        ["1".to_owned(), "7".to_owned()].into()
+    );
+    for (held, planned) in health
+        .numbers("achieved_in_flight")
+        .iter()
+        .zip(health.numbers("concurrency_level"))
+    {
+        assert!(*held > 0.0 && *held <= planned, "{held} of {planned}");
+    }
+    // From the intended send it takes at least as long as from the actual one.
+    let summary = output.summary();
+    for (intended, sent) in summary
+        .numbers("avg_ttft_from_intended")
+        .iter()
+        .zip(summary.numbers("avg_ttft"))
+    {
+        assert!(*intended >= sent, "{intended} {sent}");
+    }
+    output.assert_valid();
+}
+
+#[test]
+fn without_a_calibration_nothing_runs_behind_the_study() {
+    let server = server::swift();
+    let place = Place::new();
+    let run = place.quick(&server, "--calibrate off").run().exits(0);
+    assert!(
+        !run.stderr.contains("the client's own error"),
+        "{}",
+        run.stderr
+    );
+    let output = place.output();
+    assert_eq!(
+        output.json("run_facts.json")["client"]["calibrations"],
+        serde_json::json!([])
+    );
+    let health = output.newest("client_health_");
+    assert_eq!(health.distinct("calibrated_level"), [String::new()].into());
+    // What the runtimes felt is there all the same.
+    assert!(health.numbers("lag_p99").iter().all(|lag| *lag > 0.0));
+}

@@ -1,0 +1,45 @@
+//! How the client itself runs, and how it shows that it was not the bottleneck.
+
+use clap::{ArgAction, Args, ValueEnum};
+
+use crate::argparse::parse_int;
+
+/// The client's own threads, and the check of its own error.
+#[derive(Debug, Clone, Args)]
+pub struct ClientArgs {
+    /// Threads that carry requests, each on a core of its own [default: all cores but one]
+    #[arg(long, value_name = "N", value_parser = parse_int, allow_negative_numbers = true,
+          action = ArgAction::Set, help_heading = "Client")]
+    pub client_threads: Option<i128>,
+
+    /// After the study, measure the client's own error on a server inside the tool, for a few seconds
+    #[arg(
+        long,
+        value_name = "WHEN",
+        value_enum,
+        default_value_t,
+        help_heading = "Client"
+    )]
+    pub calibrate: Calibrate,
+}
+
+/// Whether the client's own error is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Calibrate {
+    /// After the study.
+    #[default]
+    Auto,
+    /// Not at all: windows are judged by what the runtimes felt alone.
+    Off,
+}
+
+impl Calibrate {
+    /// The word on the command line.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Off => "off",
+        }
+    }
+}

@@ -1,0 +1,350 @@
+//! The client's own error, measured after a study on a server whose times are known.
+//!
+//! A null server in this process answers at the pace at which the study's server did, at the concurrencies that were
+//! measured; requests go through runtimes set up exactly as those of the study. What the client says of a request
+//! less what the server says of it is the client's error. The server has a core of its own only where there is one to
+//! spare; where not, the error comes out larger than it was, never smaller.
+
+use std::collections::HashMap;
+use std::io;
+use std::time::Duration;
+
+use bytes::Bytes;
+use core_client::null_server::{Answered, NullServer, Script};
+use core_client::{
+    Endpoint, EndpointError, HttpVersion, RequestSettings, RequestTemplate, TemplateError,
+};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use metrics::health::{Calibration, ErrorBar, WindowHealth};
+use metrics::percentile::{percentile, sorted};
+use metrics::timeline::Exchange;
+use tokio_util::sync::CancellationToken;
+use workload::{Prompt, TokenSplit};
+
+use crate::runtimes::{self, Carriage, CarriageError};
+use crate::stop::Stop;
+use crate::transport::{Kind, Outgoing, Transport};
+
+/// Levels at which the error is measured, at most.
+const MOST_CELLS: usize = 4;
+/// Time for all of them, with a study so long that it does not matter.
+const MOST_TIME: Duration = Duration::from_secs(6);
+/// Time for all of them at least: a percentile needs requests.
+const LEAST_TIME: Duration = Duration::from_secs(1);
+/// … and in between this share of what was measured.
+const SHARE_OF_STUDY: f64 = 0.05;
+/// An answer's length that fits into the time there is.
+const ANSWER: Duration = Duration::from_millis(400);
+/// Longest wait for a first token; a client's error does not grow with it.
+const FIRST_TOKEN: Duration = Duration::from_millis(100);
+/// Limit of a request; the null server is late by milliseconds.
+const REQUEST_LIMIT: Duration = Duration::from_secs(10);
+
+/// Why there is no calibration.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CalibrationError {
+    /// No server.
+    #[error("the server of the calibration does not start")]
+    Server(#[source] io::Error),
+    /// No client.
+    #[error("the client of the calibration does not start")]
+    Client(#[source] CarriageError),
+    /// The server's address is none.
+    #[error("the server of the calibration cannot be addressed")]
+    Address(#[source] EndpointError),
+    /// No request.
+    #[error("the requests of the calibration cannot be written")]
+    Template(#[source] TemplateError),
+}
+
+/// A level and the pace at which answers came there.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Cell {
+    level: u32,
+    first_after: Duration,
+    gap: Duration,
+    n_tokens: u32,
+}
+
+/// Measures the client's error for the levels of `windows`, with prompts of `prompt_bytes`.
+///
+/// # Errors
+/// When server or client cannot be had. A stop ends it early, with the levels that were done.
+pub async fn calibrate(
+    carriage: &Carriage,
+    n_runtimes: usize,
+    windows: &[WindowHealth],
+    prompt_bytes: usize,
+    stop: &Stop,
+) -> Result<Vec<Calibration>, CalibrationError> {
+    let most_tokens = u32::try_from(carriage.measured.settings().output_tokens).unwrap_or(u32::MAX);
+    let cells = cells(windows, most_tokens.max(1));
+    let measured: f64 = windows.iter().map(|w| w.length).sum();
+    let time = Duration::try_from_secs_f64(measured * SHARE_OF_STUDY).unwrap_or(MOST_TIME);
+    let time = time.clamp(LEAST_TIME, MOST_TIME);
+    let prompt = Bytes::from(vec![b'a'; prompt_bytes]);
+    let mut calibrations = Vec::with_capacity(cells.len());
+    for cell in &cells {
+        let length = time / cells.len() as u32;
+        let measured = tokio::select! {
+            biased;
+            () = stop.wait() => break,
+            measured = run(*cell, carriage, n_runtimes, &prompt, length) => measured?,
+        };
+        calibrations.extend(measured);
+    }
+    Ok(calibrations)
+}
+
+/// Levels to measure at: the lowest, the highest, and some between, evenly by ratio.
+fn cells(windows: &[WindowHealth], most_tokens: u32) -> Vec<Cell> {
+    let mut levels: Vec<u32> = windows.iter().map(|w| w.level).filter(|l| *l > 0).collect();
+    levels.sort_unstable();
+    levels.dedup();
+    if levels.len() > MOST_CELLS {
+        let (first, last) = (levels[0], levels[levels.len() - 1]);
+        let ratio = f64::from(last) / f64::from(first);
+        let wanted = (0..MOST_CELLS).map(|i| {
+            let at = f64::from(first) * ratio.powf(i as f64 / (MOST_CELLS - 1) as f64);
+            let distance = |l: &&u32| (f64::from(**l) / at).ln().abs();
+            levels
+                .iter()
+                .min_by(|a, b| distance(a).total_cmp(&distance(b)))
+                .copied()
+                .unwrap_or(first)
+        });
+        levels = wanted.collect();
+        levels.dedup();
+    }
+    levels
+        .into_iter()
+        .map(|level| cell(level, windows, most_tokens))
+        .collect()
+}
+
+fn cell(level: u32, windows: &[WindowHealth], most_tokens: u32) -> Cell {
+    let middle = |of: fn(&WindowHealth) -> Option<f64>| {
+        let values = windows.iter().filter(|w| w.level == level).filter_map(of);
+        let seconds = percentile(&sorted(values), 0.5).unwrap_or_default();
+        Duration::try_from_secs_f64(seconds).unwrap_or_default()
+    };
+    let gap = middle(|w| w.itl.median);
+    let n_tokens = if gap.is_zero() {
+        1
+    } else {
+        let fitting = (ANSWER.as_secs_f64() / gap.as_secs_f64()).ceil();
+        (fitting as u32).max(2).min(most_tokens)
+    };
+    Cell {
+        level,
+        first_after: middle(|w| w.ttft.median).min(FIRST_TOKEN),
+        // A pace that nothing can keep would only measure how fast this machine is.
+        gap: gap.min(ANSWER),
+        n_tokens,
+    }
+}
+
+/// `None` when no request got through.
+async fn run(
+    cell: Cell,
+    study: &Carriage,
+    n_runtimes: usize,
+    prompt: &Bytes,
+    length: Duration,
+) -> Result<Option<Calibration>, CalibrationError> {
+    let script = Script {
+        first_after: cell.first_after,
+        gap: cell.gap,
+        tokens_per_write: 1,
+        stamp_all: false,
+    };
+    let server = NullServer::start(script, || {}).map_err(CalibrationError::Server)?;
+    let carriage = carriage(&server, study, cell.n_tokens)?;
+    let transport = runtimes::start(&carriage, n_runtimes).map_err(CalibrationError::Client)?;
+    let exchanges = hold(&*transport, cell, prompt, length).await;
+    drop(transport);
+    // Joins the server's thread, which ends within one round of its loop.
+    let truth: HashMap<String, Answered> = server
+        .stop()
+        .into_iter()
+        .map(|answered| (answered.request_id.clone(), answered))
+        .collect();
+    Ok(calibration(cell.level, &exchanges, &truth))
+}
+
+/// The study's way to talk, to the null server, without what belongs to the study's server alone.
+fn carriage(
+    server: &NullServer,
+    study: &Carriage,
+    n_tokens: u32,
+) -> Result<Carriage, CalibrationError> {
+    let url = format!("http://{}", server.address());
+    let mut config = study.config.clone();
+    config.api_key = None;
+    config.headers = Vec::new();
+    config.http = HttpVersion::Http1;
+    config.request_timeout = REQUEST_LIMIT;
+    let template = RequestTemplate::new(RequestSettings {
+        model: "null".to_owned(),
+        output_tokens: u64::from(n_tokens),
+        ignore_eos: false,
+        extra_body: None,
+        endpoint_type: study.config.endpoint_type,
+    })
+    .map_err(CalibrationError::Template)?;
+    Ok(Carriage {
+        endpoints: vec![Endpoint::parse(&url).map_err(CalibrationError::Address)?],
+        config,
+        clock: study.clock,
+        warm_up: template.warmup(),
+        measured: template,
+    })
+}
+
+/// Holds the level for `length` and returns what ended well, by request id.
+async fn hold(
+    transport: &dyn Transport,
+    cell: Cell,
+    prompt: &Bytes,
+    length: Duration,
+) -> Vec<(String, Exchange)> {
+    transport.prepare(&[cell.level as usize]).await;
+    let start = tokio::time::Instant::now();
+    let spacing = length / 4 / cell.level;
+    let slots: FuturesUnordered<_> = (0..cell.level)
+        .map(|slot| async move {
+            let mut ended = Vec::new();
+            tokio::time::sleep_until(start + spacing * slot).await;
+            while start.elapsed() < length {
+                let request_id = format!("CALIBRATION_{slot}_{}", ended.len());
+                let exchange = transport.send(outgoing(prompt, request_id.clone())).await;
+                if exchange.failure.is_some() {
+                    // Counted by its absence; the next one would fare no better.
+                    break;
+                }
+                ended.push((request_id, exchange));
+            }
+            ended
+        })
+        .collect();
+    slots.concat().await
+}
+
+fn outgoing(prompt: &Bytes, request_id: String) -> Outgoing {
+    Outgoing {
+        endpoint: 0,
+        kind: Kind::Measured,
+        prompt: Prompt {
+            parts: vec![prompt.clone()],
+            split: TokenSplit {
+                cached: 0,
+                unique: 0,
+            },
+            question_tokens: 0,
+            index: None,
+        },
+        request_id,
+        intended: Duration::ZERO,
+        cancel: CancellationToken::new(),
+        watch: None,
+    }
+}
+
+fn calibration(
+    level: u32,
+    exchanges: &[(String, Exchange)],
+    truth: &HashMap<String, Answered>,
+) -> Option<Calibration> {
+    let (mut ttft, mut itl) = (Vec::new(), Vec::new());
+    for (id, exchange) in exchanges {
+        let Some(answered) = truth.get(id) else {
+            continue;
+        };
+        let timeline = &exchange.timeline;
+        if let (Some(first), Some(real)) = (timeline.first_token_at(), answered.ttft()) {
+            let seen = first.saturating_sub(timeline.launched);
+            ttft.push(seen.abs_diff(real).as_secs_f64());
+        }
+        if let (Some(first), Some(last)) = (timeline.first_token_at(), timeline.last_token_at())
+            && let [wrote_first, .., wrote_last] = answered.writes[..]
+            && timeline.chunks.len() > 1
+        {
+            let off = (last - first).abs_diff(wrote_last - wrote_first);
+            itl.push(off.as_secs_f64() / (timeline.chunks.len() - 1) as f64);
+        }
+    }
+    let bar = |values: Vec<f64>| {
+        let values = sorted(values);
+        Some(ErrorBar {
+            p50: percentile(&values, 0.5)?,
+            p99: percentile(&values, 0.99)?,
+        })
+    };
+    let n_requests = ttft.len() as u64;
+    Some(Calibration {
+        level,
+        ttft: bar(ttft)?,
+        // Answers of one token have no time between tokens, and nothing is off in it.
+        itl: bar(itl).unwrap_or(ErrorBar { p50: 0.0, p99: 0.0 }),
+        n_requests,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use metrics::health::Typical;
+
+    use super::*;
+
+    fn window(level: u32, ttft: f64, itl: f64) -> WindowHealth {
+        let typical = |median| Typical {
+            median: Some(median),
+            p95: Some(median),
+        };
+        WindowHealth {
+            level,
+            ttft: typical(ttft),
+            itl: typical(itl),
+            ..WindowHealth::default()
+        }
+    }
+
+    #[test]
+    fn few_levels_are_all_measured_at_their_own_pace() {
+        let cells = cells(&[window(8, 0.05, 0.02), window(2, 3.0, 0.0)], 256);
+        let ms = Duration::from_millis;
+        assert_eq!(
+            cells,
+            [
+                Cell {
+                    level: 2,
+                    first_after: FIRST_TOKEN,
+                    gap: Duration::ZERO,
+                    n_tokens: 1
+                },
+                Cell {
+                    level: 8,
+                    first_after: ms(50),
+                    gap: ms(20),
+                    n_tokens: 20
+                },
+            ]
+        );
+    }
+
+    #[test]
+    fn of_many_levels_the_ends_and_some_between_are_measured() {
+        let windows: Vec<WindowHealth> = (1..=1000).map(|l| window(l, 0.1, 0.01)).collect();
+        let levels: Vec<u32> = cells(&windows, 256).iter().map(|c| c.level).collect();
+        assert_eq!(levels, [1, 10, 100, 1000]);
+        assert!(super::cells(&[], 256).is_empty());
+    }
+
+    #[test]
+    fn an_answer_is_never_longer_than_asked_for() {
+        assert_eq!(cells(&[window(1, 0.1, 0.001)], 16)[0].n_tokens, 16);
+        assert_eq!(cells(&[window(1, 0.1, 9.0)], 16)[0].n_tokens, 2);
+    }
+}

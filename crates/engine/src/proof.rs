@@ -1,0 +1,228 @@
+//! The last word on the client's own part in a study: windows judged by the calibration, rows and doubts from that.
+
+use metrics::PhaseRow;
+use metrics::health::{Calibration, HealthRow, WindowHealth, nearest};
+use metrics::summary::{SummaryRow, any_limited};
+use report::test_name::TestName;
+
+use crate::event::{Doubt, DoubtKind};
+
+/// What a study's results say of the client.
+#[derive(Debug, Default)]
+pub struct Proof {
+    /// One row per window and period.
+    pub rows: Vec<HealthRow>,
+    /// Phases whose mark changes.
+    pub phases: Vec<PhaseRow>,
+    /// Results whose mark changes.
+    pub summary: Vec<SummaryRow>,
+    /// Results that are limited by the client and of which nobody was told so far.
+    pub doubts: Vec<Doubt>,
+}
+
+/// Judges every window by the calibration at the nearest level. `phases` and `summary` are those stored so far, of
+/// earlier runs too; only those of `windows` change. `told` are the doubts of the study.
+#[must_use]
+pub fn prove(
+    windows: &[WindowHealth],
+    calibrations: &[Calibration],
+    (phases, summary): (&[PhaseRow], &[SummaryRow]),
+    told: &[Doubt],
+) -> Proof {
+    let rows: Vec<HealthRow> = windows
+        .iter()
+        .map(|window| HealthRow::new(window, nearest(calibrations, window.level)))
+        .collect();
+    let mut proof = Proof::default();
+    for phase in phases {
+        let row = rows.iter().find(|row| {
+            row.phase_id == phase.phase_id
+                && phase.is_of_test(row.context_size, row.working_set_size, row.cache_hit_rate)
+        });
+        // A mark that was set without a probe stays as it is where there is still none to judge by.
+        let Some(row) = row.filter(|row| row.ttft_error_p50.is_some()) else {
+            continue;
+        };
+        if phase.client_limited != Some(row.client_limited) {
+            proof.phases.push(PhaseRow {
+                client_limited: Some(row.client_limited),
+                ..phase.clone()
+            });
+        }
+    }
+    for result in summary {
+        let behind: Vec<&HealthRow> = rows
+            .iter()
+            .filter(|row| is_behind(row, result, phases.is_empty()))
+            .filter(|row| row.ttft_error_p50.is_some())
+            .collect();
+        let mark = any_limited(behind.iter().map(|row| Some(row.client_limited)));
+        if mark.is_some() && mark != result.client_limited {
+            proof.summary.push(SummaryRow {
+                client_limited: mark,
+                ..result.clone()
+            });
+        }
+        let limited = behind.into_iter().find(|row| row.client_limited);
+        if let Some(row) = limited {
+            let doubt = doubt(row, result.peak_concurrency);
+            let is_told = told
+                .iter()
+                .any(|d| d.kind == doubt.kind && d.test == doubt.test);
+            if !is_told {
+                proof.doubts.push(doubt);
+            }
+        }
+    }
+    proof.rows = rows;
+    proof
+}
+
+/// Whether a window is one of those whose figures make the result: those at its level, or, where there are no
+/// windows but periods, all of the test.
+fn is_behind(row: &HealthRow, result: &SummaryRow, all: bool) -> bool {
+    row.context_size == result.context_size
+        && row.working_set_size == result.working_set_size
+        && row.cache_hit_rate == result.cache_hit_rate
+        && (all || row.concurrency_level == result.peak_concurrency)
+}
+
+/// The doubt about a result that the client limits by what it felt in the windows behind it, before any
+/// calibration.
+pub(crate) fn felt<'h>(
+    windows: impl IntoIterator<Item = &'h WindowHealth>,
+    peak: u32,
+) -> Option<Doubt> {
+    let row = windows
+        .into_iter()
+        .map(|window| HealthRow::new(window, None))
+        .find(|row| row.client_limited)?;
+    Some(doubt(&row, peak))
+}
+
+/// The doubt about a result because of one of its windows.
+fn doubt(row: &HealthRow, peak: u32) -> Doubt {
+    Doubt {
+        test: TestName::new(row.context_size, row.cache_hit_rate)
+            .with_working_set(row.working_set_size),
+        kind: DoubtKind::ClientLimited,
+        text: format!(
+            "the result at concurrency {peak} is limited by this client ({}: {}): give it more cores \
+             (--client-threads), less company, or a machine of its own",
+            row.phase_id, row.limited_by
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use metrics::health::{ErrorBar, Lag, Typical};
+
+    use super::*;
+
+    fn window(phase_id: &str, level: u32) -> WindowHealth {
+        let typical = |median| Typical {
+            median: Some(median),
+            p95: Some(median),
+        };
+        WindowHealth {
+            phase_id: phase_id.to_owned(),
+            context_size: 1000,
+            level,
+            lag: Some(Lag {
+                p50: 0.000_1,
+                p99: 0.000_5,
+                max: 0.002,
+            }),
+            ttft: typical(0.1),
+            itl: typical(0.01),
+            ..WindowHealth::default()
+        }
+    }
+
+    fn phase(phase_id: &str, level: u32) -> PhaseRow {
+        PhaseRow {
+            phase_id: phase_id.to_owned(),
+            context_size: 1000,
+            concurrency_level: level,
+            client_limited: Some(false),
+            ..PhaseRow::default()
+        }
+    }
+
+    fn result(peak_concurrency: u32) -> SummaryRow {
+        SummaryRow {
+            context_size: 1000,
+            peak_concurrency,
+            client_limited: Some(false),
+            ..SummaryRow::default()
+        }
+    }
+
+    fn calibration(level: u32, ttft_p50: f64) -> Calibration {
+        let bar = |p50| ErrorBar { p50, p99: p50 };
+        Calibration {
+            level,
+            ttft: bar(ttft_p50),
+            itl: bar(0.0),
+            n_requests: 10,
+        }
+    }
+
+    #[test]
+    fn what_the_calibration_finds_changes_marks_at_its_level_only() {
+        let windows = [window("RAMP_c2", 2), window("RAMP_c64", 64)];
+        let phases = [phase("RAMP_c2", 2), phase("RAMP_c64", 64), phase("OLD", 64)];
+        let calibrations = [calibration(2, 0.000_1), calibration(64, 0.006)];
+        let at = |peak| prove(&windows, &calibrations, (&phases, &[result(peak)]), &[]);
+
+        let proof = at(64);
+        let marked: Vec<&str> = proof.phases.iter().map(|p| p.phase_id.as_str()).collect();
+        assert_eq!(marked, ["RAMP_c64"]);
+        assert_eq!(proof.summary[0].client_limited, Some(true));
+        assert_eq!(proof.doubts[0].kind, DoubtKind::ClientLimited);
+        assert!(proof.doubts[0].text.contains("TTFT error (p50 6.00 ms)"));
+        assert_eq!(proof.rows.len(), 2);
+
+        let proof = at(2);
+        assert!(proof.summary.is_empty() && proof.doubts.is_empty());
+    }
+
+    #[test]
+    fn a_limit_that_was_told_is_not_told_again() {
+        let windows = [window("RAMP_c64", 64)];
+        let phases = [phase("RAMP_c64", 64)];
+        let calibrations = [calibration(64, 0.006)];
+        let first = prove(&windows, &calibrations, (&phases, &[result(64)]), &[]);
+        let again = prove(
+            &windows,
+            &calibrations,
+            (&phases, &[result(64)]),
+            &first.doubts,
+        );
+        assert!(again.doubts.is_empty());
+    }
+
+    #[test]
+    fn of_a_sustained_test_every_period_counts() {
+        let windows = [window("PERIOD_1", 2), window("PERIOD_2", 64)];
+        let calibrations = [calibration(2, 0.0), calibration(64, 0.006)];
+        let proof = prove(&windows, &calibrations, (&[], &[result(2)]), &[]);
+        assert_eq!(proof.summary[0].client_limited, Some(true));
+    }
+
+    #[test]
+    fn nothing_is_said_where_nobody_probed() {
+        let windows = [WindowHealth {
+            lag: None,
+            ..window("RAMP_c64", 64)
+        }];
+        let proof = prove(
+            &windows,
+            &[],
+            (&[phase("RAMP_c64", 64)], &[result(64)]),
+            &[],
+        );
+        assert!(proof.phases.is_empty() && proof.summary.is_empty() && proof.doubts.is_empty());
+    }
+}

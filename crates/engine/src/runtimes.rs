@@ -1,0 +1,269 @@
+//! The runtimes that carry requests: one on the thread of the load loop, or several on threads of their own.
+//!
+//! With one runtime the load loop shares its thread: no request crosses threads. With more, each has a thread, a
+//! client with connections of its own and a queue; a request goes to the runtime with the fewest in flight and stays
+//! there from its send to its last byte. The load loop then only decides and gathers.
+
+use std::cell::Cell;
+use std::io;
+use std::rc::Rc;
+use std::thread::{self, JoinHandle};
+
+use core_client::{Client, ClientConfig, ClientError, Endpoint, RequestTemplate, RunClock};
+use futures_util::future::{LocalBoxFuture, join_all};
+use metrics::timeline::{Exchange, Failure, FailureKind, Timeline, Usage};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::oneshot;
+use tokio::task::LocalSet;
+
+use crate::probe::{Feeler, Felt, Probe};
+use crate::transport::{HttpTransport, Outgoing, Transport};
+
+/// What every runtime needs to talk to the servers.
+#[derive(Debug, Clone)]
+pub struct Carriage {
+    /// The servers.
+    pub endpoints: Vec<Endpoint>,
+    /// How they are talked to.
+    pub config: ClientConfig,
+    /// Stamps.
+    pub clock: RunClock,
+    /// Body of a sample.
+    pub measured: RequestTemplate,
+    /// Body of a warm-up.
+    pub warm_up: RequestTemplate,
+}
+
+/// Why no request can be carried.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CarriageError {
+    /// The client cannot be set up.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// A thread or its runtime cannot be had.
+    #[error("starting a thread that carries requests")]
+    Thread(#[source] io::Error),
+}
+
+/// Runtimes when none are asked for: all cores but one, which is left for prompts, rows and the rest.
+#[must_use]
+pub fn default_runtimes() -> usize {
+    thread::available_parallelism().map_or(1, |n| n.get().saturating_sub(1).max(1))
+}
+
+/// Starts so many runtimes; with one, requests run on the caller's, inside of which this must be called.
+///
+/// # Errors
+/// When a client, a thread or a runtime cannot be set up.
+pub fn start(carriage: &Carriage, n_runtimes: usize) -> Result<Box<dyn Transport>, CarriageError> {
+    let n_runtimes = n_runtimes.max(1);
+    let (probe, mut feelers) = Probe::start(n_runtimes).map_err(CarriageError::Thread)?;
+    if n_runtimes == 1 {
+        for feeler in feelers {
+            tokio::spawn(feeler.feel());
+        }
+        return Ok(Box::new(carriage.transport()?.probed(probe)));
+    }
+    let carriers = feelers
+        .drain(..)
+        .enumerate()
+        .map(|(i, feeler)| Carrier::start(i, carriage, feeler))
+        .collect::<Result<Vec<_>, _>>()?;
+    let names = carriage.endpoints.iter().map(|e| e.given().to_owned());
+    Ok(Box::new(Runtimes {
+        endpoints: names.collect(),
+        carriers,
+        probe,
+    }))
+}
+
+impl Carriage {
+    fn client(&self) -> Result<Client, ClientError> {
+        Client::new(self.endpoints.clone(), self.config.clone(), self.clock)
+    }
+
+    fn transport(&self) -> Result<HttpTransport, ClientError> {
+        Ok(HttpTransport::new(
+            self.client()?,
+            self.measured.clone(),
+            self.warm_up.clone(),
+        ))
+    }
+}
+
+/// Several runtimes.
+#[derive(Debug)]
+struct Runtimes {
+    endpoints: Vec<String>,
+    carriers: Vec<Carrier>,
+    probe: Probe,
+}
+
+/// One runtime on its thread.
+#[derive(Debug)]
+struct Carrier {
+    /// `None` when it is told to end.
+    queue: Option<UnboundedSender<Order>>,
+    in_flight: Rc<Cell<usize>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+enum Order {
+    Prepare(Vec<usize>, oneshot::Sender<()>),
+    Send(Box<Outgoing>, oneshot::Sender<Exchange>),
+}
+
+impl std::fmt::Debug for Order {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Prepare(..) => "Prepare",
+            Self::Send(..) => "Send",
+        })
+    }
+}
+
+impl Carrier {
+    fn start(number: usize, carriage: &Carriage, feeler: Feeler) -> Result<Self, CarriageError> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(CarriageError::Thread)?;
+        let (measured, warm_up) = (carriage.measured.clone(), carriage.warm_up.clone());
+        let client = carriage.client()?;
+        let (queue, orders) = unbounded_channel();
+        let thread = thread::Builder::new()
+            .name(format!("client-{number}"))
+            .spawn(move || {
+                let transport = HttpTransport::new(client, measured, warm_up);
+                let tasks = LocalSet::new();
+                tasks.spawn_local(feeler.feel());
+                runtime.block_on(tasks.run_until(carry(transport, orders)));
+            })
+            .map_err(CarriageError::Thread)?;
+        Ok(Self {
+            queue: Some(queue),
+            in_flight: Rc::default(),
+            thread: Some(thread),
+        })
+    }
+
+    /// Hands an order over; one that nobody takes any more is dropped, and its asker is told by that.
+    fn order(&self, order: Order) {
+        if let Some(queue) = &self.queue {
+            drop(queue.send(order));
+        }
+    }
+}
+
+impl Drop for Carrier {
+    fn drop(&mut self) {
+        self.queue = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic has told of itself.
+            drop(thread.join());
+        }
+    }
+}
+
+/// Works on a runtime until nobody can give orders any more; what is then in flight is dropped.
+async fn carry(transport: HttpTransport, mut orders: UnboundedReceiver<Order>) {
+    let transport = Rc::new(transport);
+    while let Some(order) = orders.recv().await {
+        match order {
+            Order::Prepare(per_endpoint, done) => {
+                let transport = Rc::clone(&transport);
+                tokio::task::spawn_local(async move {
+                    transport.prepare(&per_endpoint).await;
+                    // Nobody waits when the run was stopped meanwhile.
+                    let _ = done.send(());
+                });
+            }
+            Order::Send(outgoing, mut reply) => {
+                let sent = transport.send(*outgoing);
+                tokio::task::spawn_local(async move {
+                    let ended = tokio::select! {
+                        biased;
+                        exchange = sent => Some(exchange),
+                        // Dropped by its asker: dropping it here closes its connection.
+                        () = reply.closed() => None,
+                    };
+                    if let Some(exchange) = ended {
+                        let _ = reply.send(exchange);
+                    }
+                });
+            }
+        }
+    }
+}
+
+/// Counts a request of a runtime as long as it lives.
+struct Counted(Rc<Cell<usize>>);
+
+impl Counted {
+    fn new(in_flight: &Rc<Cell<usize>>) -> Self {
+        in_flight.set(in_flight.get() + 1);
+        Self(Rc::clone(in_flight))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
+
+impl Transport for Runtimes {
+    fn endpoints(&self) -> &[String] {
+        &self.endpoints
+    }
+
+    fn prepare<'a>(&'a self, per_endpoint: &'a [usize]) -> LocalBoxFuture<'a, ()> {
+        let n = self.carriers.len();
+        let prepared = self.carriers.iter().map(|carrier| {
+            // The runtime with the fewest gets the next one, so none gets more than its share, rounded up.
+            let share = per_endpoint.iter().map(|want| want.div_ceil(n)).collect();
+            let (done, prepared) = oneshot::channel();
+            carrier.order(Order::Prepare(share, done));
+            prepared
+        });
+        let prepared = join_all(prepared);
+        Box::pin(async move {
+            prepared.await;
+        })
+    }
+
+    fn send(&self, request: Outgoing) -> LocalBoxFuture<'static, Exchange> {
+        let carrier = self
+            .carriers
+            .iter()
+            .min_by_key(|carrier| carrier.in_flight.get())
+            .expect("there are at least two runtimes");
+        let counted = Counted::new(&carrier.in_flight);
+        let (intended, (reply, answer)) = (request.intended, oneshot::channel());
+        carrier.order(Order::Send(Box::new(request), reply));
+        Box::pin(async move {
+            let exchange = answer.await;
+            drop(counted);
+            exchange.unwrap_or_else(|_| Exchange {
+                timeline: Timeline {
+                    intended,
+                    launched: intended,
+                    finished: intended,
+                    ..Timeline::default()
+                },
+                usage: Usage::default(),
+                text: String::new(),
+                failure: Some(Failure {
+                    kind: FailureKind::Protocol,
+                    status: None,
+                    message: "the thread that carried the request has stopped".to_owned(),
+                }),
+            })
+        })
+    }
+
+    fn felt(&self) -> Option<Felt> {
+        Some(self.probe.take())
+    }
+}

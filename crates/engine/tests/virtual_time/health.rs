@@ -1,0 +1,104 @@
+//! What the client says of its own part, with runtimes that feel what the test says: a busy machine decides nothing.
+
+use engine::event::DoubtKind;
+use ramp::{FixedController, FixedSettings, Thresholds};
+
+use crate::bench::Bench;
+use crate::{MS, S, linear};
+
+fn fixed_at(level: u32) -> FixedController {
+    FixedController::new(FixedSettings {
+        levels: vec![level],
+        ramp_duration: S(10),
+        num_retries: 1,
+        thresholds: Thresholds {
+            max_ttft: None,
+            min_speed: None,
+        },
+    })
+}
+
+/// Waits of a runtime that is free, and of one that shares its core.
+fn free() -> Vec<std::time::Duration> {
+    (0..1000).map(|i| MS(u64::from(i % 200 == 0))).collect()
+}
+
+fn shared() -> Vec<std::time::Duration> {
+    (0..1000).map(|i| MS(u64::from(i % 4 == 0) * 40)).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_undisturbed_client_limits_nothing() {
+    // First tokens after 50 ms × 4.
+    let mut bench = Bench::simulator(linear(50, 5), 1000, 0).feeling(&free());
+    let outcome = bench.test(&mut fixed_at(4), None).await.unwrap();
+    assert_eq!(outcome.summary.client_limited, Some(false));
+    assert!(
+        outcome
+            .phases
+            .iter()
+            .all(|p| p.client_limited == Some(false))
+    );
+    assert!(
+        outcome
+            .doubts
+            .iter()
+            .all(|d| d.kind != DoubtKind::ClientLimited)
+    );
+    for health in &outcome.health {
+        assert!(health.missing_share < 0.001, "{}", health.missing_share);
+        // All four from the first part on, the fill of 30 ms apart.
+        assert!(
+            health.in_flight.iter().all(|n| *n > 3.8 && *n <= 4.0),
+            "{:?}",
+            health.in_flight
+        );
+        assert_eq!(health.in_flight.len(), 20);
+        assert!((health.cpu_share.unwrap() - 0.5).abs() < 1e-9);
+    }
+    // Nothing delayed a send, so both latencies are one.
+    let summary = &outcome.summary;
+    assert!((summary.avg_ttft_from_intended.unwrap() - summary.avg_ttft.unwrap()).abs() < 1e-6);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_shares_its_core_limits_the_result_and_says_so() {
+    let mut bench = Bench::simulator(linear(50, 5), 1000, 0).feeling(&shared());
+    let outcome = bench.test(&mut fixed_at(4), None).await.unwrap();
+    assert_eq!(outcome.summary.client_limited, Some(true));
+    let told: Vec<&str> = outcome
+        .doubts
+        .iter()
+        .filter(|d| d.kind == DoubtKind::ClientLimited)
+        .map(|d| d.text.as_str())
+        .collect();
+    assert_eq!(told.len(), 1);
+    assert!(told[0].contains("TTFT error (p99"), "{}", told[0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_probe_nothing_is_said() {
+    let mut bench = Bench::simulator(linear(50, 5), 1000, 0);
+    let outcome = bench.test(&mut fixed_at(4), None).await.unwrap();
+    assert_eq!(outcome.summary.client_limited, None);
+    assert!(outcome.health.iter().all(|h| h.lag.is_none()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_periods_of_a_sustained_test_are_judged_too() {
+    for (waits, limited) in [(free(), false), (shared(), true)] {
+        let mut bench = Bench::simulator(linear(50, 5), 1000, 0).feeling(&waits);
+        let (outcome, _) = bench
+            .sustained(crate::sustained::settings(1.0, 10, 60))
+            .await;
+        let outcome = outcome.unwrap();
+        assert_eq!(outcome.health.len(), outcome.periods.len());
+        assert!(
+            outcome
+                .periods
+                .iter()
+                .any(|p| p.client_limited == Some(limited))
+        );
+        assert_eq!(outcome.summary.client_limited, Some(limited));
+    }
+}

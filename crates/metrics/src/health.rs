@@ -1,0 +1,320 @@
+//! What the client knows of itself: how late it was, how much of the load it held, how far off its times are.
+//!
+//! A benchmark's numbers are the server's times plus the client's own. Here stands what the client measured of its
+//! own part in one window, and the rule by which a window is said to be limited by the client: its error of
+//! TTFT or ITL exceeds 5 % of the median in the middle (p50) or 10 % of the 95th percentile at the end (p99), or it
+//! held less than 95 % of the load for reasons of its own.
+
+mod histogram;
+mod row;
+
+pub use histogram::Histogram;
+pub use row::HealthRow;
+
+use crate::percentile::Stats;
+
+/// A p50 error above this share of the median limits a window.
+pub const MIDDLE_SHARE: f64 = 0.05;
+/// A p99 error above this share of the 95th percentile limits a window.
+pub const TAIL_SHARE: f64 = 0.10;
+/// Load that may be missing for reasons of ours.
+pub const MISSING_SHARE: f64 = 0.05;
+
+/// An error of times: half of them are at most `p50`, 99 % at most `p99`. Seconds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ErrorBar {
+    /// Median.
+    pub p50: f64,
+    /// 99th percentile.
+    pub p99: f64,
+}
+
+impl ErrorBar {
+    /// The larger of both, figure by figure.
+    #[must_use]
+    pub fn max(self, other: Self) -> Self {
+        Self {
+            p50: self.p50.max(other.p50),
+            p99: self.p99.max(other.p99),
+        }
+    }
+}
+
+/// The client's error at one level, measured against a server on the same machine whose times are known.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Calibration {
+    /// Requests in flight.
+    pub level: u32,
+    /// Of the time to the first token.
+    pub ttft: ErrorBar,
+    /// Of the time between tokens, as a mean over a request.
+    pub itl: ErrorBar,
+    /// Requests behind it.
+    pub n_requests: u64,
+}
+
+/// The calibration nearest to a level by ratio; `None` where there is none.
+#[must_use]
+pub fn nearest(calibrations: &[Calibration], level: u32) -> Option<&Calibration> {
+    let distance = |c: &&Calibration| {
+        let ratio = f64::from(c.level.max(1)) / f64::from(level.max(1));
+        ratio.ln().abs()
+    };
+    calibrations
+        .iter()
+        .min_by(|a, b| distance(a).total_cmp(&distance(b)))
+}
+
+/// What the client measured of itself in one window or period.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct WindowHealth {
+    /// Window or period.
+    pub phase_id: String,
+    /// As given, tokens.
+    pub context_size: u64,
+    /// For testers that vary it.
+    pub working_set_size: Option<u64>,
+    /// Percent.
+    pub cache_hit_rate: u32,
+    /// Level that was to be held.
+    pub level: u32,
+    /// Length, seconds.
+    pub length: f64,
+    /// How long something that was ready waited for its runtime, seconds; empty where nobody probed.
+    pub lag: Option<Lag>,
+    /// 99th percentile of actual − intended send, seconds.
+    pub send_delay_p99: Option<f64>,
+    /// Processor seconds of the process per second.
+    pub cpu_share: Option<f64>,
+    /// Mean number of requests in flight, over equal parts of the window.
+    pub in_flight: Vec<f64>,
+    /// Share of the load that was missing because the client launched late.
+    pub missing_share: f64,
+    /// Median and 95th percentile of the window's TTFT, seconds.
+    pub ttft: Typical,
+    /// Median and 95th percentile of the window's ITL, seconds.
+    pub itl: Typical,
+}
+
+/// Waits for a runtime, seconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Lag {
+    /// Median.
+    pub p50: f64,
+    /// 99th percentile.
+    pub p99: f64,
+    /// Longest.
+    pub max: f64,
+}
+
+/// What a latency is like, as far as it is defined.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Typical {
+    /// Median.
+    pub median: Option<f64>,
+    /// 95th percentile.
+    pub p95: Option<f64>,
+}
+
+impl From<&Stats> for Typical {
+    fn from(stats: &Stats) -> Self {
+        Self {
+            median: stats.median,
+            p95: stats.p95,
+        }
+    }
+}
+
+/// Why a window says more of the client than it should.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Limit {
+    /// Its own delay is a large part of a latency.
+    Error {
+        /// Of which latency: `TTFT` or `ITL`.
+        of: &'static str,
+        /// `p50` or `p99`.
+        at: &'static str,
+        /// The client's error, seconds.
+        error: f64,
+        /// What it is held against, seconds.
+        latency: f64,
+    },
+    /// It launched too late to hold the level.
+    Load {
+        /// Share that was missing.
+        missing: f64,
+    },
+}
+
+impl std::fmt::Display for Limit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Error {
+                of,
+                at,
+                error,
+                latency,
+            } => write!(
+                f,
+                "the client's own {of} error ({at} {:.2} ms) is {:.0}% of the measured {:.2} ms",
+                error * 1e3,
+                100.0 * error / latency,
+                latency * 1e3
+            ),
+            Self::Load { missing } => write!(
+                f,
+                "the client launched late: {:.0}% of the load was missing",
+                100.0 * missing
+            ),
+        }
+    }
+}
+
+impl WindowHealth {
+    /// Mean number of requests in flight.
+    #[must_use]
+    pub fn achieved_in_flight(&self) -> Option<f64> {
+        crate::percentile::mean(&self.in_flight)
+    }
+
+    /// The client's error of TTFT: what was calibrated, or what its runtimes felt in this very window
+    /// where that is more.
+    #[must_use]
+    pub fn ttft_error(&self, calibration: Option<&Calibration>) -> Option<ErrorBar> {
+        let felt = self.lag.map(|lag| ErrorBar {
+            p50: lag.p50,
+            p99: lag.p99,
+        });
+        match (felt, calibration.map(|c| c.ttft)) {
+            (Some(felt), Some(calibrated)) => Some(felt.max(calibrated)),
+            (one, other) => one.or(other),
+        }
+    }
+
+    /// Whether the client limits the window by what it felt itself, without a calibration; `None` where nobody
+    /// probed and nothing speaks for it.
+    #[must_use]
+    pub fn is_limited(&self) -> Option<bool> {
+        let limited = self.limit(None).is_some();
+        (limited || self.lag.is_some()).then_some(limited)
+    }
+
+    /// The first reason why the window is limited by the client, the gravest kind first; `None` when it is not.
+    #[must_use]
+    pub fn limit(&self, calibration: Option<&Calibration>) -> Option<Limit> {
+        if self.missing_share > MISSING_SHARE {
+            return Some(Limit::Load {
+                missing: self.missing_share,
+            });
+        }
+        let latencies = [
+            ("TTFT", self.ttft_error(calibration), self.ttft),
+            ("ITL", calibration.map(|c| c.itl), self.itl),
+        ];
+        latencies.into_iter().find_map(|(of, error, typical)| {
+            let error = error?;
+            let exceeds = |at, error: f64, latency: Option<f64>, share: f64| {
+                latency
+                    .filter(|latency| error > share * latency)
+                    .map(|latency| Limit::Error {
+                        of,
+                        at,
+                        error,
+                        latency,
+                    })
+            };
+            exceeds("p50", error.p50, typical.median, MIDDLE_SHARE)
+                .or_else(|| exceeds("p99", error.p99, typical.p95, TAIL_SHARE))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn window() -> WindowHealth {
+        WindowHealth {
+            level: 64,
+            lag: Some(Lag {
+                p50: 0.000_1,
+                p99: 0.001,
+                max: 0.01,
+            }),
+            ttft: Typical {
+                median: Some(0.2),
+                p95: Some(0.3),
+            },
+            itl: Typical {
+                median: Some(0.02),
+                p95: Some(0.021),
+            },
+            in_flight: vec![60.0, 64.0, 64.0],
+            ..WindowHealth::default()
+        }
+    }
+
+    fn calibration(level: u32, ttft: (f64, f64), itl: (f64, f64)) -> Calibration {
+        let bar = |(p50, p99)| ErrorBar { p50, p99 };
+        Calibration {
+            level,
+            ttft: bar(ttft),
+            itl: bar(itl),
+            n_requests: 100,
+        }
+    }
+
+    #[test]
+    fn a_window_that_nothing_disturbed_is_not_limited() {
+        let calibrated = calibration(64, (0.000_2, 0.002), (0.000_01, 0.000_1));
+        assert_eq!(window().limit(Some(&calibrated)), None);
+        assert_eq!(window().limit(None), None);
+        assert_eq!(WindowHealth::default().limit(None), None);
+    }
+
+    #[test]
+    fn each_bound_limits_by_itself() {
+        let told = |w: WindowHealth, c: Option<&Calibration>| w.limit(c).map(|l| l.to_string());
+        let lagging = |p50, p99| WindowHealth {
+            lag: Some(Lag { p50, p99, max: p99 }),
+            ..window()
+        };
+        // 5 % of 200 ms are 10 ms, 10 % of 300 ms are 30 ms.
+        assert!(
+            told(lagging(0.011, 0.011), None)
+                .is_some_and(|t| t.contains("TTFT error (p50 11.00 ms)"))
+        );
+        assert!(
+            told(lagging(0.009, 0.031), None)
+                .is_some_and(|t| t.contains("TTFT error (p99 31.00 ms)"))
+        );
+        assert_eq!(told(lagging(0.009, 0.029), None), None);
+        let itl = calibration(64, (0.0, 0.0), (0.001_1, 0.001_2));
+        assert!(told(window(), Some(&itl)).is_some_and(|t| t.contains("ITL error (p50")));
+        let itl = calibration(64, (0.0, 0.0), (0.000_9, 0.002_2));
+        assert!(told(window(), Some(&itl)).is_some_and(|t| t.contains("ITL error (p99")));
+        let late = WindowHealth {
+            missing_share: 0.06,
+            ..window()
+        };
+        assert!(told(late, None).is_some_and(|t| t.contains("6% of the load")));
+    }
+
+    #[test]
+    fn an_undefined_latency_limits_nothing() {
+        let window = WindowHealth {
+            lag: window().lag,
+            ..WindowHealth::default()
+        };
+        assert_eq!(window.limit(None), None);
+    }
+
+    #[test]
+    fn the_nearest_level_is_nearest_by_ratio() {
+        let at = |level| calibration(level, (0.0, 0.0), (0.0, 0.0));
+        let all = [at(1), at(100)];
+        assert_eq!(nearest(&all, 8).map(|c| c.level), Some(1));
+        assert_eq!(nearest(&all, 12).map(|c| c.level), Some(100));
+        assert_eq!(nearest(&[], 8), None);
+    }
+}

@@ -1,0 +1,108 @@
+//! What the client says of itself behind a study: its error, its file, its marks.
+
+use cli::options::Calibrate;
+use engine::calibration;
+use engine::proof::{Proof, prove};
+use engine::runtimes::Carriage;
+use engine::stop::Stop;
+use engine::study::StudyEnd;
+use metrics::health::Calibration;
+use report::files::{TableWriter, WriteError};
+use serde_json::{Value, json};
+
+use super::StudyOptions;
+
+/// Bytes of a token of English text, as a rule; prompts of the calibration are as long as the study's.
+const BYTES_PER_TOKEN: u64 = 5;
+/// Longest prompt of the calibration: a client's error grows little with it, the calibration's memory does.
+const MOST_PROMPT_BYTES: u64 = 1 << 20;
+
+/// Measures the client's error at the levels of the study. Without a calibration windows are judged by what the
+/// runtimes felt; that one was to be had and failed is worth a line, no more.
+pub(super) async fn calibrate(
+    options: &StudyOptions,
+    carriage: &Carriage,
+    n_runtimes: usize,
+    end: &StudyEnd,
+    stop: &Stop,
+) -> Vec<Calibration> {
+    if options.calibrate == Calibrate::Off || end.stopped.is_some() || end.health.is_empty() {
+        return Vec::new();
+    }
+    let longest = options.context_sizes.last().copied().unwrap_or_default();
+    let bytes = longest
+        .saturating_mul(BYTES_PER_TOKEN)
+        .min(MOST_PROMPT_BYTES);
+    let bytes = usize::try_from(bytes).unwrap_or_default();
+    tracing::info!("Measuring the client's own error (--calibrate off skips this)");
+    let measured = calibration::calibrate(carriage, n_runtimes, &end.health, bytes, stop).await;
+    let calibrations = measured.unwrap_or_else(|error| {
+        tracing::warn!("no calibration: {:#}", anyhow::Error::new(error));
+        Vec::new()
+    });
+    for c in &calibrations {
+        tracing::info!(
+            "  At concurrency {}: TTFT error p50 {:.2} ms, p99 {:.2} ms; ITL error p50 {:.3} ms, p99 {:.3} ms ({} requests)",
+            c.level,
+            c.ttft.p50 * 1e3,
+            c.ttft.p99 * 1e3,
+            c.itl.p50 * 1e3,
+            c.itl.p99 * 1e3,
+            c.n_requests
+        );
+    }
+    calibrations
+}
+
+/// Judges every window, writes what changes and the client's own file, and adds the doubts that come of it.
+pub(super) fn conclude(
+    calibrations: &[Calibration],
+    tables: &mut TableWriter,
+    end: &mut StudyEnd,
+) -> Result<(), WriteError> {
+    if end.health.is_empty() || end.cannot_write {
+        return Ok(());
+    }
+    let stored = (tables.phases(), tables.summary());
+    let Proof {
+        rows,
+        phases,
+        summary,
+        doubts,
+    } = prove(&end.health, calibrations, stored, &end.doubts);
+    for doubt in &doubts {
+        tracing::warn!(
+            "{} tokens at {}%: {}",
+            doubt.test.context_size,
+            doubt.test.cache_hit_rate,
+            doubt.text
+        );
+    }
+    end.doubts.extend(doubts);
+    let mut stored = tables.put_health(&rows);
+    if !phases.is_empty() {
+        stored = stored.and(tables.put_phases(&phases));
+    }
+    if !summary.is_empty() {
+        stored = stored.and(tables.put_summary(&summary));
+    }
+    stored
+}
+
+/// What the run's facts keep of the client.
+pub(super) fn facts(n_runtimes: usize, calibrations: &[Calibration]) -> Value {
+    let calibrations: Vec<Value> = calibrations
+        .iter()
+        .map(|c| {
+            json!({
+                "concurrency": c.level,
+                "n_requests": c.n_requests,
+                "ttft_error_p50": c.ttft.p50,
+                "ttft_error_p99": c.ttft.p99,
+                "itl_error_p50": c.itl.p50,
+                "itl_error_p99": c.itl.p99,
+            })
+        })
+        .collect();
+    json!({"threads": n_runtimes, "calibrations": calibrations})
+}
