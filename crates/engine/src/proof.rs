@@ -43,9 +43,9 @@ pub fn prove(
         let Some(row) = row.filter(|row| row.ttft_error_p50.is_some()) else {
             continue;
         };
-        if phase.client_limited != Some(row.client_limited) {
+        if phase.client_limited != row.client_limited {
             proof.phases.push(PhaseRow {
-                client_limited: Some(row.client_limited),
+                client_limited: row.client_limited,
                 ..phase.clone()
             });
         }
@@ -56,14 +56,16 @@ pub fn prove(
             .filter(|row| is_behind(row, result, phases.is_empty()))
             .filter(|row| row.ttft_error_p50.is_some())
             .collect();
-        let mark = any_limited(behind.iter().map(|row| Some(row.client_limited)));
+        let mark = any_limited(behind.iter().map(|row| row.client_limited));
         if mark.is_some() && mark != result.client_limited {
             proof.summary.push(SummaryRow {
                 client_limited: mark,
                 ..result.clone()
             });
         }
-        let limited = behind.into_iter().find(|row| row.client_limited);
+        let limited = behind
+            .into_iter()
+            .find(|row| row.client_limited == Some(true));
         if let Some(row) = limited {
             let doubt = doubt(row, result.peak_concurrency);
             let is_told = told
@@ -96,7 +98,7 @@ pub(crate) fn felt<'h>(
     let row = windows
         .into_iter()
         .map(|window| HealthRow::new(window, None))
-        .find(|row| row.client_limited)?;
+        .find(|row| row.client_limited == Some(true))?;
     Some(doubt(&row, peak))
 }
 

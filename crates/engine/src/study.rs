@@ -197,6 +197,9 @@ pub struct StudyEnd {
     pub working_set_prompts: BTreeMap<u64, u64>,
 }
 
+/// What re-encoding a working set came to, and how long building and re-encoding took.
+type Verifying = oneshot::Receiver<(workload::Verification, Duration, Duration)>;
+
 enum ContextEnd {
     Done,
     Abort,
@@ -278,8 +281,8 @@ impl Study<'_, '_> {
         });
         self.parts.live.phase("building the working set", 0);
         self.parts.feed.rest();
-        let working_set = match self.build_working_set(context_plan).await {
-            Ok(working_set) => working_set,
+        let (working_set, verifying) = match self.build_working_set(context_plan).await {
+            Ok(built) => built,
             Err(_) if self.parts.stop.requested().is_some() => return ContextEnd::Abort,
             Err(reason) => return self.fail_context(&tests, &reason),
         };
@@ -294,9 +297,25 @@ impl Study<'_, '_> {
             n_pinned,
             &self.parts.seed.child(&format!("selector {context_size}")),
         );
-        if self.plan.reinit == Reinit::Once
-            && let Err(error) = self.warm(&mut selector, &working_set).await
-        {
+        // The first requests go out while prompts are still being re-encoded. Should one turn out to need other
+        // words, which no tokenizer has needed so far, what was sent is sent again.
+        let warms = self.plan.reinit == Reinit::Once;
+        let mut warmed = if warms {
+            self.warm(&mut selector, &working_set).await
+        } else {
+            Ok(())
+        };
+        if warmed.is_ok() {
+            match self.verified(context_plan, &working_set, verifying).await {
+                Ok(is_changed) if is_changed && warms => {
+                    warmed = self.warm(&mut selector, &working_set).await;
+                }
+                Ok(_) => {}
+                Err(_) if self.parts.stop.requested().is_some() => return ContextEnd::Abort,
+                Err(reason) => return self.fail_context(&tests, &reason),
+            }
+        }
+        if let Err(error) = warmed {
             return match error {
                 WarmUpError::Stopped => ContextEnd::Abort,
                 error => self.fail_context(&tests, &error.to_string()),
@@ -556,12 +575,13 @@ impl Study<'_, '_> {
             .map(drop)
     }
 
-    /// Builds and re-encodes the working set on threads of its own; a stop is heard meanwhile.
+    /// Builds the working set on threads of its own, which go on to re-encode it; a stop is heard meanwhile.
     async fn build_working_set(
         &mut self,
         context_plan: ContextPlan,
-    ) -> Result<Arc<WorkingSet>, String> {
-        let (reply, built) = oneshot::channel();
+    ) -> Result<(Arc<WorkingSet>, Verifying), String> {
+        let (built, set) = oneshot::channel();
+        let (verified, verification) = oneshot::channel();
         let rates = self.plan.cache_hit_rates.clone();
         let (pieces, seed) = (self.parts.pieces.clone(), self.parts.seed);
         let (tokenizer, stop) = (self.parts.tokenizer.clone(), self.parts.stop.clone());
@@ -573,30 +593,41 @@ impl Study<'_, '_> {
                 let start = std::time::Instant::now();
                 let result =
                     WorkingSet::build(&context_plan, &rates, &pieces, &seed, n_threads, &cancelled)
-                        .map(|set| {
-                            let built_in = start.elapsed();
-                            let verification = set.verify_all(&tokenizer, n_threads, &cancelled);
-                            (
-                                set,
-                                verification,
-                                built_in,
-                                start.elapsed().saturating_sub(built_in),
-                            )
-                        });
+                        .map(Arc::new);
+                let built_in = start.elapsed();
+                let set = result.as_ref().ok().map(Arc::clone);
                 // Nobody waits any more when the run was stopped.
-                drop(reply.send(result));
+                drop(built.send(result));
+                if let Some(set) = set {
+                    let verification = set.verify_all(&tokenizer, n_threads, &cancelled);
+                    let verified_in = start.elapsed().saturating_sub(built_in);
+                    let _ = verified.send((verification, built_in, verified_in));
+                }
             })
             .map_err(|error| {
                 format!("no thread could be started to build the working set: {error}")
             })?;
-        let result = built
+        let result = set
             .await
             .map_err(|_| "the thread that builds the working set has stopped".to_owned())?;
-        let (set, verification, built_in, verified_in): (WorkingSet, _, Duration, Duration) =
-            result.map_err(|error| one_line(&error))?;
+        let set = result.map_err(|error| one_line(&error))?;
+        Ok((set, verification))
+    }
+
+    /// Waits until every prompt of the working set was re-encoded: nothing is measured before. Returns whether any
+    /// is another one now than when it was built.
+    async fn verified(
+        &mut self,
+        context_plan: ContextPlan,
+        working_set: &WorkingSet,
+        verifying: Verifying,
+    ) -> Result<bool, String> {
+        let (verification, built_in, verified_in) = verifying
+            .await
+            .map_err(|_| "the thread that verifies the working set has stopped".to_owned())?;
         self.parts.counters.add(verification);
         self.parts.observer.observe(&StudyEvent::WorkingSetReady {
-            tokens: context_plan.rounded() * set.len() as u64,
+            tokens: context_plan.rounded() * working_set.len() as u64,
             built_in,
             verified_in,
             verification,
@@ -605,6 +636,6 @@ impl Study<'_, '_> {
             // Verification was cut short, so the set is not fit for use.
             return Err("stopped".to_owned());
         }
-        Ok(Arc::new(set))
+        Ok(verification.corrected > 0)
     }
 }

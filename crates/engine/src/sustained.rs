@@ -259,7 +259,9 @@ impl Periods<'_> {
         );
         let phase = period_phase(self.plan, spec);
         let health = metered.health(&phase, spec.concurrency, felt, typical);
-        row.client_limited = health.is_limited();
+        row.client_limited = health
+            .is_limited()
+            .filter(|_| self.plan.window.judges_client);
         self.health.push(health);
     }
 
@@ -297,7 +299,9 @@ impl Periods<'_> {
             // Cancelled ones were cut off behind the last period; nothing that counts is missing.
             failed: || rows.failed.iter().filter(|f| !f.is_cancelled()),
         });
-        doubts.extend(proof::felt(&self.health, summary.peak_concurrency));
+        if plan.window.judges_client {
+            doubts.extend(proof::felt(&self.health, summary.peak_concurrency));
+        }
         for doubt in &doubts {
             observer.observe(&StudyEvent::Doubt(doubt));
         }

@@ -30,6 +30,8 @@ pub struct WindowSettings {
     pub strict: bool,
     /// Tokens asked for per request.
     pub output_tokens: u64,
+    /// Whether it is judged if the client limits a window.
+    pub judges_client: bool,
     /// Pause after a window, outside of its record.
     pub cooldown: Duration,
     /// Turns stamps into Unix time.
@@ -159,7 +161,7 @@ pub async fn run_window(
         window_output_tokens_per_sec: of_complete(level.window.output_tps),
         num_requests_failed: Some(level.failed),
         num_requests_cancelled: Some(level.cancelled),
-        client_limited: health.is_limited(),
+        client_limited: health.is_limited().filter(|_| settings.judges_client),
     };
     let mut rested = Duration::ZERO;
     if end == WindowEnd::Complete {

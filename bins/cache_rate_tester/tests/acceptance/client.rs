@@ -54,7 +54,7 @@ impl Drop for Busy {
 fn a_busy_core_under_the_client_marks_the_result() {
     let server = server::swift();
     let place = Place::new();
-    let tool = place.quick(&server, "--calibrate off --client-threads 1 --brief");
+    let tool = place.quick(&server, "--calibrate auto --client-threads 1 --brief");
     let core = a_core();
     // So many that whoever wakes waits longer than a twentieth of the 40 ms that a first token takes.
     let busy = Busy::on(core, 6);
@@ -101,7 +101,7 @@ fn several_runtimes_carry_the_requests_and_the_error_of_each_level_is_measured()
     let server = server::swift();
     let place = Place::new();
     place
-        .quick(&server, "--client-threads 3 --mode fixed --fixed-concurrency-levels 1 7 --cache-hit-rates 0 100 --ramp-duration 1")
+        .quick(&server, "--calibrate auto --client-threads 3 --mode fixed --fixed-concurrency-levels 1 7 --cache-hit-rates 0 100 --ramp-duration 1")
         .run()
         .exits(0);
     let output = place.output();
@@ -109,10 +109,14 @@ fn several_runtimes_carry_the_requests_and_the_error_of_each_level_is_measured()
         output.names_like("failed_requests_", ".csv"),
         Vec::<String>::new()
     );
-    output.detail(1000).assert_unique(&["request_id"]);
+    output
+        .detail(1000)
+        .assert_unique(&["cache_hit_rate", "request_id"]);
     let facts = output.json("run_facts.json");
-    assert_eq!(facts["client"]["threads"], 3);
-    let calibrations = facts["client"]["calibrations"].as_array().expect("a list");
+    assert_eq!(facts["sections"]["client"]["threads"], 3);
+    let calibrations = facts["sections"]["client"]["calibrations"]
+        .as_array()
+        .expect("a list");
     let levels: Vec<u64> = calibrations
         .iter()
         .filter_map(|c| c["concurrency"].as_u64())
@@ -159,11 +163,13 @@ fn without_a_calibration_nothing_runs_behind_the_study() {
     );
     let output = place.output();
     assert_eq!(
-        output.json("run_facts.json")["client"]["calibrations"],
+        output.json("run_facts.json")["sections"]["client"]["calibrations"],
         serde_json::json!([])
     );
     let health = output.newest("client_health_");
     assert_eq!(health.distinct("calibrated_level"), [String::new()].into());
+    assert_eq!(health.distinct("client_limited"), [String::new()].into());
+    assert_eq!(output.summary().texts("client_limited"), [""]);
     // What the runtimes felt is there all the same.
     assert!(health.numbers("lag_p99").iter().all(|lag| *lag > 0.0));
 }

@@ -12,7 +12,8 @@ pub struct ClientArgs {
           action = ArgAction::Set, help_heading = "Client")]
     pub client_threads: Option<i128>,
 
-    /// After the study, measure the client's own error on a server inside the tool, for a few seconds
+    /// After the study, measure the client's own error on a server inside the tool, for a few seconds, and mark
+    /// results that it spoils
     #[arg(
         long,
         value_name = "WHEN",
@@ -29,7 +30,7 @@ pub enum Calibrate {
     /// After the study.
     #[default]
     Auto,
-    /// Not at all: windows are judged by what the runtimes felt alone.
+    /// Not at all, and no window is judged by it.
     Off,
 }
 

@@ -467,6 +467,7 @@ impl Bench {
             ttft_metric: TtftMetric::P95,
             speed_metric: SpeedMetric::Avg,
             strict: false,
+            judges_client: true,
             output_tokens: u64::from(OUTPUT_TOKENS),
             cooldown: self.cooldown,
             anchor: self.clock.anchor(),

@@ -43,18 +43,28 @@ pub struct HealthRow {
     pub itl_error_p99: Option<f64>,
     /// Level at which the errors were calibrated; empty without a calibration.
     pub calibrated_level: Option<u64>,
-    /// Whether the figures say more of the client than they should.
-    pub client_limited: bool,
+    /// Whether the figures say more of the client than they should; empty where that was not judged.
+    pub client_limited: Option<bool>,
     /// Why, in words.
     pub limited_by: String,
 }
 
 impl HealthRow {
-    /// The row of a window, judged by a calibration if there is one.
+    /// The row of a window, judged by a calibration if there is one, and otherwise by what was felt.
     #[must_use]
     pub fn new(window: &WindowHealth, calibration: Option<&Calibration>) -> Self {
-        let ttft = window.ttft_error(calibration);
         let limit = window.limit(calibration);
+        Self {
+            client_limited: Some(limit.is_some()),
+            limited_by: limit.map(|limit| limit.to_string()).unwrap_or_default(),
+            ..Self::unjudged(window, calibration)
+        }
+    }
+
+    /// The row of a window that nobody wants to have judged.
+    #[must_use]
+    pub fn unjudged(window: &WindowHealth, calibration: Option<&Calibration>) -> Self {
+        let ttft = window.ttft_error(calibration);
         Self {
             phase_id: window.phase_id.clone(),
             working_set_size: window.working_set_size,
@@ -75,8 +85,8 @@ impl HealthRow {
             itl_error_p50: calibration.map(|c| c.itl.p50),
             itl_error_p99: calibration.map(|c| c.itl.p99),
             calibrated_level: calibration.map(|c| u64::from(c.level)),
-            client_limited: limit.is_some(),
-            limited_by: limit.map(|limit| limit.to_string()).unwrap_or_default(),
+            client_limited: None,
+            limited_by: String::new(),
         }
     }
 }

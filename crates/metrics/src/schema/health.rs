@@ -52,7 +52,7 @@ impl Cellular for HealthRow {
             itl_error_p50: cells.opt_float("itl_error_p50")?,
             itl_error_p99: cells.opt_float("itl_error_p99")?,
             calibrated_level: cells.opt_int("calibrated_level")?,
-            client_limited: cells.opt_bool("client_limited")?.unwrap_or_default(),
+            client_limited: cells.opt_bool("client_limited")?,
             limited_by: cells.text("limited_by"),
         })
     }
@@ -77,7 +77,7 @@ impl Cellular for HealthRow {
         line.opt_float("itl_error_p50", self.itl_error_p50);
         line.opt_float("itl_error_p99", self.itl_error_p99);
         line.opt_int("calibrated_level", self.calibrated_level);
-        line.opt_bool("client_limited", Some(self.client_limited));
+        line.opt_bool("client_limited", self.client_limited);
         line.text("limited_by", &self.limited_by);
         Ok(())
     }

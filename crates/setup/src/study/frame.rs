@@ -270,7 +270,12 @@ async fn measure<T: StudyTool>(
     // Before it is measured by itself, the client lets go of what it held for the study.
     drop((transport, feed));
     let calibrations = proof::calibrate(options, &carriage, n_runtimes, &end, stop).await;
-    all_written &= written(proof::conclude(&calibrations, &mut tables, &mut end));
+    all_written &= written(proof::conclude(
+        options,
+        &calibrations,
+        &mut tables,
+        &mut end,
+    ));
     facts
         .sections
         .insert("client".to_owned(), proof::facts(n_runtimes, &calibrations));

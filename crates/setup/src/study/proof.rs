@@ -6,7 +6,7 @@ use engine::proof::{Proof, prove};
 use engine::runtimes::Carriage;
 use engine::stop::Stop;
 use engine::study::StudyEnd;
-use metrics::health::Calibration;
+use metrics::health::{Calibration, HealthRow};
 use report::files::{TableWriter, WriteError};
 use serde_json::{Value, json};
 
@@ -56,12 +56,18 @@ pub(super) async fn calibrate(
 
 /// Judges every window, writes what changes and the client's own file, and adds the doubts that come of it.
 pub(super) fn conclude(
+    options: &StudyOptions,
     calibrations: &[Calibration],
     tables: &mut TableWriter,
     end: &mut StudyEnd,
 ) -> Result<(), WriteError> {
     if end.health.is_empty() || end.cannot_write {
         return Ok(());
+    }
+    if options.calibrate == Calibrate::Off {
+        let unjudged = |window| HealthRow::unjudged(window, None);
+        let rows: Vec<HealthRow> = end.health.iter().map(unjudged).collect();
+        return tables.put_health(&rows);
     }
     let stored = (tables.phases(), tables.summary());
     let Proof {
