@@ -56,8 +56,8 @@ fn a_busy_core_under_the_client_marks_the_result() {
     let place = Place::new();
     let tool = place.quick(&server, "--calibrate auto --client-threads 1 --brief");
     let core = a_core();
-    // So many that whoever wakes waits longer than a twentieth of the 40 ms that a first token takes.
-    let busy = Busy::on(core, 6);
+    // So many that whoever wakes may wait for tens of milliseconds, and a first token takes 40.
+    let busy = Busy::on(core, 24);
     let run = thread::scope(|scope| {
         scope
             .spawn(|| {
@@ -70,7 +70,12 @@ fn a_busy_core_under_the_client_marks_the_result() {
     drop(busy);
     let run = run.exits(0);
     let output = place.output();
-    assert_eq!(output.summary().texts("client_limited"), ["true"]);
+    let health = output.newest("client_health_");
+    assert_eq!(
+        output.summary().texts("client_limited"),
+        ["true"],
+        "{health:?}"
+    );
     assert!(
         output
             .phases()
@@ -87,7 +92,6 @@ fn a_busy_core_under_the_client_marks_the_result() {
         "{}",
         run.stdout
     );
-    let health = output.newest("client_health_");
     assert_eq!(
         health.texts("phase_id").len(),
         output.phases().texts("phase_id").len()
