@@ -61,6 +61,13 @@ pub fn run(args: &Args) -> Result<AppExit, Failure> {
     for warning in &warnings {
         tracing::warn!("{warning}");
     }
+    if let Some(dir) = own_directory(args) {
+        tracing::warn!(
+            "The result goes into {}, which is one of the runs: its index.html is replaced (generate_index shows the \
+             comparison from now on)",
+            dir.display()
+        );
+    }
     ResultDir::create(&args.output)?;
     let stop = || interrupt.came();
     let written = write_comparison(&args.output, &comparison, &warnings, VERSION, &stop)?;
@@ -70,9 +77,10 @@ pub fn run(args: &Args) -> Result<AppExit, Failure> {
     if interrupt.came() {
         return Ok(interrupted());
     }
+    let n_runs = comparison.runs.len();
     tracing::info!(
-        "Combined {} runs in {} files: {}",
-        comparison.runs.len(),
+        "Combined {n_runs} {} in {} files: {}",
+        if n_runs == 1 { "run" } else { "runs" },
         written.len(),
         args.output.join("index.html").display()
     );
@@ -84,14 +92,24 @@ fn interrupted() -> AppExit {
     AppExit::Interrupted
 }
 
+/// The directory that is read and written at once.
+fn own_directory(args: &Args) -> Option<&PathBuf> {
+    let output = args.output.canonicalize().ok()?;
+    args.output_dirs
+        .iter()
+        .find(|dir| dir.canonicalize().is_ok_and(|dir| dir == output))
+}
+
 /// One label per directory, given or by rule.
 fn labels(args: &Args) -> anyhow::Result<Vec<String>> {
     let missing = |dir: &&PathBuf| !dir.is_dir();
     if let Some(dir) = args.output_dirs.iter().find(missing) {
-        return Err(anyhow!(
-            "Output directory does not exist: {}",
-            dir.display()
-        ));
+        let shown = dir.display();
+        return Err(if dir.exists() {
+            anyhow!("{shown} is not a directory")
+        } else {
+            anyhow!("Output directory does not exist: {shown}")
+        });
     }
     let Some(given) = &args.labels else {
         let current: PathBuf =

@@ -241,6 +241,28 @@ fn an_empty_label_is_refused() {
         .stderr(contains("label"));
 }
 
+/// The dashboard of a run was replaced by that of the comparison without a word.
+#[test]
+fn a_result_that_goes_into_one_of_the_runs_is_told() {
+    let root = scratch();
+    copy("combine_run_a", &root.path().join("A"));
+    let combine = |output: &str| {
+        tool()
+            .current_dir(root.path())
+            .args(["--output-dirs", "A", "--output", output])
+            .assert()
+            .code(0)
+    };
+    combine("A/../A").stderr(contains(
+        "WARNING - The result goes into A, which is one of the runs",
+    ));
+    combine("B").stderr(
+        contains("one of the runs")
+            .not()
+            .and(contains("Combined 1 run in ")),
+    );
+}
+
 #[test]
 fn one_unreadable_file_costs_only_the_rows_concerned() {
     let root = scratch();

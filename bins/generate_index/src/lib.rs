@@ -17,10 +17,12 @@ use report::index::{INDEX_FILE, write_index_with_kind};
 pub fn run(args: &args::Args) -> Result<AppExit, Failure> {
     let dir = &args.output_dir;
     if !dir.is_dir() {
-        return Err(Failure::usage(anyhow!(
-            "Directory {} does not exist",
-            dir.display()
-        )));
+        let shown = dir.display();
+        return Err(Failure::usage(if dir.exists() {
+            anyhow!("{shown} is not a directory")
+        } else {
+            anyhow!("Directory {shown} does not exist")
+        }));
     }
     let (kind, warnings) = write_index_with_kind(dir, &args.tool_version)?;
     let console = Console::stderr();

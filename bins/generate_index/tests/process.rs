@@ -105,8 +105,6 @@ fn broken_files_are_warnings_and_the_page_is_written() {
 
 #[test]
 fn files_of_other_tools_and_odd_contents_do_no_harm() {
-    let trace = copy("trace_replay");
-    tool().arg(trace.path()).assert().code(0);
     let dir = copy("cache_rate_fixed");
     let put = |name: &str, bytes: &[u8]| {
         fs::write(dir.path().join(name), bytes).expect("it can be written");
@@ -140,6 +138,78 @@ fn files_of_other_tools_and_odd_contents_do_no_harm() {
     assert!(!page(dir.path()).contains("NaN"));
 }
 
+/// Such a directory was taken for a cache-rate test without results, with two warnings about files that are right.
+#[test]
+fn a_directory_of_the_trace_replay_tool_is_known() {
+    let dir = copy("trace_replay");
+    fs::write(
+        dir.path().join("trace_replay_performance_over_time.html"),
+        "",
+    )
+    .expect("it can be written");
+    tool()
+        .arg(dir.path())
+        .assert()
+        .code(0)
+        .stderr(contains("Detected test type: trace_replay").and(contains("Warning").not()));
+    let page = page(dir.path());
+    for part in [
+        "Trace Replay Performance Test",
+        "demo",
+        "http://localhost:8000",
+        "2 to 4",
+        "128,000 tokens",
+        "6",
+        "115,836 tokens",
+        "75.4%",
+        "Users Created",
+        "Additional Graphs",
+        "href=\"trace_replay_performance_over_time.html\"",
+        "period by period",
+    ] {
+        assert!(page.contains(part), "{part}");
+    }
+    for nothing in ["NaN", "No results were found", "does not know"] {
+        assert!(!page.contains(nothing), "{nothing}");
+    }
+    // Half a row at the end costs that row, and the file is named.
+    let rows = dir.path().join("summary_trace_replay.csv");
+    let text = fs::read_to_string(&rows).expect("it is text");
+    fs::write(&rows, &text[..text.len() - 40]).expect("it can be written");
+    fs::write(dir.path().join("progress.json"), "{bad").expect("it can be written");
+    tool().arg(dir.path()).assert().code(0).stderr(
+        contains("Warning: summary_trace_replay.csv: the last line is incomplete")
+            .and(contains("Warning: progress.json: ")),
+    );
+}
+
+/// Names that are no text and files behind links had no link on the page; charts behind links did not decide what a
+/// directory holds.
+#[cfg(unix)]
+#[test]
+fn every_file_is_linked_whatever_its_name_and_wherever_it_is() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let dir = copy("cache_rate_ramp");
+    let odd = std::ffi::OsStr::from_bytes(b"notes_\xff.html");
+    fs::write(dir.path().join(odd), "").expect("it can be written");
+    let elsewhere = scratch();
+    let chart = "performance_vs_working_set_8000.html";
+    fs::write(elsewhere.path().join(chart), "").expect("it can be written");
+    std::os::unix::fs::symlink(elsewhere.path().join(chart), dir.path().join(chart))
+        .expect("it can be linked");
+    std::os::unix::fs::symlink("nowhere", dir.path().join("ramp_ctx1_cache0.html"))
+        .expect("it can be linked");
+    tool()
+        .arg(dir.path())
+        .assert()
+        .code(0)
+        .stderr(contains("Detected test type: working_set"));
+    let page = page(dir.path());
+    assert!(page.contains("href=\"notes_%FF.html\""), "{page}");
+    assert!(page.contains(&format!("href=\"{chart}\"")));
+    assert!(!page.contains("ramp_ctx1_cache0"), "it leads nowhere");
+}
+
 #[test]
 fn cells_that_are_no_numbers_are_left_out() {
     let dir = copy("combine_run_a");
@@ -167,6 +237,32 @@ fn cells_that_are_no_numbers_are_left_out() {
     assert!(!page.contains("25,519"));
 }
 
+/// A single cell without a meaning took its whole test from the page.
+#[test]
+fn an_infinite_latency_costs_its_cell_and_not_its_test() {
+    let dir = copy("combine_run_a");
+    let path = dir.path().join("summary_20261122_011543.csv");
+    let text = fs::read_to_string(&path).expect("it is text");
+    let spoiled: Vec<String> = text
+        .lines()
+        .enumerate()
+        .map(|(n, line)| {
+            let mut cells: Vec<&str> = line.split(',').collect();
+            if n > 0 {
+                cells[4] = ["inf", "-inf", "Infinity"][n % 3];
+            }
+            cells.join(",")
+        })
+        .collect();
+    fs::write(&path, spoiled.join("\n") + "\n").expect("it can be written");
+    tool()
+        .arg(dir.path())
+        .assert()
+        .code(0)
+        .stderr(contains("Warning").not());
+    assert!(page(dir.path()).contains("25,519"));
+}
+
 #[test]
 fn wrong_arguments_are_told_in_one_line_and_nothing_is_written() {
     let dir = scratch();
@@ -185,6 +281,19 @@ fn wrong_arguments_are_told_in_one_line_and_nothing_is_written() {
         .assert()
         .code(2)
         .stderr(contains("Directory ./output does not exist"));
+    // A file in the place of the directory was said not to exist.
+    fs::write(dir.path().join("file"), "").expect("it can be written");
+    tool()
+        .arg(dir.path().join("file"))
+        .assert()
+        .code(2)
+        .stderr(contains("file is not a directory"));
+    fs::remove_file(dir.path().join("file")).expect("it can be removed");
+    tool()
+        .arg("")
+        .assert()
+        .code(2)
+        .stderr(contains("argument output_dir: must not be empty"));
     tool()
         .arg("--versoin")
         .assert()

@@ -40,6 +40,14 @@ pub struct Sample {
     pub outcome: Result<Reply, Failure>,
 }
 
+impl Sample {
+    /// Whether it failed, and in this way.
+    #[must_use]
+    pub fn failed_as(&self, kind: FailureKind) -> bool {
+        matches!(&self.outcome, Err(failure) if failure.kind == kind)
+    }
+}
+
 /// All finished requests of a stretch, in the order of sending.
 #[derive(Debug, Clone, Default)]
 pub struct Samples {

@@ -107,6 +107,7 @@ fn report(
         tell([text::interrupted(samples.len(), plan.n_requests)]);
     }
     if !plan.quiet {
+        tell(text::advice(plan, &failed, remarks.n_replies > 0));
         tell(text::notes(&remarks));
     }
     let Some(file) = file.filter(|_| !samples.is_empty()) else {

@@ -105,7 +105,8 @@ impl Remarks {
     pub fn of(samples: &[Sample]) -> Self {
         let mut remarks = Self::default();
         for sample in samples {
-            if !sample.dial.is_zero() {
+            // An attempt that was refused opened nothing.
+            if !sample.dial.is_zero() && !sample.failed_as(FailureKind::Connect) {
                 remarks.n_dialled += 1;
                 remarks.dialled += sample.dial;
             }

@@ -3,6 +3,7 @@
 //! Promise: pure. The console block goes to stdout and is the original's to the character; the JSON
 //! object has its eleven keys in its order. Notes and errors are lines for stderr.
 
+use metrics::timeline::FailureKind;
 use serde_json::{Map, Value, json};
 
 use crate::plan::Plan;
@@ -199,19 +200,62 @@ pub fn notes(remarks: &Remarks) -> Vec<String> {
     }
     if remarks.n_redirected > 0 {
         notes.push(format!(
-            "note: {} requests were redirected, which is part of their latency: give the final URL as --endpoint",
-            remarks.n_redirected
+            "note: {} redirected, which is part of their latency: give the final URL as --endpoint",
+            counted(remarks.n_redirected, "request was", "requests were")
         ));
     }
     if remarks.n_dialled > 0 {
         let mean = 1000.0 * remarks.dialled.as_secs_f64() / remarks.n_dialled as f64;
         notes.push(format!(
-            "note: for {} requests a connection had to be opened ({mean:.1} ms on average, in no latency): \
+            "note: for {} a connection had to be opened ({mean:.1} ms on average, in no latency): \
              does the server close connections?",
-            remarks.n_dialled
+            counted(remarks.n_dialled, "request", "requests")
         ));
     }
     notes
+}
+
+/// What may have caused the failures, and what to do about them; no line without any.
+#[must_use]
+pub fn advice(plan: &Plan, errors: &[ErrorKind], has_success: bool) -> Vec<String> {
+    let n_of = |wanted: FailureKind| {
+        let of_kind = errors.iter().filter(|kind| kind.kind == wanted);
+        of_kind.map(|kind| kind.n).sum::<usize>()
+    };
+    let mut lines = Vec::new();
+    let n = n_of(FailureKind::Timeout);
+    if n > 0 {
+        lines.push(format!(
+            "note: {} not finished within {} s: raise --timeout or lower --concurrency",
+            counted(n, "request had", "requests had"),
+            plan.timeout.as_secs_f64()
+        ));
+    }
+    let n = n_of(FailureKind::Truncated);
+    if n > 0 {
+        lines.push(format!(
+            "note: {} lost before the answer was complete: does the server close connections, or did it restart?",
+            counted(n, "connection was", "connections were")
+        ));
+    }
+    let misunderstood = [
+        FailureKind::Status,
+        FailureKind::Protocol,
+        FailureKind::Empty,
+    ];
+    if !has_success && misunderstood.into_iter().any(|kind| n_of(kind) > 0) {
+        lines.push(
+            "note: no request succeeded: is --endpoint the URL that takes {\"prompt\", \"max_tokens\", \"temperature\"} \
+             and answers {\"text\", \"cached\"}?"
+                .to_owned(),
+        );
+    }
+    lines
+}
+
+/// `1 request had`, `2 requests had`.
+fn counted(n: usize, one: &str, many: &str) -> String {
+    format!("{n} {}", if n == 1 { one } else { many })
 }
 
 /// The list of errors; no line without any.

@@ -31,10 +31,12 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 pub fn run(args: &Args) -> Result<AppExit, Failure> {
     let dir = &args.output_dir;
     if !dir.is_dir() {
-        return Err(Failure::usage(anyhow!(
-            "Output directory does not exist: {}",
-            dir.display()
-        )));
+        let shown = dir.display();
+        return Err(Failure::usage(if dir.exists() {
+            anyhow!("{shown} is not a directory")
+        } else {
+            anyhow!("Output directory does not exist: {shown}")
+        }));
     }
     let interrupt = Interrupt::listen();
     let voice = Voice(Console::stderr());
@@ -104,7 +106,18 @@ fn check(data: &RunData, tool: Tool) -> Result<(), Failure> {
         // A sustained run of the original working-set tool left periods and no summary.
         let only_periods = matches!(error, LoadError::NoSummary(_)) && !data.periods.is_empty();
         if !only_periods {
-            return Err(Failure::run(error));
+            let failure = Failure::run(error);
+            return Err(if data.trace.is_some() {
+                failure.with_hint(
+                    "these are results of the trace replay tool, whose charts only that tool draws",
+                )
+            } else if !data.single_prompt.is_empty() {
+                failure.with_hint(
+                    "these are results of single_prompt_tester, which draws its charts itself",
+                )
+            } else {
+                failure
+            });
         }
     }
     // What an earlier run of the other tool left beside the newest summary does not matter.
@@ -144,6 +157,13 @@ fn tell_sources(data: &RunData, voice: &Voice) -> Result<(), Failure> {
         )),
     }
     let files = ResultDir::open(dir)?.scan();
+    let no_phases = files.of_kind(FileKind::Phases).next().is_none();
+    if no_phases && data.periods.is_empty() {
+        voice.say(format!(
+            "Warning: No phase_metadata_*.csv files found in {}; points are summary values without a spread",
+            dir.display()
+        ));
+    }
     let mut contexts: Vec<u64> = data.summary.iter().map(|row| row.context_size).collect();
     contexts.dedup();
     for context in contexts {

@@ -305,7 +305,15 @@ fn wrong_arguments_are_exit_2() {
         .args(["--tool", "foo"])
         .assert()
         .code(2);
-    tool().assert().code(2);
+    tool()
+        .assert()
+        .code(2)
+        .stderr(contains("arguments are required: output_dir"));
+    tool()
+        .arg(dir.path().join("progress.json"))
+        .assert()
+        .code(2)
+        .stderr(contains("progress.json is not a directory"));
     tool()
         .arg(dir.path().join("absent"))
         .assert()
@@ -328,6 +336,55 @@ fn missing_details_of_a_context_are_a_warning_and_hollow_markers() {
     let page = |name: &str| fs::read_to_string(dir.path().join(name)).expect("it is there");
     assert!(page("performance_vs_cache_rate_1600.html").contains("summary value"));
     assert!(!page("performance_vs_cache_rate_800.html").contains("summary value"));
+}
+
+/// Requests name their windows themselves: without the file of phases the charts over the level went missing without
+/// a word.
+#[test]
+fn missing_phases_cost_the_spread_and_no_chart() {
+    for (name, charts) in [
+        (
+            "combine_run_a",
+            &["ramp_ctx800_cache0", "ramp_ctx1600_cache50"][..],
+        ),
+        ("cache_rate_fixed", &["fixed_ctx1000_cache50"]),
+    ] {
+        let whole = copy(name);
+        tool().arg(whole.path()).assert().code(0);
+        let dir = copy(name);
+        for file in names(dir.path()) {
+            if file.starts_with("phase_metadata") {
+                fs::remove_file(dir.path().join(file)).expect("it can be removed");
+            }
+        }
+        tool()
+            .arg(dir.path())
+            .assert()
+            .code(0)
+            .stderr(contains("Warning: No phase_metadata_*.csv files found"));
+        assert_eq!(pages(dir.path()), pages(whole.path()));
+        for chart in charts {
+            assert_eq!(
+                data(dir.path(), chart),
+                data(whole.path(), chart),
+                "{chart}"
+            );
+        }
+    }
+}
+
+#[test]
+fn results_of_tools_that_draw_for_themselves_are_named() {
+    for (name, tool_name) in [
+        ("trace_replay", "trace replay tool"),
+        ("single_prompt", "single_prompt_tester"),
+    ] {
+        tool()
+            .arg(copy(name).path())
+            .assert()
+            .code(1)
+            .stderr(contains("No summary_*.csv files found").and(contains(tool_name)));
+    }
 }
 
 #[test]

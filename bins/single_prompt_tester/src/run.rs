@@ -301,9 +301,10 @@ fn finish(plan: &Plan, files: Files<'_>, settings: &Settings, run: Run) -> Ended
     if end.stopped.is_some() {
         log_lines(&[text::interrupted()]);
     }
+    let mut index = None;
     if is_stored {
         tracing::info!("Saved results to {}", told.rows_path.display());
-        pages::write(dir, &end.rows, &metadata, VERSION);
+        index = pages::write(dir, &end.rows, &metadata, VERSION);
     }
     log_lines(&text::final_table(&figures));
     let differences: Vec<String> = end.differences.iter().map(verdict::difference).collect();
@@ -316,6 +317,7 @@ fn finish(plan: &Plan, files: Files<'_>, settings: &Settings, run: Run) -> Ended
         n_not_sent: end.n_not_sent,
         is_complete: end.stopped.is_none() && is_stored,
         output_dir: &plan.output_dir,
+        index: index.as_deref(),
     }));
     let report = plan.brief.then(|| {
         text::brief_report(

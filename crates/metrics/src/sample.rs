@@ -23,6 +23,8 @@ pub trait Completed {
     fn request_speed(&self) -> Option<f64>;
     /// Target hit rate, whole percent.
     fn cache_hit_rate(&self) -> u32;
+    /// Level held when it was launched.
+    fn concurrency_level(&self) -> u32;
     /// Tokens meant to be cached.
     fn cached_tokens(&self) -> u64;
     /// Tokens that the server took from its cache, as it says.
@@ -56,6 +58,10 @@ impl Completed for RequestRecord {
 
     fn cache_hit_rate(&self) -> u32 {
         self.intent.cache_hit_rate
+    }
+
+    fn concurrency_level(&self) -> u32 {
+        self.intent.concurrency_level
     }
 
     fn cached_tokens(&self) -> u64 {
@@ -166,12 +172,6 @@ impl From<&RequestRecord> for Sample {
 }
 
 impl Sample {
-    /// Level held when it was launched.
-    #[must_use]
-    pub fn concurrency_level(&self) -> u32 {
-        self.concurrency_level
-    }
-
     /// Actual − intended send, seconds, to seven digits.
     #[must_use]
     pub fn send_delay(&self) -> Option<f64> {
@@ -207,6 +207,10 @@ impl Completed for Sample {
 
     fn cache_hit_rate(&self) -> u32 {
         self.cache_hit_rate
+    }
+
+    fn concurrency_level(&self) -> u32 {
+        self.concurrency_level
     }
 
     fn cached_tokens(&self) -> u64 {

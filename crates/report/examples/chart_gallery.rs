@@ -146,6 +146,7 @@ fn figures(context_size: u64) -> ContextPoints {
                 summary_ttft: (!gap).then_some(ttft),
                 speed: Some(30.0 + 14.0 * share * wobble),
                 avg_itl: Some(0.021 + 0.000_000_1 * size * wobble),
+                client_limited: false,
             }
         })
         .collect();
@@ -172,6 +173,7 @@ fn ramp(kind: WindowKind, context_size: u64, rate: u32, levels: &[u32]) -> Chart
                 p95_ttft: Some(0.2 + c * 0.044),
                 n_windows: 1,
                 failed: (concurrency == 42).then_some(3),
+                client_limited: false,
             }
         })
         .collect();

@@ -215,12 +215,28 @@ fn band_of(band: Band, source: RateSource) -> Option<(f64, f64)> {
 /// Remark on a point whose figures come from the summary file.
 const SUMMARY_VALUE: &str = "summary value";
 
-/// Captions for the accounting of these points, one sentence per way that occurs.
-fn captions(sources: impl IntoIterator<Item = RateSource>) -> Vec<String> {
+/// Remark on a point that says more of the client than it should.
+const CLIENT_LIMITED: &str = "limited by the client";
+
+/// Said below a chart with such points.
+const CLIENT_NOTE: &str = "Points that their read-out calls limited by the client say more of the measuring machine than of the server: \
+     the server may do better (client_health_*.csv tells why).";
+
+/// One remark of several.
+fn joined(remarks: impl IntoIterator<Item = String>) -> Option<String> {
+    let remarks: Vec<String> = remarks.into_iter().collect();
+    (!remarks.is_empty()).then(|| remarks.join(", "))
+}
+
+/// Captions for the accounting of these points, one sentence per way that occurs, and for those that the
+/// client limits.
+fn captions<'a>(points: impl IntoIterator<Item = &'a RatePoint>) -> Vec<String> {
     let mut seen: Vec<RateSource> = Vec::new();
-    for source in sources {
-        if !seen.contains(&source) {
-            seen.push(source);
+    let mut limited = false;
+    for point in points {
+        limited |= point.client_limited;
+        if !seen.contains(&point.source) {
+            seen.push(point.source);
         }
     }
     let measured = |source| seen.contains(&source) && seen.iter().any(|s| !s.is_summary());
@@ -270,6 +286,7 @@ fn captions(sources: impl IntoIterator<Item = RateSource>) -> Vec<String> {
             "Hollow markers are values of the summary file ({which}), used where a test has no readable window data; they have no band."
         ));
     }
+    out.extend(limited.then(|| CLIENT_NOTE.to_owned()));
     out
 }
 

@@ -126,6 +126,7 @@ impl CombinedRun {
         } else {
             warnings.extend(fallbacks(dir, &contexts));
         }
+        warnings.extend(limited(dir, &contexts));
         let peak = |row: &SummaryRow| (row.context_size, row.cache_hit_rate, row.peak_concurrency);
         let run = Self {
             label: label.to_owned(),
@@ -153,19 +154,31 @@ impl CombinedRun {
 
 /// Tests that fell back to their summary row though the files of windows are there.
 fn fallbacks(dir: &Path, contexts: &[ContextPoints]) -> Option<String> {
+    let tests = tests_that(contexts, |p| p.source.is_summary())?;
+    let dir = dir.display();
+    Some(format!(
+        "{dir}: no window data for {tests}, using summary values there"
+    ))
+}
+
+/// Tests whose figures say more of the machine that measured than of the server.
+fn limited(dir: &Path, contexts: &[ContextPoints]) -> Option<String> {
+    let tests = tests_that(contexts, |p| p.client_limited)?;
+    let dir = dir.display();
+    Some(format!(
+        "{dir}: limited by the client that measured, so the server may do better: {tests}"
+    ))
+}
+
+/// `800/50%, 1600/0%`; `None` where no test is meant.
+fn tests_that(contexts: &[ContextPoints], is_meant: fn(&RatePoint) -> bool) -> Option<String> {
     let tests: Vec<String> = contexts
         .iter()
         .flat_map(|c| c.points.iter().map(move |p| (c.context_size, p)))
-        .filter(|(_, p)| p.source.is_summary())
+        .filter(|(_, p)| is_meant(p))
         .map(|(context, p)| format!("{context}/{}%", p.rate))
         .collect();
-    (!tests.is_empty()).then(|| {
-        format!(
-            "{}: no window data for {}, using summary values there",
-            dir.display(),
-            tests.join(", ")
-        )
-    })
+    (!tests.is_empty()).then(|| tests.join(", "))
 }
 
 fn check_working_sets(data: &RunData) -> Result<(), LoadError> {

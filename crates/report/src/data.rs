@@ -27,6 +27,7 @@ use crate::files::{DataFiles, FileKind, ResultDir};
 use crate::metadata::{RunFacts, TestMetadata, load_single_prompt};
 use crate::progress::{PROGRESS_FILE, Progress};
 use crate::test_name::TestName;
+use crate::trace_replay::{TRACE_SUMMARY, TraceReplay};
 
 use open::{for_each_row, read_table};
 pub use samples::TestSamples;
@@ -102,6 +103,8 @@ pub struct RunData {
     pub single_prompt_metadata: Option<Map<String, Value>>,
     /// Rows of the newest `single_prompt_results_*.csv`.
     pub single_prompt: Vec<SinglePromptRow>,
+    /// What a run of the trace replay tool left, where the directory holds that and nothing of another tool.
+    pub trace: Option<TraceReplay>,
     /// Whether any summary has a column for the working set, rows or not.
     pub varies_working_set: bool,
     /// What could not be used.
@@ -167,10 +170,15 @@ impl RunData {
     /// than `progress.json`.
     #[must_use]
     pub fn parameter(&self, key: &str) -> Option<&Value> {
-        [self.single_prompt_metadata.as_ref(), self.parameters()]
-            .into_iter()
-            .flatten()
-            .find_map(|map| map.get(key).filter(|value| !value.is_null()))
+        let of_trace = self.trace.as_ref().map(|trace| &trace.parameters);
+        [
+            self.single_prompt_metadata.as_ref(),
+            self.parameters(),
+            of_trace,
+        ]
+        .into_iter()
+        .flatten()
+        .find_map(|map| map.get(key).filter(|value| !value.is_null()))
     }
 
     /// The model: from the metadata, else the parameters, else the first summary row that names one.
@@ -211,13 +219,23 @@ impl RunData {
     /// Reads all but details and failures; `None` when there is no directory to list.
     fn read_small_files(&mut self) -> Option<DataFiles> {
         let listing = ResultDir::open(&self.dir).and_then(|dir| dir.list());
-        let files = match listing {
-            Ok(listing) => DataFiles::of(listing),
+        let listing = match listing {
+            Ok(listing) => listing,
             Err(error) => {
                 self.warnings.push(DataWarning::of_error(".", &error));
                 return None;
             }
         };
+        let has_trace = listing.iter().any(|file| file.name == TRACE_SUMMARY);
+        let files = DataFiles::of(listing);
+        let of_others = [FileKind::Summary, FileKind::Periods, FileKind::SinglePrompt];
+        if has_trace
+            && of_others
+                .into_iter()
+                .all(|kind| files.of_kind(kind).next().is_none())
+        {
+            self.trace = Some(TraceReplay::read(&self.dir, &mut self.warnings));
+        }
         self.read_json_files();
         if let Some(file) = files.newest_summary() {
             let rows = read_table::<SummaryRow>(file, &mut self.warnings);
@@ -256,11 +274,14 @@ impl RunData {
     }
 
     fn read_json_files(&mut self) {
-        match Progress::load(&self.dir) {
-            Ok(progress) => self.progress = progress,
-            Err(error) => self
-                .warnings
-                .push(DataWarning::of_error(PROGRESS_FILE, &error)),
+        // The trace replay tool keeps other things in a file of this name.
+        if self.trace.is_none() {
+            match Progress::load(&self.dir) {
+                Ok(progress) => self.progress = progress,
+                Err(error) => self
+                    .warnings
+                    .push(DataWarning::of_error(PROGRESS_FILE, &error)),
+            }
         }
         match TestMetadata::load(&self.dir) {
             Ok(metadata) => self.metadata = metadata,

@@ -18,6 +18,7 @@ use metrics::schema::SchemaError;
 use crate::atomic::{FileError, without_path};
 use crate::stamp::{RunStamp, StampedFile};
 use crate::test_name::TestName;
+use crate::trace_replay::TRACE_SUMMARY;
 
 pub use rows::RequestWriter;
 pub use single_prompt::{SinglePromptMetadata, SinglePromptWriter, single_prompt_name};
@@ -69,7 +70,10 @@ impl FileKind {
             Some(Self::Periods)
         } else if stem.starts_with("single_prompt_results") {
             Some(Self::SinglePrompt)
-        } else if stem.starts_with("summary_") && stem != "summary_comparison" {
+        } else if stem.starts_with("summary_")
+            && stem != "summary_comparison"
+            && name != TRACE_SUMMARY
+        {
             Some(Self::Summary)
         } else {
             None
@@ -176,8 +180,8 @@ impl DataFiles {
             .map(|(_, file)| file)
     }
 
-    /// The newest summary: by stamp, or, where no summary has one, any other but
-    /// `summary_comparison.csv`.
+    /// The newest summary: by stamp, or, where no summary has one, any other but those that hold something
+    /// else, `summary_comparison.csv` and `summary_trace_replay.csv`.
     #[must_use]
     pub fn newest_summary(&self) -> Option<&StampedFile> {
         // Files without a stamp sort before all others, so the last one is right in both cases.

@@ -15,6 +15,7 @@ mod notes;
 mod overview;
 mod preview;
 mod sustained;
+mod trace_replay;
 mod validity;
 
 use std::path::Path;

@@ -24,4 +24,5 @@ pub mod single_prompt;
 pub mod stamp;
 pub mod svg;
 pub mod test_name;
+pub mod trace_replay;
 pub mod validate;

@@ -38,6 +38,7 @@ fn summary(rate: u32) -> SummaryRow {
         measured_duration: Some(10.0),
         total_input_tokens: Some(40_000),
         total_output_tokens: Some(640),
+        client_limited: Some(false),
         ..SummaryRow::default()
     }
 }
@@ -144,6 +145,58 @@ fn a_clean_run_has_no_doubts_and_says_what_was_checked() {
         page.contains("4,100 tok/s"),
         "the window-accounted figure leads"
     );
+}
+
+/// The files said that a result is the client's doing; pages and charts made from them did not.
+#[test]
+fn results_that_the_client_limits_are_named_on_index_and_charts() {
+    let mut rows = [summary(0), summary(50)];
+    rows[1].client_limited = Some(true);
+    let mut phases = [
+        phase("RAMP_c4", 0, 4, 4_100.0),
+        phase("RAMP_c4", 50, 4, 4_100.0),
+    ];
+    phases[1].client_limited = Some(true);
+    let all: Vec<RequestRecord> = records(0).into_iter().chain(records(50)).collect();
+    let page = page(&rows, &phases, &all);
+    assert!(
+        page.contains("1 test is limited by the client: 1,000 tokens at 50%."),
+        "{page}"
+    );
+    assert!(page.contains("whether the client limits a result"));
+    let notes = |chart: &report::chart::Chart| -> Vec<Option<String>> {
+        let points = chart.panels[0].series().iter().rev().take(1);
+        points
+            .flat_map(|s| s.points.iter().map(|p| p.note.clone()))
+            .collect()
+    };
+    let limited = Some("limited by the client".to_owned());
+    let points: Vec<_> = rows
+        .iter()
+        .map(|row| report::catalogue::RatePoint::from_rows(row, &phases, &all, false))
+        .collect();
+    let chart = report::catalogue::performance_chart(&report::catalogue::PerformanceInput {
+        context_size: 1000,
+        points,
+        summary: None,
+        max_ttft: None,
+    });
+    assert_eq!(notes(&chart), [None, limited.clone()]);
+    let is_told = |chart: &report::chart::Chart| {
+        let mut captions = chart.captions.iter();
+        captions.any(|c| c.contains("limited by the client"))
+    };
+    assert!(is_told(&chart));
+    for (row, expected) in rows.iter().zip([None, limited]) {
+        let of_test = phases
+            .iter()
+            .filter(|p| p.cache_hit_rate == row.cache_hit_rate);
+        let of_test: Vec<PhaseRow> = of_test.cloned().collect();
+        let input = report::catalogue::ConcurrencyInput::from_rows(row, &of_test, &[], None);
+        let chart = report::catalogue::concurrency_chart(&input.unwrap());
+        assert_eq!(notes(&chart), std::slice::from_ref(&expected));
+        assert_eq!(is_told(&chart), expected.is_some());
+    }
 }
 
 #[test]

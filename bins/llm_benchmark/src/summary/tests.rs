@@ -176,3 +176,14 @@ fn remarks_tell_where_numbers_come_from() {
     assert!(!Remarks::of(&[sample(Ok(reply(94, 100, 5, false)))]).ttft_is_latency);
     assert!(!Remarks::of(&[]).ttft_is_latency);
 }
+
+/// A connection that was refused was not opened, let alone closed by the server.
+#[test]
+fn refused_connections_are_not_told_as_opened_ones() {
+    let mut refused = failed(FailureKind::Connect, None, "connection refused");
+    refused.dial = Duration::from_micros(80);
+    assert_eq!(Remarks::of(&[refused]).n_dialled, 0);
+    let mut broken = failed(FailureKind::Truncated, None, "closed");
+    broken.dial = Duration::from_micros(80);
+    assert_eq!(Remarks::of(&[broken]).n_dialled, 1);
+}

@@ -38,7 +38,8 @@ fn nobody_listening() {
         .shows("Failed:", "50")
         .says("connect × 50\n")
         .says("is the server running?")
-        .says("5 of 5 warm-up requests failed");
+        .says("5 of 5 warm-up requests failed")
+        .never_says("does the server close connections?");
     assert!(run.took < Duration::from_secs(30), "{:?}", run.took);
 }
 
@@ -120,7 +121,41 @@ fn a_connection_closed_without_an_answer() {
     })
     .exits(0)
     .shows("Failed:", "1")
-    .says("truncated × 1\n      the server closed the connection before it answered");
+    .says("truncated × 1\n      the server closed the connection before it answered")
+    .says(
+        "1 connection was lost before the answer was complete: does the server close connections",
+    );
+}
+
+/// The page of the original says what to do when all requests fail and when they take too long.
+#[test]
+fn failures_left_their_user_without_a_remedy() {
+    run(|_| vec![answer("404 Not Found", "application/json", "{}")])
+        .exits(1)
+        .says("no request succeeded: is --endpoint the URL that takes");
+    run(|n| {
+        vec![if n == 0 {
+            answer("404 Not Found", "application/json", "{}")
+        } else {
+            good()
+        }]
+    })
+    .exits(0)
+    .never_says("no request succeeded");
+    let silent = Mock::start(|_, _| vec![Do::Wait(Duration::from_secs(3))]);
+    Place::new()
+        .run(&[
+            "--endpoint",
+            &silent.url(),
+            "--requests",
+            "1",
+            "--warmup",
+            "0",
+            "--timeout",
+            "0.5",
+        ])
+        .exits(1)
+        .says("1 request had not finished within 0.5 s: raise --timeout or lower --concurrency");
 }
 
 #[test]
@@ -133,7 +168,8 @@ fn a_server_that_closes_every_connection_is_measured_and_noted() {
     run(move |_| vec![Do::Send(whole.clone().into()), Do::Close])
         .exits(0)
         .shows("Successful:", "4")
-        .says("for 2 requests a connection had to be opened");
+        .says("for 2 requests a connection had to be opened")
+        .never_says("lost before the answer");
 }
 
 #[test]

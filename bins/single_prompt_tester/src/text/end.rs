@@ -89,6 +89,8 @@ pub struct End<'a> {
     pub is_complete: bool,
     /// Where the files are.
     pub output_dir: &'a Path,
+    /// The page to begin with, where it was written.
+    pub index: Option<&'a Path>,
 }
 
 /// The last lines of the log.
@@ -121,6 +123,12 @@ pub fn completion(end: End<'_>) -> Vec<Line> {
         Style::Success,
         format!("Results saved to: {}", end.output_dir.display()),
     ));
+    if let Some(index) = end.index {
+        lines.push(Line::plain(format!(
+            "Open in a browser: {}",
+            index.display()
+        )));
+    }
     lines.push(Line::plain(""));
     lines
 }

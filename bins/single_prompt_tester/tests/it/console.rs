@@ -55,6 +55,7 @@ fn the_lines_of_a_run_come_in_the_published_order() {
         "✓ Testing complete!".to_owned(),
         rule,
         "Results saved to: out".to_owned(),
+        "Open in a browser: out/index.html".to_owned(),
     ];
     let lines = run.lines();
     let mut rest = lines.iter();

@@ -35,11 +35,13 @@ fn wording(error: &clap::Error, command: &Command) -> (String, Option<String>) {
     let invalid_arg = text(error, ContextKind::InvalidArg);
     let option = invalid_arg
         .as_deref()
-        .map_or("the option", flag_of)
-        .to_owned();
+        .map_or_else(|| "the option".to_owned(), flag_of);
     let value = text(error, ContextKind::InvalidValue).unwrap_or_default();
     match error.kind() {
         ErrorKind::UnknownArgument => unknown(invalid_arg.as_deref().unwrap_or_default(), command),
+        ErrorKind::InvalidValue if value.is_empty() && !option.starts_with('-') => {
+            (format!("argument {option}: must not be empty"), None)
+        }
         ErrorKind::InvalidValue if value.is_empty() => {
             let n = if takes_several(command, &option) {
                 "at least one"
@@ -82,7 +84,7 @@ fn wording(error: &clap::Error, command: &Command) -> (String, Option<String>) {
             let missing = missing
                 .iter()
                 .map(|arg| flag_of(arg))
-                .collect::<Vec<_>>()
+                .collect::<Vec<String>>()
                 .join(", ");
             (
                 format!("the following arguments are required: {missing}"),
@@ -151,9 +153,13 @@ fn takes_several(command: &Command, option: &str) -> bool {
         .is_some_and(|n| n.max_values() > 1)
 }
 
-/// `--context-sizes` of `--context-sizes <TOKENS>...`.
-fn flag_of(arg: &str) -> &str {
-    arg.split([' ', '=', '[']).next().unwrap_or(arg)
+/// `--context-sizes` of `--context-sizes <TOKENS>...`, and `output_dir` of `<OUTPUT_DIR>`, which is what argparse
+/// calls it.
+fn flag_of(arg: &str) -> String {
+    if arg.starts_with('-') {
+        return arg.split([' ', '=', '[']).next().unwrap_or(arg).to_owned();
+    }
+    arg.trim_matches(['[', ']', '<', '>', '.']).to_lowercase()
 }
 
 fn text(error: &clap::Error, kind: ContextKind) -> Option<String> {

@@ -241,3 +241,32 @@ proptest! {
         }
     }
 }
+
+/// clap's own way to write them, `<OUTPUT_DIR>` and `[VERSION]`, stood in the sentences, or nothing at all.
+#[test]
+fn positional_arguments_are_called_as_argparse_calls_them() {
+    #[derive(Debug, Parser)]
+    #[command(name = "tool", version = "1.2.3")]
+    struct Places {
+        #[arg(value_name = "OUTPUT_DIR")]
+        output_dir: std::path::PathBuf,
+        #[arg(value_name = "OTHER", default_value = "1.0")]
+        other: std::path::PathBuf,
+    }
+    let message = |words: &[&str]| match try_parse::<Places>(&[], words.iter().copied()) {
+        Err(Stop::Usage(error)) => error.message,
+        other => panic!("{words:?}: {other:?}"),
+    };
+    assert_eq!(
+        message(&["tool"]),
+        "the following arguments are required: output_dir"
+    );
+    assert_eq!(
+        message(&["tool", ""]),
+        "argument output_dir: must not be empty"
+    );
+    assert_eq!(
+        message(&["tool", "dir", ""]),
+        "argument other: must not be empty"
+    );
+}

@@ -209,14 +209,8 @@ impl<'a> Cells<'a> {
     }
 
     pub(super) fn opt_float(&mut self, name: &'static str) -> Result<Option<f64>, SchemaError> {
-        // pandas writes nan for nothing.
-        let parse = |c: &str| {
-            if c.eq_ignore_ascii_case("nan") {
-                Some(None)
-            } else {
-                parse_float(c).map(Some)
-            }
-        };
+        // pandas writes nan for nothing, and numpy inf for something divided by it.
+        let parse = |c: &str| c.parse().ok().map(|v: f64| v.is_finite().then_some(v));
         Ok(self.parse(name, parse, "a number")?.flatten())
     }
 

@@ -2,7 +2,7 @@
 //! `ttft_comparison_ctx<C>`.
 
 use super::comparison::{Line, SPEEDUP_LINES, throughput_panel};
-use super::{RatePoint, captions, latency_axis, log_note, rate_axis, tokens};
+use super::{CLIENT_NOTE, RatePoint, captions, latency_axis, log_note, rate_axis, tokens};
 use crate::chart::{Body, Chart, ChartKind, Ink, NumberFormat, Panel, Series};
 
 /// One run at one context.
@@ -39,7 +39,7 @@ pub fn combined_charts(context_size: u64, runs: &[RunLine]) -> [Chart; 3] {
 }
 
 fn sources(runs: &[RunLine]) -> Vec<String> {
-    captions(runs.iter().flat_map(|r| r.points.iter().map(|p| p.source)))
+    captions(runs.iter().flat_map(|r| &r.points))
 }
 
 fn throughput(
@@ -108,6 +108,11 @@ fn ttft(context_size: u64, runs: &[RunLine]) -> Chart {
         "Points are means over the windows at the peak level of each test. Hollow markers are values of the summary file, used where a test has no readable window data."
             .to_owned(),
     ];
+    let limited = runs
+        .iter()
+        .flat_map(|r| &r.points)
+        .any(|p| p.client_limited);
+    captions.extend(limited.then(|| CLIENT_NOTE.to_owned()));
     captions.extend(log_note(&panels));
     Chart {
         kind: ChartKind::RunTtft,

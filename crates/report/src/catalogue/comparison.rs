@@ -1,7 +1,7 @@
 //! `input_throughput_comparison.html`, `output_throughput_comparison.html` and
 //! `output_metrics_comparison.html`: all contexts side by side over the hit rate.
 
-use super::{RatePoint, captions, rate_axis, tokens, value_axis};
+use super::{CLIENT_LIMITED, CLIENT_NOTE, RatePoint, captions, rate_axis, tokens, value_axis};
 use crate::chart::{
     Axis, Body, Chart, ChartKind, Dash, Ink, Marker, NumberFormat, Panel, Series, SeriesStyle, Side,
 };
@@ -45,11 +45,7 @@ fn throughput_comparison(
         };
         format!("Speedup (relative to {relative_to})")
     });
-    let mut captions = captions(
-        contexts
-            .iter()
-            .flat_map(|c| c.points.iter().map(|p| p.source)),
-    );
+    let mut captions = captions(contexts.iter().flat_map(|c| &c.points));
     if panel.y2.is_some() {
         captions.push(format!(
             "{SPEEDUP_LINES} throughput divided by that of the same context at {}.",
@@ -204,6 +200,10 @@ pub(super) fn throughput_panel(
 /// Inter-token latency and request speed of every context.
 #[must_use]
 pub fn output_metrics_comparison(contexts: &[ContextPoints]) -> Chart {
+    let limited = contexts
+        .iter()
+        .flat_map(|c| &c.points)
+        .any(|p| p.client_limited);
     let lines: Vec<Line<'_>> = contexts
         .iter()
         .enumerate()
@@ -214,7 +214,9 @@ pub fn output_metrics_comparison(contexts: &[ContextPoints]) -> Chart {
         stem: "output_metrics_comparison".to_owned(),
         title: "Output Token Metrics Comparison Across Context Lengths".to_owned(),
         subtitles: Vec::new(),
-        captions: vec![OUTPUT_METRICS.to_owned()],
+        captions: std::iter::once(OUTPUT_METRICS.to_owned())
+            .chain(limited.then(|| CLIENT_NOTE.to_owned()))
+            .collect(),
         description: "Inter-token latency and generation speed of one request, for every context."
             .to_owned(),
         panels: output_panels(&lines, &rate_axis(), "Across Context Lengths").into(),
@@ -240,8 +242,9 @@ pub(super) fn output_panels(lines: &[Line<'_>], x: &Axis, across: &str) -> [Pane
                 .map(|line| {
                     let mut series = line.series(Ink::PALETTE_LEN, format, value);
                     // These figures are always the summary's: no marker stands out.
-                    for point in &mut series.points {
-                        (point.hollow, point.note) = (false, None);
+                    for (point, (_, of)) in series.points.iter_mut().zip(&line.points) {
+                        point.hollow = false;
+                        point.note = of.client_limited.then(|| CLIENT_LIMITED.to_owned());
                     }
                     series
                 })

@@ -9,7 +9,8 @@ use metrics::{Completed, PhaseRow, SummaryRow};
 
 use super::performance::threshold;
 use super::{
-    Mean, SummaryLine, achieved_rate, latency_axis, log_note, rate_text, tokens, value_axis,
+    CLIENT_LIMITED, CLIENT_NOTE, Mean, SummaryLine, achieved_rate, joined, latency_axis, log_note,
+    rate_text, tokens, value_axis,
 };
 use crate::chart::{
     Axis, AxisRange, Body, Chart, ChartKind, Dash, Ink, Marker, NumberFormat, Orientation, Panel,
@@ -54,6 +55,8 @@ pub struct LevelPoint {
     pub n_windows: usize,
     /// Requests that failed in them; `None` in files that do not say.
     pub failed: Option<u64>,
+    /// Whether the client limited one of them.
+    pub client_limited: bool,
 }
 
 /// Figures of one test over the concurrency level.
@@ -118,39 +121,42 @@ impl ConcurrencyInput {
         by_phase: &HashMap<&str, Vec<&R>>,
         max_ttft: Option<f64>,
     ) -> Option<Self> {
-        let kind = if phases.iter().any(|p| p.phase_id.starts_with("RAMP")) {
+        // The working-set tool names every fixed window of a level a run, retries included; they count.
+        let explored = if phases.is_empty() {
+            windows_of_requests(by_phase)
+        } else {
+            let explored = phases.iter().filter(|p| explores(&p.phase_id));
+            explored.map(Window::of_phase).collect()
+        };
+        let ids = || {
+            let of_phases = phases.iter().map(|p| p.phase_id.as_str());
+            of_phases.chain(explored.iter().map(|w| w.phase_id))
+        };
+        let kind = if ids().any(|id| id.starts_with("RAMP")) {
             WindowKind::Ramp
         } else {
             WindowKind::Fixed
         };
-        // The working-set tool names every fixed window of a level a run, retries included; they count.
-        let explored: Vec<&PhaseRow> = phases.iter().filter(|p| explores(&p.phase_id)).collect();
         // One figure for the whole chart: a line that mixes two formulas would bend for no reason.
-        let stored = |p: &PhaseRow| {
-            p.window_input_tokens_per_sec
-                .zip(p.window_output_tokens_per_sec)
-        };
-        let known = |p: &&PhaseRow| stored(p).is_some() || p.was_broken_off();
+        let known = |w: &Window<'_>| w.stored.is_some() || w.was_broken_off;
         let source = if explored.iter().all(known) {
             LevelSource::Window
         } else {
             LevelSource::Published
         };
         let mut levels: BTreeMap<u32, LevelSums> = BTreeMap::new();
-        for phase in &explored {
-            let rows = by_phase
-                .get(phase.phase_id.as_str())
-                .map_or(&[][..], Vec::as_slice);
+        for window in &explored {
+            let rows = by_phase.get(window.phase_id).map_or(&[][..], Vec::as_slice);
             let rates = match source {
-                LevelSource::Window => stored(phase),
+                LevelSource::Window => window.stored,
                 LevelSource::Published => {
                     published_throughput(rows.iter().copied()).map(|t| (t.input_tps, t.output_tps))
                 }
             };
             levels
-                .entry(phase.concurrency_level)
+                .entry(window.concurrency_level)
                 .or_default()
-                .add(phase, rates, rows);
+                .add(window, rates, rows);
         }
         if explored.is_empty() {
             return None;
@@ -176,6 +182,52 @@ impl ConcurrencyInput {
     }
 }
 
+/// What the chart needs to know of a window.
+struct Window<'a> {
+    phase_id: &'a str,
+    concurrency_level: u32,
+    /// Window-accounted input and output tokens/s, where the files hold them.
+    stored: Option<(f64, f64)>,
+    was_broken_off: bool,
+    failed: Option<u64>,
+    client_limited: bool,
+}
+
+impl<'a> Window<'a> {
+    fn of_phase(phase: &'a PhaseRow) -> Self {
+        Self {
+            phase_id: &phase.phase_id,
+            concurrency_level: phase.concurrency_level,
+            stored: phase
+                .window_input_tokens_per_sec
+                .zip(phase.window_output_tokens_per_sec),
+            was_broken_off: phase.was_broken_off(),
+            failed: phase.num_requests_failed,
+            client_limited: phase.client_limited == Some(true),
+        }
+    }
+}
+
+/// The windows of a test whose phases nobody wrote down, or whose file was lost: its requests name them.
+fn windows_of_requests<'a, R: Completed>(by_phase: &HashMap<&'a str, Vec<&R>>) -> Vec<Window<'a>> {
+    let mut windows: Vec<Window<'a>> = by_phase
+        .iter()
+        .filter(|(id, _)| explores(id))
+        .filter_map(|(id, rows)| {
+            Some(Window {
+                phase_id: id,
+                concurrency_level: rows.first()?.concurrency_level(),
+                stored: None,
+                was_broken_off: false,
+                failed: None,
+                client_limited: false,
+            })
+        })
+        .collect();
+    windows.sort_unstable_by_key(|w| w.phase_id);
+    windows
+}
+
 /// Whether a window explores levels: every ramp and refinement window, and the first run of a fixed one.
 #[must_use]
 fn explores(phase_id: &str) -> bool {
@@ -191,10 +243,11 @@ struct LevelSums {
     p95_ttft: Mean,
     n_windows: usize,
     failed: Option<u64>,
+    client_limited: bool,
 }
 
 impl LevelSums {
-    fn add<R: Completed>(&mut self, phase: &PhaseRow, rates: Option<(f64, f64)>, rows: &[&R]) {
+    fn add<R: Completed>(&mut self, window: &Window<'_>, rates: Option<(f64, f64)>, rows: &[&R]) {
         let ttft = Stats::of(rows.iter().filter_map(|r| r.ttft_sample()));
         self.input.add(rates.map(|r| r.0));
         self.output.add(rates.map(|r| r.1));
@@ -205,7 +258,8 @@ impl LevelSums {
             .flatten()
             .reduce(f64::max);
         self.n_windows += 1;
-        if let Some(failed) = phase.num_requests_failed {
+        self.client_limited |= window.client_limited;
+        if let Some(failed) = window.failed {
             *self.failed.get_or_insert(0) += failed;
         }
     }
@@ -220,6 +274,7 @@ impl LevelSums {
             p95_ttft: self.p95_ttft.get(),
             n_windows: self.n_windows,
             failed: self.failed,
+            client_limited: self.client_limited,
         }
     }
 }
@@ -346,6 +401,7 @@ pub fn concurrency_chart(input: &ConcurrencyInput) -> Chart {
                 .collect(),
         ),
     ];
+    let limited = levels.iter().any(|l| l.client_limited);
     let (prefix, title) = match input.kind {
         WindowKind::Ramp => ("ramp", "Concurrency Ramp Analysis"),
         WindowKind::Fixed => ("fixed", "Fixed Concurrency Analysis"),
@@ -371,7 +427,10 @@ pub fn concurrency_chart(input: &ConcurrencyInput) -> Chart {
         stem: format!("{prefix}_ctx{}{stem_set}_cache{}", input.context_size, input.cache_hit_rate),
         title: title.to_owned(),
         subtitles: std::iter::once(about).chain(input.summary.map(|s| s.text())).collect(),
-        captions: std::iter::once(caption(input)).chain(log_note(&panels)).collect(),
+        captions: std::iter::once(caption(input))
+            .chain(limited.then(|| CLIENT_NOTE.to_owned()))
+            .chain(log_note(&panels))
+            .collect(),
         description: match input.kind {
             WindowKind::Ramp => "Throughput and TTFT at every level the ramp tried, the peak it chose and the threshold.",
             WindowKind::Fixed => "Throughput and TTFT at every given concurrency level.",
@@ -419,8 +478,10 @@ fn caption(input: &ConcurrencyInput) -> String {
 
 /// What a reader should know of a point beyond its value.
 fn remark(level: &LevelPoint) -> Option<String> {
-    let failed = level.failed.filter(|n| *n > 0)?;
-    Some(format!("{failed} failed"))
+    let failed = level.failed.filter(|n| *n > 0);
+    let failed = failed.map(|n| format!("{n} failed"));
+    let limited = level.client_limited.then(|| CLIENT_LIMITED.to_owned());
+    joined(failed.into_iter().chain(limited))
 }
 
 /// Levels from zero; logarithmic where they span two decades or more.

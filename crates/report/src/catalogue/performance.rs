@@ -2,11 +2,11 @@
 
 use metrics::record::RequestRecord;
 use metrics::retry::{Band, RateSource, RetryMetrics, retry_metrics, retry_metrics_by_phase};
-use metrics::{PhaseRow, Sample, SummaryRow};
+use metrics::{Completed as _, PhaseRow, Sample, SummaryRow};
 
 use super::{
-    Mean, PAUSE_NOTE, SUMMARY_VALUE, SummaryLine, achieved_rate, band_of, captions, latency_axis,
-    log_note, rate_axis, rate_text, tokens, value_axis, whole,
+    CLIENT_LIMITED, Mean, PAUSE_NOTE, SUMMARY_VALUE, SummaryLine, achieved_rate, band_of, captions,
+    joined, latency_axis, log_note, rate_axis, rate_text, tokens, value_axis, whole,
 };
 use crate::chart::{
     Axis, Body, Chart, ChartKind, Dash, Ink, Marker, NumberFormat, Orientation, Panel, Point,
@@ -51,6 +51,8 @@ pub struct RatePoint {
     pub speed: Option<f64>,
     /// Mean ITL, seconds, of the summary row.
     pub avg_itl: Option<f64>,
+    /// Whether the result says more of the client than of the server.
+    pub client_limited: bool,
 }
 
 impl RatePoint {
@@ -113,6 +115,7 @@ impl RatePoint {
             summary_ttft: summary.avg_ttft.filter(|v| *v > 0.0),
             speed: summary.avg_output_tokens,
             avg_itl: summary.avg_itl,
+            client_limited: summary.client_limited == Some(true),
         }
     }
 
@@ -123,11 +126,16 @@ impl RatePoint {
 
     /// As [`RatePoint::point`], somewhere else on the axis.
     pub(super) fn point_at(&self, x: f64, value: Option<f64>) -> Point {
-        let point = Point::line(x, value);
-        if self.source.is_summary() {
-            point.hollow(SUMMARY_VALUE)
-        } else {
-            point
+        let hollow = self.source.is_summary();
+        let remarks = [
+            (hollow, SUMMARY_VALUE),
+            (self.client_limited, CLIENT_LIMITED),
+        ];
+        let remarks = remarks.into_iter().filter(|(holds, _)| *holds);
+        Point {
+            hollow,
+            note: joined(remarks.map(|(_, text)| text.to_owned())),
+            ..Point::line(x, value)
         }
     }
 }
@@ -198,7 +206,7 @@ pub fn performance_chart(input: &PerformanceInput) -> Chart {
         }]),
         lines: Vec::new(),
     });
-    let mut captions = captions(input.points.iter().map(|p| p.source));
+    let mut captions = captions(&input.points);
     if input.points.iter().any(|p| p.pause_removed) {
         captions.push(PAUSE_NOTE.to_owned());
     }

@@ -3,7 +3,10 @@
 
 use metrics::PeriodRow;
 
-use super::{Mean, SummaryLine, latency_axis, log_note, tokens, value_axis, whole};
+use super::{
+    CLIENT_LIMITED, CLIENT_NOTE, Mean, SummaryLine, joined, latency_axis, log_note, tokens,
+    value_axis, whole,
+};
 use crate::chart::{
     Axis, AxisRange, Body, Chart, ChartKind, Dash, Ink, Marker, NumberFormat, Orientation, Panel,
     Point, RefLine, Series, SeriesStyle, Side, Ticks,
@@ -52,7 +55,7 @@ impl SustainedInput {
 
     fn levels(&self) -> Vec<Point> {
         let point = |p: &PeriodRow| Point {
-            note: Some(p.decision.clone()).filter(|d| !d.is_empty()),
+            note: remark(p),
             ..Point::line(self.elapsed(p), Some(f64::from(p.concurrency_level)))
         };
         self.periods.iter().map(point).collect()
@@ -256,14 +259,33 @@ pub fn sustained_chart(input: &SustainedInput) -> Chart {
             ),
             input.summary().text(),
         ],
-        captions: vec![format!(
+        captions: std::iter::once(format!(
             "{ARRIVAL} Speed and ITL of requests that still run at the end of a period are those so far."
-        )],
+        ))
+        .chain(client_note(&input.periods))
+        .collect(),
         description: "Throughput, latency and concurrency over the time of one test.".to_owned(),
         panels,
         height: 1400,
         shared_legend: false,
     }
+}
+
+/// What a reader should know of a period beyond its values.
+pub(super) fn remark(period: &PeriodRow) -> Option<String> {
+    let decision = Some(period.decision.clone()).filter(|d| !d.is_empty());
+    let limited = period.client_limited == Some(true);
+    joined(
+        decision
+            .into_iter()
+            .chain(limited.then(|| CLIENT_LIMITED.to_owned())),
+    )
+}
+
+/// The caption of a chart with such periods.
+pub(super) fn client_note(periods: &[PeriodRow]) -> Option<String> {
+    let mut limited = periods.iter().map(|p| p.client_limited == Some(true));
+    limited.any(|l| l).then(|| CLIENT_NOTE.to_owned())
 }
 
 /// Five panels over time, one line per context; `None` with fewer than two contexts. All tests are of one
@@ -338,6 +360,7 @@ pub fn sustained_comparison(tests: &[SustainedInput]) -> Option<Chart> {
     let mut captions = vec![format!(
         "{ARRIVAL} Every context is drawn from its own start."
     )];
+    captions.extend(tests.iter().find_map(|t| client_note(&t.periods)));
     captions.extend(log_note(&panels));
     Some(Chart {
         kind: ChartKind::SustainedComparison,

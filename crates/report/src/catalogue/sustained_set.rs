@@ -2,7 +2,7 @@
 
 use metrics::PeriodRow;
 
-use super::sustained::SustainedInput;
+use super::sustained::{SustainedInput, client_note, remark};
 use super::{Mean, exact, latency_axis, log_note, value_axis};
 use crate::chart::{
     Axis, AxisRange, Body, Chart, ChartKind, Dash, Ink, Marker, NumberFormat, Orientation, Panel,
@@ -80,7 +80,7 @@ pub fn sustained_set_chart(input: &SustainedInput) -> Chart {
                     .periods
                     .iter()
                     .map(|p| Point {
-                        note: Some(p.decision.clone()).filter(|d| !d.is_empty()),
+                        note: remark(p),
                         ..Point::line(minutes(input, p), Some(f64::from(p.concurrency_level)))
                     })
                     .collect(),
@@ -145,6 +145,7 @@ pub fn sustained_set_chart(input: &SustainedInput) -> Chart {
              the working set has outgrown a memory tier, or the load changed: compare with the concurrency."
                 .to_owned(),
         ];
+    captions.extend(client_note(&input.periods));
     captions.extend(log_note(&panels));
     Chart {
         kind: ChartKind::SustainedSet,

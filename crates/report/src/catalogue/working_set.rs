@@ -103,6 +103,7 @@ fn point_of_periods(rate: u32, periods: &[&PeriodRow]) -> Option<RatePoint> {
         summary_ttft: mean(|p| p.avg_ttft),
         speed: mean(|p| p.avg_output_tokens_per_request),
         avg_itl: mean(|p| p.avg_itl),
+        client_limited: periods.iter().any(|p| p.client_limited == Some(true)),
     })
 }
 
@@ -175,7 +176,7 @@ fn set_axis<'a>(lines: impl Iterator<Item = &'a SetLine>) -> Axis {
 
 fn sources<'a>(lines: impl Iterator<Item = &'a SetLine>) -> Vec<String> {
     let points: Vec<&RatePoint> = lines.flat_map(|l| l.points.iter().map(|p| &p.1)).collect();
-    let mut out = captions(points.iter().map(|p| p.source));
+    let mut out = captions(points.iter().copied());
     if points.iter().any(|p| p.pause_removed) {
         out.push(PAUSE_NOTE.to_owned());
     }

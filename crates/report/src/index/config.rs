@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
+use super::trace_replay;
 use crate::chart::{count, fixed};
 use crate::data::RunData;
 
@@ -185,6 +186,11 @@ pub(super) fn rows(data: &RunData) -> Vec<ConfigRow> {
         data.parameter("seed").map(ToString::to_string),
         Look::Plain,
     );
+    if let Some(trace) = &data.trace {
+        for (name, value) in trace_replay::settings(trace) {
+            add(name, value, Look::Plain);
+        }
+    }
     if let Some(prompts) = data.facts.as_ref().and_then(|f| f.prompts.as_ref()) {
         let verified = format!(
             "{} verified whole, {} corrected",
@@ -257,6 +263,11 @@ fn cached_repeats(data: &RunData) -> Option<String> {
 /// A whole number above zero; `num_retries` may be zero. JSON of the originals may say 7.0 for 7.
 pub(super) fn integer(data: &RunData, key: &str) -> Option<u64> {
     whole_number(data.parameter(key)?).filter(|n| *n > 0 || key == "num_retries")
+}
+
+/// A whole number above zero of one object.
+pub(super) fn integer_in(object: &Map<String, Value>, key: &str) -> Option<u64> {
+    whole_number(object.get(key)?).filter(|n| *n > 0)
 }
 
 pub(super) fn integers(data: &RunData, key: &str) -> Vec<u64> {

@@ -10,6 +10,7 @@ use metrics::{PeriodRow, SummaryRow};
 
 use super::figure::{BoxView, TableView, place, speed};
 use super::inventory::RunKind;
+use super::trace_replay;
 use crate::chart::{count, fixed};
 use crate::data::RunData;
 use crate::test_name::TestName;
@@ -28,6 +29,12 @@ impl Headline {
     pub(super) fn of(data: &RunData, kind: RunKind) -> Self {
         if kind == RunKind::SinglePrompt {
             return prompt::headline(&data.single_prompt);
+        }
+        if let (RunKind::TraceReplay, Some(trace)) = (kind, &data.trace) {
+            return Self {
+                boxes: trace_replay::headline(trace),
+                tables: Vec::new(),
+            };
         }
         let all = results(data);
         let good: Vec<&Result> = all.iter().filter(|r| r.kept != Kept::No).collect();

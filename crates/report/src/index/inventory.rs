@@ -1,5 +1,6 @@
 //! What lies in a result directory, by name.
 
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -16,12 +17,20 @@ pub(super) struct DataFile {
     bytes: u64,
 }
 
-/// Files of a directory, sub-directories and hidden files left out.
+/// One page, ready to be linked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct PageFile {
+    pub(super) name: String,
+    pub(super) href: String,
+    pub(super) path: PathBuf,
+}
+
+/// Files of a directory, sub-directories and hidden files left out. A name that is no text is shown as far as it
+/// is one and linked byte by byte.
 #[derive(Debug, Clone)]
 pub(super) struct Inventory {
-    pub(super) dir: PathBuf,
     /// `*.html` but the index itself.
-    pub(super) pages: Vec<String>,
+    pub(super) pages: Vec<PageFile>,
     /// `*.csv`, then `*.json`.
     pub(super) data_files: Vec<DataFile>,
     /// `*.sh`.
@@ -36,43 +45,48 @@ impl Inventory {
     /// When it does not exist or cannot be listed.
     pub(super) fn of(dir: &Path) -> Result<Self, FileError> {
         let failed = |e| FileError::new("list", dir, e);
-        let mut files: Vec<(String, u64)> = Vec::new();
+        let mut files: Vec<(String, OsString, u64)> = Vec::new();
         for entry in std::fs::read_dir(dir).map_err(failed)? {
             let entry = entry.map_err(failed)?;
-            // A name that is no text cannot be linked; one that vanished since is no file any more.
-            let (Ok(name), Ok(metadata)) = (entry.file_name().into_string(), entry.metadata())
-            else {
+            // One that vanished since is no file any more; a link counts as what it leads to.
+            let Ok(metadata) = std::fs::metadata(entry.path()) else {
                 continue;
             };
+            let raw = entry.file_name();
+            let name = raw.to_string_lossy().into_owned();
             if metadata.is_file() && !name.starts_with('.') {
-                files.push((name, metadata.len()));
+                files.push((name, raw, metadata.len()));
             }
         }
         files.sort();
-        let with = |extension: &str| -> Vec<&(String, u64)> {
+        let with = |extension: &str| -> Vec<&(String, OsString, u64)> {
             files
                 .iter()
-                .filter(|(name, _)| {
+                .filter(|(name, ..)| {
                     name.strip_suffix(extension)
                         .is_some_and(|stem| !stem.is_empty())
                 })
                 .collect()
         };
-        let file = |(name, bytes): &(String, u64)| DataFile {
+        let file = |(name, raw, bytes): &(String, OsString, u64)| DataFile {
             name: name.clone(),
-            href: href(name),
+            href: href(raw),
             size: human_size(*bytes),
             bytes: *bytes,
         };
+        let page = |(name, raw, _): &(String, OsString, u64)| PageFile {
+            name: name.clone(),
+            href: href(raw),
+            path: dir.join(raw),
+        };
         let json = with(".json")
             .into_iter()
-            .filter(|(name, _)| name != "progress.json" && name != "metadata.json");
+            .filter(|(name, ..)| name != "progress.json" && name != "metadata.json");
         Ok(Self {
-            dir: dir.to_owned(),
             pages: with(".html")
                 .into_iter()
-                .map(|f| f.0.clone())
-                .filter(|n| n != super::INDEX_FILE)
+                .filter(|(name, ..)| name != super::INDEX_FILE)
+                .map(page)
                 .collect(),
             data_files: with(".csv").into_iter().chain(json).map(file).collect(),
             scripts: with(".sh").into_iter().map(file).collect(),
@@ -117,6 +131,8 @@ impl Inventory {
             RunKind::WorkingSet
         } else if any("performance_vs_cache") {
             RunKind::CacheRate
+        } else if data.trace.is_some() {
+            RunKind::TraceReplay
         } else if readable("sustained_periods") {
             RunKind::Sustained
         } else if data.varies_working_set || data.parameter("working_set_sizes").is_some() {
@@ -140,6 +156,8 @@ pub enum RunKind {
     SinglePrompt,
     /// Of `combine_graphs`.
     Combined,
+    /// Of the trace replay tool.
+    TraceReplay,
 }
 
 impl fmt::Display for RunKind {
@@ -150,6 +168,7 @@ impl fmt::Display for RunKind {
             Self::Sustained => "sustained",
             Self::SinglePrompt => "single_prompt",
             Self::Combined => "combined",
+            Self::TraceReplay => "trace_replay",
         })
     }
 }
@@ -162,17 +181,19 @@ impl RunKind {
             Self::Sustained => "Sustained Mode Performance Test",
             Self::SinglePrompt => "Single Prompt Performance Test",
             Self::Combined => "Combined Test Comparison",
+            Self::TraceReplay => "Trace Replay Performance Test",
         }
     }
 }
 
 /// A file name as a relative link: percent-encoded, and never mistaken for a scheme or a path.
-pub(super) fn href(name: &str) -> String {
-    let mut out = String::with_capacity(name.len());
-    for byte in name.bytes() {
-        match byte {
+pub(super) fn href(name: &OsStr) -> String {
+    let bytes = name.as_encoded_bytes();
+    let mut out = String::with_capacity(bytes.len());
+    for byte in bytes {
+        match *byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
-                out.push(char::from(byte))
+                out.push(char::from(*byte));
             }
             other => out.push_str(&format!("%{other:02X}")),
         }

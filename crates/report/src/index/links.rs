@@ -1,6 +1,6 @@
 //! Links to all pages of a directory, grouped and in the order of their numbers.
 
-use super::inventory::{Inventory, href};
+use super::inventory::{Inventory, PageFile};
 use super::preview;
 use crate::chart::count;
 
@@ -88,7 +88,6 @@ impl Category {
 
 /// A page with everything the grouping needs of its name.
 struct Page<'a> {
-    file: &'a str,
     stem: &'a str,
     category: Category,
     context: Option<u64>,
@@ -98,12 +97,16 @@ struct Page<'a> {
 
 impl Visualizations {
     pub(super) fn of(inventory: &Inventory) -> Self {
-        let mut pages: Vec<Page<'_>> = inventory.pages.iter().map(|file| Page::of(file)).collect();
+        let mut pages: Vec<(Page<'_>, &PageFile)> = inventory
+            .pages
+            .iter()
+            .map(|file| (Page::of(&file.name), file))
+            .collect();
         // Numbers as numbers: 800 before 1600, 50 % before 100 %.
-        pages.sort_by(|a, b| a.key().cmp(&b.key()));
+        pages.sort_by(|(a, _), (b, _)| a.key().cmp(&b.key()));
         let mut groups: Vec<Group> = Vec::new();
         let mut last: Option<(Category, bool)> = None;
-        for page in &pages {
+        for (page, file) in &pages {
             let ramp = page.stem.contains("ramp_");
             let key = (
                 page.category,
@@ -119,10 +122,10 @@ impl Visualizations {
             }
             let group = groups.last_mut().expect("a group was just made");
             let link = Link {
-                href: href(page.file),
+                href: file.href.clone(),
                 text: page.text(),
                 description: page.description(),
-                picture: preview::of_page(&inventory.dir.join(page.file)),
+                picture: preview::of_page(&file.path),
             };
             if let (Category::Concurrency, Some(context)) = (page.category, page.context) {
                 let title = format!("Context: {} tokens", count(context));
@@ -153,7 +156,6 @@ impl<'a> Page<'a> {
     fn of(file: &'a str) -> Self {
         let stem = file.strip_suffix(".html").unwrap_or(file);
         Self {
-            file,
             stem,
             category: Category::of(stem),
             context: context_of(stem),
@@ -301,6 +303,18 @@ impl<'a> Page<'a> {
                 "Means and spread of every context."
             }
             Category::SinglePrompt => "Time to first token of a cold and of a cached prompt.",
+            Category::Other if stem.starts_with("trace_replay_performance") => {
+                "Time to first token, throughput and users, period by period."
+            }
+            Category::Other if stem.starts_with("trace_replay_cache_hit") => {
+                "Cache hit rates, users and requests, period by period."
+            }
+            Category::Other if stem.starts_with("trace_replay_user") => {
+                "Every user with its requests over time."
+            }
+            Category::Other if stem.starts_with("trace_replay_rate") => {
+                "Queue, budgets, effective TTFT and goodput, period by period."
+            }
             Category::Other => "A page this program does not know.",
         }
     }

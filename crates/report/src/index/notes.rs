@@ -19,6 +19,7 @@ pub(super) fn of(data: &RunData, kind: RunKind) -> Option<Notes> {
         RunKind::Sustained => ("About Sustained Mode", of_sustained(data)),
         RunKind::CacheRate | RunKind::WorkingSet => ("Test Notes", of_levels(data)),
         RunKind::Combined => ("How to Interpret", of_comparison()),
+        RunKind::TraceReplay => ("How to Interpret", of_traces()),
     };
     (!lines.is_empty()).then_some(Notes { heading, lines })
 }
@@ -41,6 +42,14 @@ fn of_comparison() -> Vec<String> {
         "Speedup is throughput divided by that of the same configuration at its lowest cache hit rate, so configurations can be compared though \
          one is faster in itself.",
         "Lines join the rates that were measured; nothing is interpolated.",
+    ])
+}
+
+fn of_traces() -> Vec<String> {
+    sentences([
+        "Recorded sessions are played again, each by a user that waits for its answers; users join while TTFT stays below the threshold.",
+        "Cache hit rates are shares of blocks that came before, as the tool's own model counts them; reported is what the server says.",
+        "Goodput is the share of requests that kept every objective; effective goodput counts the time in the queue as well.",
     ])
 }
 

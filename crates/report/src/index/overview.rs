@@ -6,6 +6,7 @@ use metrics::single_prompt::SizeFigures;
 use super::figure::{BoxView, NOTHING, TableView, exactly, place, seconds, speed, tokens, whole};
 use super::headline::{best_by, best_speedup};
 use super::inventory::RunKind;
+use super::trace_replay;
 use crate::chart::{count, fixed};
 use crate::data::RunData;
 use crate::page::Cell;
@@ -14,6 +15,9 @@ use crate::page::Cell;
 pub(super) fn boxes(data: &RunData, kind: RunKind) -> Vec<BoxView> {
     if kind == RunKind::SinglePrompt {
         return of_prompts(data);
+    }
+    if let (RunKind::TraceReplay, Some(trace)) = (kind, &data.trace) {
+        return trace_replay::boxes(trace, data);
     }
     let rows: Vec<&SummaryRow> = data.summary.iter().collect();
     if rows.is_empty() {

@@ -1,6 +1,7 @@
 //! What casts doubt on a run's figures. The list is empty only when nothing was found.
 
 mod prompt;
+mod trace;
 
 use std::collections::BTreeMap;
 
@@ -62,6 +63,10 @@ pub(super) fn findings(data: &RunData, inventory: &Inventory, kind: RunKind) -> 
         prompt::findings(data, &mut out);
         return out;
     }
+    if let (RunKind::TraceReplay, Some(trace)) = (kind, &data.trace) {
+        trace::findings(trace, &mut out);
+        return out;
+    }
     if data.summary.is_empty() && data.periods.is_empty() {
         out.push(finding(
             "No results were found in this directory.".to_owned(),
@@ -73,6 +78,7 @@ pub(super) fn findings(data: &RunData, inventory: &Inventory, kind: RunKind) -> 
     missing(data, &mut out);
     hit_rates(data, &mut out);
     lag(data, inventory, &mut out);
+    client(data, &mut out);
     samples(data, &mut out);
     out
 }
@@ -85,7 +91,11 @@ pub(super) fn checked(data: &RunData, kind: RunKind) -> String {
                 .to_owned();
         }
         RunKind::SinglePrompt => return prompt::checked(data),
+        RunKind::TraceReplay => return "Checked: readable files, failed requests.".to_owned(),
         RunKind::CacheRate | RunKind::WorkingSet | RunKind::Sustained => {}
+    }
+    if data.summary.is_empty() && data.periods.is_empty() {
+        return "There were no figures to check.".to_owned();
     }
     let mut looked = vec!["readable files", "thresholds", "number of samples"];
     let mut unknown = Vec::new();
@@ -115,6 +125,10 @@ pub(super) fn checked(data: &RunData, kind: RunKind) -> String {
     sort(
         records().any(|r| r.send_delay().is_some()),
         "late sends of the client",
+    );
+    sort(
+        data.summary.iter().any(|r| r.client_limited.is_some()),
+        "whether the client limits a result",
     );
     let mut text = format!("Checked: {}.", looked.join(", "));
     if !unknown.is_empty() {
@@ -399,6 +413,35 @@ fn lag(data: &RunData, inventory: &Inventory, out: &mut Vec<Finding>) {
         out.push(finding(
             "Detail rows were not read for this page because their files are large.".to_owned(),
             "Client lag and the cached tokens of single requests were not checked.",
+        ));
+    }
+}
+
+/// Results whose files say that the client limits them. Those of this run were noted while it measured, with the
+/// cause; of a run that was gone on with, the summary alone knows the earlier ones.
+fn client(data: &RunData, out: &mut Vec<Finding>) {
+    let doubts = data.facts.as_ref().and_then(|f| f.sections.get("doubts"));
+    let doubts = doubts.and_then(serde_json::Value::as_array);
+    let noted = |test: TestName| {
+        doubts.into_iter().flatten().any(|doubt| {
+            doubt["kind"] == "client_limited"
+                && doubt["context_size"].as_u64() == Some(test.context_size)
+                && doubt["cache_hit_rate"].as_u64() == Some(u64::from(test.cache_hit_rate))
+                && doubt["working_set_size"].as_u64() == test.working_set_size
+        })
+    };
+    let limited: Vec<TestName> = data
+        .summary
+        .iter()
+        .filter(|row| row.client_limited == Some(true))
+        .map(TestName::from)
+        .filter(|test| !noted(*test))
+        .collect();
+    if !limited.is_empty() {
+        let n = limited.len() as u64;
+        out.push(finding(
+            format!("{} limited by the client: {}.", plural(n, "test is", "tests are"), some(&limited)),
+            "Their figures say more of the measuring machine than of the server, which may do better; client_health_*.csv has the cause.",
         ));
     }
 }

@@ -44,6 +44,7 @@ pub fn rate_point(rate: u32) -> RatePoint {
         summary_ttft: Some(ttft),
         speed: Some(30.0 + 5.0 * share),
         avg_itl: Some(0.03),
+        client_limited: false,
     }
 }
 
@@ -71,6 +72,7 @@ pub fn concurrency(kind: WindowKind, levels: &[u32]) -> ConcurrencyInput {
             p95_ttft: Some(c * 0.018),
             n_windows: 1,
             failed: None,
+            client_limited: false,
         }
     });
     ConcurrencyInput {
