@@ -14,6 +14,8 @@ const ROOT = resolve(process.env.PAGES);
 const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const WIDE = { width: 1200, height: 900 };
 const NARROW = { width: 400, height: 800 };
+// A4 at 96 dots per inch, less a browser's margins.
+const PAPER = { width: 718, height: 1046 };
 
 /** Every page below the directory, with the kind of chart it says it holds. */
 const PAGES = readdirSync(ROOT, { recursive: true })
@@ -174,9 +176,12 @@ for (const page of CLOSELY) {
       assert.equal(backgrounds.size, 2, 'a light and a dark background');
     });
 
-    test('on paper: light, without controls', async () => {
-      await open(page, { colorScheme: 'dark' }, async (tab) => {
+    test('on paper: light, without controls, with whole tables', async () => {
+      await open(page, { colorScheme: 'dark', viewport: PAPER }, async (tab) => {
         await tab.emulateMedia({ media: 'print', colorScheme: 'dark' });
+        // Nobody can scroll paper.
+        const cut = await tab.$$eval('.scroll', (all) => all.filter((node) => node.scrollWidth > node.clientWidth + 1).length);
+        assert.equal(cut, 0, 'tables wider than the page');
         assert.equal(await tab.evaluate(() => getComputedStyle(document.body).backgroundColor), 'rgb(255, 255, 255)');
         assert.equal(await tab.locator('.tools:visible, .tip:visible').count(), 0);
       });
