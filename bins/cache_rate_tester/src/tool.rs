@@ -4,14 +4,18 @@ use cli::brief::BriefReport;
 use cli::logging::Line;
 use cli::options::Mode;
 use core_client::RunClock;
-use engine::study::{Reinit, StudyPlan};
+use engine::event::TestPrompts;
+use engine::study::{Reinit, StudyPlan, WorkingSets};
 use engine::test_run::TestOutcome;
+use metrics::schema::SetColumns;
 use metrics::summary::SummaryRow;
 use metrics::{PeriodFigures, PeriodRow, PhaseRow};
-use ramp::{Decided, PeriodSpec, SustainedRules, SustainedStop};
+use ramp::{Decided, PeriodSpec, SustainedStop};
 use report::test_name::TestName;
 use serde_json::{Map, Value};
-use setup::study::{ContextSize, KnownFacts, StartFacts, StudyOptions, StudyShape, StudyTool};
+use setup::study::{
+    ContextSize, KnownFacts, StartFacts, StudyOptions, StudyRules, StudyShape, StudyTool,
+};
 
 use crate::args::ReinitStrategy;
 use crate::plan::Plan;
@@ -34,15 +38,20 @@ impl StudyTool for Plan {
         Plan::command_options(self)
     }
 
+    fn set_columns(&self) -> SetColumns {
+        SetColumns::Without
+    }
+
     fn study(&self, model: &str, clock: RunClock) -> StudyPlan {
         let shape = StudyShape {
-            working_set_size: self.working_set_size,
+            working_sets: WorkingSets::One(self.working_set_size),
+            ensure_coverage: false,
             reinit: match self.reinit_strategy {
                 ReinitStrategy::Once => Reinit::Once,
-                ReinitStrategy::PerCacheRate => Reinit::PerCacheRate,
-                ReinitStrategy::PerTest => Reinit::PerTest,
+                ReinitStrategy::PerCacheRate => Reinit::EachTest,
+                ReinitStrategy::PerTest => Reinit::EachWindow,
             },
-            sustained: SustainedRules::CACHE_RATE,
+            rules: StudyRules::CACHE_RATE,
         };
         self.common.study(shape, model, clock)
     }
@@ -59,7 +68,7 @@ impl StudyTool for Plan {
         text::context_start(context)
     }
 
-    fn test_start(&self, test: TestName, cached_tokens: u64) -> Vec<Line> {
+    fn test_start(&self, test: TestName, cached_tokens: u64, _prompts: TestPrompts) -> Vec<Line> {
         let search_limit = (self.common.mode == Mode::Ramp).then_some(self.common.test_duration);
         text::test_start(test, cached_tokens, search_limit)
     }

@@ -121,6 +121,7 @@ impl PromptMaker {
         let fresh = plan.fresh(&RequestKey {
             context_size,
             cache_hit_rate: 0,
+            working_set_size: None,
             attempt: 0,
             phase_id: PHASE,
             k,

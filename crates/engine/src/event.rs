@@ -8,6 +8,7 @@ use metrics::{PeriodFigures, PeriodRow};
 use ramp::{Decided, Note, PeriodSpec, SustainedStop, Verdict, WindowSpec};
 use report::test_name::TestName;
 
+use crate::growth::GrowthPlan;
 use crate::test_run::TestOutcome;
 
 /// Something that happened.
@@ -46,11 +47,45 @@ pub enum StudyEvent<'a> {
         test: TestName,
         /// Tokens taken from the working set per request.
         cached_tokens: u64,
+        /// Its working set.
+        prompts: TestPrompts,
     },
     /// A test was completed by an earlier run.
     TestSkipped {
         /// Which.
         test: TestName,
+    },
+    /// A growing working set is announced, before it is warmed up.
+    GrowthPlanned {
+        /// How it grows.
+        plan: &'a GrowthPlan,
+    },
+    /// Prompts have joined the rotation of a running test.
+    Grown {
+        /// How many.
+        added: usize,
+        /// Whether they were warmed up before the test.
+        warm: bool,
+        /// Prompts in rotation now.
+        n_prompts: usize,
+        /// Prompts at the end of the test.
+        target: usize,
+        /// Tokens of the prompts in rotation.
+        tokens: u64,
+    },
+    /// A window or a size of the working set takes longer than planned, so that all of the set is sent.
+    Extending {
+        /// Input tokens sent so far.
+        sent: u64,
+        /// Input tokens to send.
+        needed: u64,
+    },
+    /// It has ended, and not all of the set was sent.
+    NotCovered {
+        /// Input tokens sent.
+        sent: u64,
+        /// Input tokens to send.
+        needed: u64,
     },
     /// A window begins.
     WindowStarted {
@@ -119,6 +154,17 @@ pub enum StudyEvent<'a> {
         /// As given, tokens.
         context_size: u64,
     },
+}
+
+/// The working set of a test.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TestPrompts {
+    /// Tokens of a prompt: the context size rounded up to whole chunks.
+    pub rounded: u64,
+    /// Prompts in rotation when the test begins.
+    pub initial: usize,
+    /// Prompts in rotation when it ends.
+    pub target: usize,
 }
 
 /// One window behind a result, for the table that people see.

@@ -29,6 +29,8 @@ pub struct PhasePrompts {
     pub tokenizer: TextTokenizer,
     /// How often the test has been started, over resumed runs.
     pub attempt: u32,
+    /// Working set of the test, where tests differ in it, tokens.
+    pub working_set_size: Option<u64>,
     /// Phase id, part of every request's key.
     pub phase_id: Arc<str>,
 }
@@ -38,6 +40,7 @@ impl PhasePrompts {
         let key = RequestKey {
             context_size: self.plan.context().context_size,
             cache_hit_rate: self.plan.rate(),
+            working_set_size: self.working_set_size,
             attempt: self.attempt,
             phase_id: &self.phase_id,
             k,

@@ -9,6 +9,7 @@ pub mod doubt;
 pub mod event;
 pub mod feed;
 mod files;
+pub mod growth;
 mod health;
 pub mod load;
 pub mod pacer;

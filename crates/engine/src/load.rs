@@ -28,6 +28,8 @@ pub use crate::rotation::{EndpointSelection, Rotation};
 use crate::stop::Stop;
 use crate::transport::{Arrivals, Kind, Outgoing, Transport, Watch};
 
+/// The loop looks up at least this often: a timer cannot be set to the end of time.
+const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
 /// Failures of a phase that are logged one by one; the rest is counted.
 const FAILURES_LOGGED: u64 = 5;
 
@@ -78,6 +80,8 @@ pub struct Phase {
 pub enum Pause {
     /// The instant asked for has come.
     TimeUp,
+    /// The tokens asked for have been sent.
+    Covered,
     /// Somebody asked the run to stop.
     Stopped,
     /// Too many requests failed in a row; the line says how and why.
@@ -138,6 +142,16 @@ pub struct Load<'c, 'a> {
     started: Duration,
     first_launch: Option<Duration>,
     meter: Meter,
+    coverage: Coverage,
+}
+
+/// Body tokens sent since somebody asked, those of failed requests left out.
+#[derive(Debug, Clone, Copy, Default)]
+struct Coverage {
+    /// Number of the first request that counts.
+    since: u64,
+    /// Requests from there on that were launched and have not failed.
+    requests: u64,
 }
 
 impl std::fmt::Debug for Load<'_, '_> {
@@ -187,6 +201,7 @@ impl<'c, 'a> Load<'c, 'a> {
             failing_since: started,
             first_failure: None,
             first_launch: None,
+            coverage: Coverage::default(),
         }
     }
 
@@ -292,6 +307,23 @@ impl<'c, 'a> Load<'c, 'a> {
         })
     }
 
+    /// From here on [`Load::covered`] counts anew.
+    pub fn begin_coverage(&mut self) {
+        self.coverage = Coverage {
+            since: self.n_launched,
+            requests: 0,
+        };
+    }
+
+    /// Nominal input tokens (the context size for each request) sent since coverage was last begun, failed requests
+    /// left out.
+    #[must_use]
+    pub fn covered(&self) -> u64 {
+        self.coverage
+            .requests
+            .saturating_mul(self.phase.context_size)
+    }
+
     /// Tells the attribution what arrived for requests that still run.
     fn look_in(&mut self) {
         let Some(watched) = &mut self.watched else {
@@ -305,6 +337,16 @@ impl<'c, 'a> Load<'c, 'a> {
 
     /// Keeps the load up until `end`. At `end` sharp nothing more is launched, whatever is in flight.
     pub async fn run_until(&mut self, end: Duration) -> Pause {
+        self.run(end, None).await
+    }
+
+    /// Keeps the load up until `tokens` are [covered](Load::covered), or until `end` if there is one and it comes
+    /// first.
+    pub async fn run_until_covered(&mut self, tokens: u64, end: Option<Duration>) -> Pause {
+        self.run(end.unwrap_or(Duration::MAX), Some(tokens)).await
+    }
+
+    async fn run(&mut self, end: Duration, goal: Option<u64>) -> Pause {
         let timer = tokio::time::sleep(Duration::ZERO);
         tokio::pin!(timer);
         loop {
@@ -312,14 +354,20 @@ impl<'c, 'a> Load<'c, 'a> {
             if now >= end {
                 return Pause::TimeUp;
             }
-            self.launch_due(now);
+            self.launch_due(now, goal);
+            if goal.is_some_and(|tokens| self.covered() >= tokens) {
+                return Pause::Covered;
+            }
             let due = self.pacer.next_due();
             let waits_for_prompt = self.prepared.is_none();
             // A due slot without a prompt waits for the prompt, not for the clock.
             let wake_at = due
                 .filter(|at| !waits_for_prompt && *at < end)
                 .unwrap_or(end);
-            reset(timer.as_mut(), wake_at.saturating_sub(now));
+            reset(
+                timer.as_mut(),
+                wake_at.saturating_sub(now).min(LONGEST_SLEEP),
+            );
             let stop = self.context.stop;
             tokio::select! {
                 biased;
@@ -362,8 +410,10 @@ impl<'c, 'a> Load<'c, 'a> {
         }
     }
 
-    fn launch_due(&mut self, now: Duration) {
-        while self.prepared.is_some() {
+    /// Launches what is due, and no more than `goal` still asks for.
+    fn launch_due(&mut self, now: Duration, goal: Option<u64>) {
+        let covered = |load: &Self| goal.is_some_and(|tokens| load.covered() >= tokens);
+        while self.prepared.is_some() && !covered(self) {
             let Some(intended) = self.pacer.take_due(now) else {
                 return;
             };
@@ -412,6 +462,7 @@ impl<'c, 'a> Load<'c, 'a> {
         let request_id = format!("{prefix}_r{k}");
         let number = self.n_launched;
         self.n_launched += 1;
+        self.coverage.requests += 1;
         let intent = RequestIntent {
             request_id: request_id.clone(),
             phase_id: phase_id.to_string(),
@@ -504,6 +555,9 @@ impl<'c, 'a> Load<'c, 'a> {
                     self.failing_since = self.context.clock.now();
                 }
                 self.failures_in_a_row += 1;
+                if number >= self.coverage.since {
+                    self.coverage.requests = self.coverage.requests.saturating_sub(1);
+                }
                 self.context.live.failed();
                 self.counts.failed += 1;
                 if self.counts.failed <= FAILURES_LOGGED {

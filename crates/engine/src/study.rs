@@ -1,26 +1,25 @@
-//! A study: contexts × hit rates, each a test, with everything measured so far on disk at any moment.
+//! A study: contexts × hit rates × working sets, each a test, with everything measured so far on disk at any moment.
 //!
 //! Order after a test: rows, phases, summary, then `progress.json`; whoever observes draws after that.
 
+mod plan;
+
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use metrics::PhaseRow;
 use metrics::health::WindowHealth;
 use metrics::summary::TestKey;
-use ramp::{
-    FixedController, FixedSettings, RampController, RampSettings, SustainedController,
-    SustainedSettings,
-};
+use ramp::{FixedController, RampController, SustainedController};
 use report::files::{ResultDir, TableWriter};
 use report::progress::Progress;
 use report::test_name::TestName;
 use tokio::sync::oneshot;
-use workload::{
-    ContextPlan, PieceTable, PromptPlan, Seed, SelectionOrder, Selector, TextTokenizer, WorkingSet,
-};
+use workload::{ContextPlan, PieceTable, PromptPlan, Seed, Selector, TextTokenizer, WorkingSet};
 
-use crate::event::{Doubt, Observer, StudyEvent};
+use crate::event::{Doubt, Observer, StudyEvent, TestPrompts};
 use crate::feed::{PhasePrompts, PromptFeed, VerificationCounters};
 use crate::files::one_line;
 use crate::load::{LoadContext, Rotation, phase_id};
@@ -28,106 +27,14 @@ use crate::progress::Live;
 use crate::recorder::RecordSink;
 use crate::stop::{Stop, StopReason};
 use crate::sustained::run_sustained;
-use crate::test_run::{TestError, TestFailure, TestOutcome, TestPlan, WarmEach, run_test};
+use crate::test_run::{TestError, TestFailure, TestOutcome, TestPlan, run_test};
 use crate::transport::Transport;
-use crate::warm_up::{WarmUpError, warm_up};
-use crate::window::WindowSettings;
+use crate::warm_up::{WarmUp, WarmUpError, warm_up};
+
+pub use plan::{Mode, Reinit, StudyPlan, WorkingSets};
 
 /// Failed tests in a row after which the rest is not tried.
 const FAILED_TESTS_IN_A_ROW: u32 = 3;
-
-/// When the working set is sent to the server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reinit {
-    /// Once per context size.
-    Once,
-    /// Before every hit rate.
-    PerCacheRate,
-    /// Before every measured window.
-    PerTest,
-}
-
-/// How the levels of a test are found.
-#[derive(Debug, Clone)]
-pub enum Mode {
-    /// Climb until a threshold breaks, search, repeat.
-    Ramp(RampSettings),
-    /// Measure given levels.
-    Fixed(FixedSettings),
-    /// Never stop sending; decide anew after every period.
-    Sustained(SustainedSettings),
-}
-
-impl Mode {
-    /// How long a test may take, warm-ups and drains left out: all that is known before one was timed.
-    fn longest_test(&self) -> Duration {
-        match self {
-            Self::Ramp(ramp) => ramp.test_duration + ramp.ramp_duration * ramp.num_retries,
-            Self::Fixed(fixed) => {
-                let n_levels = u32::try_from(fixed.levels.len()).unwrap_or(u32::MAX);
-                fixed
-                    .ramp_duration
-                    .saturating_mul(n_levels.saturating_mul(fixed.num_retries.saturating_add(1)))
-            }
-            Self::Sustained(sustained) => sustained.test_duration,
-        }
-    }
-}
-
-/// What is to be measured.
-#[derive(Debug, Clone)]
-pub struct StudyPlan {
-    /// Ascending, tokens.
-    pub context_sizes: Vec<u64>,
-    /// Ascending, percent.
-    pub cache_hit_rates: Vec<u32>,
-    /// Tokens.
-    pub working_set_size: u64,
-    /// Tokens.
-    pub chunk_size: u64,
-    /// When prompts are sent ahead.
-    pub reinit: Reinit,
-    /// Prompts sent ahead at a time.
-    pub init_concurrency: u32,
-    /// Order in which working-set prompts are taken.
-    pub order: SelectionOrder,
-    /// How levels are found.
-    pub mode: Mode,
-    /// How windows are measured.
-    pub window: WindowSettings,
-    /// Model, as it stands in the rows.
-    pub model: String,
-    /// Threads that build and verify a working set.
-    pub n_build_threads: usize,
-}
-
-impl StudyPlan {
-    /// The tests of a context size, in order.
-    pub fn tests_of(&self, context_size: u64) -> impl Iterator<Item = TestName> + '_ {
-        let rates = self.cache_hit_rates.iter();
-        rates.map(move |rate| TestName::new(context_size, *rate))
-    }
-
-    /// A context size with its working set.
-    #[must_use]
-    pub fn context_plan(&self, context_size: u64) -> ContextPlan {
-        ContextPlan {
-            context_size,
-            chunk_size: self.chunk_size,
-            working_set_size: self.working_set_size,
-        }
-    }
-
-    /// Whether the working set is sent before every test. A sustained test has no windows between which
-    /// it could be sent, so there once per window means once per test.
-    fn warms_before_each_test(&self) -> bool {
-        match self.reinit {
-            Reinit::Once => false,
-            Reinit::PerCacheRate => true,
-            Reinit::PerTest => matches!(self.mode, Mode::Sustained(_)),
-        }
-    }
-}
 
 /// Where results go.
 #[derive(Debug)]
@@ -199,6 +106,20 @@ pub struct StudyEnd {
 
 /// What re-encoding a working set came to, and how long building and re-encoding took.
 type Verifying = oneshot::Receiver<(workload::Verification, Duration, Duration)>;
+/// Prompts of a context that were sent ahead once.
+struct Warm {
+    /// So many, from the first on.
+    prompts: usize,
+}
+
+/// What a test of a context stands on.
+struct Ground<'g> {
+    context: ContextPlan,
+    prompts: TestPrompts,
+    working_set: &'g Arc<WorkingSet>,
+    selector: &'g mut Selector,
+    previous_peak: Option<u32>,
+}
 
 enum ContextEnd {
     Done,
@@ -272,12 +193,17 @@ impl Study<'_, '_> {
                 .observe(&StudyEvent::ContextSkipped { context_size });
             return ContextEnd::Done;
         }
-        let context_plan = self.plan.context_plan(context_size);
+        let remaining: Vec<TestName> = tests
+            .iter()
+            .filter(|test| !self.store.progress.is_complete(test))
+            .copied()
+            .collect();
+        let context_plan = self.plan.context_plan_for(context_size, &remaining);
         self.parts.observer.observe(&StudyEvent::ContextStarted {
             context_size,
             rounded: context_plan.rounded(),
             n_prompts: context_plan.num_prompts(),
-            working_set_size: self.plan.working_set_size,
+            working_set_size: context_plan.working_set_size,
         });
         self.parts.live.phase("building the working set", 0);
         self.parts.feed.rest();
@@ -289,26 +215,24 @@ impl Study<'_, '_> {
         self.end
             .working_set_prompts
             .insert(context_size, working_set.len() as u64);
-        let n_pinned = (self.parts.rotation.selection() == crate::load::EndpointSelection::Pinned)
-            .then(|| self.parts.rotation.n_endpoints());
-        let mut selector = Selector::new(
-            self.plan.order,
-            working_set.len(),
-            n_pinned,
-            &self.parts.seed.child(&format!("selector {context_size}")),
-        );
+        let mut warm = Warm { prompts: 0 };
+        let is_shared = matches!(self.plan.working_sets, WorkingSets::One(_));
+        // Tests that share a working set share the position in it, too.
+        let label = format!("selector {context_size}");
+        let mut shared = self.selector(&label, working_set.len());
         // The first requests go out while prompts are still being re-encoded. Should one turn out to need other
         // words, which no tokenizer has needed so far, what was sent is sent again.
-        let warms = self.plan.reinit == Reinit::Once;
+        let warms = is_shared && self.plan.reinit == Reinit::Once;
+        let all = 0..working_set.len();
         let mut warmed = if warms {
-            self.warm(&mut selector, &working_set).await
+            self.warm(&mut shared, &working_set, all.clone()).await
         } else {
             Ok(())
         };
         if warmed.is_ok() {
             match self.verified(context_plan, &working_set, verifying).await {
                 Ok(is_changed) if is_changed && warms => {
-                    warmed = self.warm(&mut selector, &working_set).await;
+                    warmed = self.warm(&mut shared, &working_set, all).await;
                 }
                 Ok(_) => {}
                 Err(_) if self.parts.stop.requested().is_some() => return ContextEnd::Abort,
@@ -321,7 +245,10 @@ impl Study<'_, '_> {
                 error => self.fail_context(&tests, &error.to_string()),
             };
         }
-        let mut previous_peak = None;
+        if warms {
+            warm.prompts = working_set.len();
+        }
+        let mut previous: Option<(u32, u32)> = None;
         for test in tests {
             if self.store.progress.is_complete(&test) {
                 self.parts
@@ -329,17 +256,23 @@ impl Study<'_, '_> {
                     .observe(&StudyEvent::TestSkipped { test });
                 continue;
             }
-            match self
-                .test(
-                    test,
-                    context_plan,
-                    &working_set,
-                    &mut selector,
-                    previous_peak,
-                )
-                .await
-            {
-                Ok(peak) => previous_peak = Some(peak),
+            // The peak of a test is a good start for the one that differs from it in one thing only.
+            let rate = test.cache_hit_rate;
+            let previous_peak = previous
+                .filter(|(of_rate, _)| is_shared || *of_rate == rate)
+                .map(|(_, peak)| peak);
+            let prompts = self.plan.prompts(test, &context_plan);
+            let mut own = (!is_shared)
+                .then(|| self.selector(&format!("selector of test {test}"), prompts.initial));
+            let ground = Ground {
+                context: context_plan,
+                prompts,
+                working_set: &working_set,
+                selector: own.as_mut().unwrap_or(&mut shared),
+                previous_peak,
+            };
+            match self.test(test, ground, &mut warm).await {
+                Ok(peak) => previous = Some((rate, peak)),
                 Err(()) => return ContextEnd::Abort,
             }
         }
@@ -349,28 +282,68 @@ impl Study<'_, '_> {
         ContextEnd::Done
     }
 
+    fn selector(&self, label: &str, n_prompts: usize) -> Selector {
+        let rotation = &*self.parts.rotation;
+        let n_pinned = (rotation.selection() == crate::load::EndpointSelection::Pinned)
+            .then(|| rotation.n_endpoints());
+        let seed = self.parts.seed.child(label);
+        Selector::new(self.plan.order, n_prompts, n_pinned, &seed)
+    }
+
+    /// Sends what is to be warm before a test begins.
+    async fn warm_for(
+        &mut self,
+        ground: &mut Ground<'_>,
+        warm: &mut Warm,
+    ) -> Result<(), WarmUpError> {
+        let wanted = self.plan.warm_prompts(&ground.prompts);
+        let prompts = match self.plan.reinit {
+            Reinit::Once => warm.prompts..wanted,
+            Reinit::EachTest => 0..wanted,
+            Reinit::EachWindow if matches!(self.plan.mode, Mode::Sustained(_)) => 0..wanted,
+            Reinit::EachWindow => return Ok(()),
+        };
+        if prompts.is_empty() {
+            return Ok(());
+        }
+        let working_set = ground.working_set;
+        self.warm(ground.selector, working_set, prompts).await?;
+        warm.prompts = warm.prompts.max(wanted);
+        Ok(())
+    }
+
     /// The peak of the test, or of none where it failed; `Err` when the run must end.
     async fn test(
         &mut self,
         test: TestName,
-        context_plan: ContextPlan,
-        working_set: &Arc<WorkingSet>,
-        selector: &mut Selector,
-        previous_peak: Option<u32>,
+        mut ground: Ground<'_>,
+        warm: &mut Warm,
     ) -> Result<u32, ()> {
         let attempt = self.store.progress.begin_attempt(&test);
         if let Err(error) = self.store.progress.save(self.store.dir.path()) {
             return self.abort(test, &one_line(&error));
         }
         let rate = test.cache_hit_rate;
-        self.announce(test, context_plan);
-        if self.plan.warms_before_each_test() {
-            match self.warm(selector, working_set).await {
-                Ok(()) => {}
-                Err(WarmUpError::Stopped) => return Err(()),
-                Err(error) => return self.fail_test(test, &error.to_string(), previous_peak),
-            }
+        let previous_peak = ground.previous_peak;
+        self.announce(test, &ground);
+        let growth = self.plan.growth(&ground.context);
+        if let Some(plan) = &growth {
+            self.parts
+                .observer
+                .observe(&StudyEvent::GrowthPlanned { plan });
         }
+        match self.warm_for(&mut ground, warm).await {
+            Ok(()) => {}
+            Err(WarmUpError::Stopped) => return Err(()),
+            Err(error) => return self.fail_test(test, &error.to_string(), previous_peak),
+        }
+        let Ground {
+            context: context_plan,
+            prompts: of_test,
+            working_set,
+            selector,
+            ..
+        } = ground;
         let prompts = PhasePrompts {
             plan: Arc::new(PromptPlan::new(
                 &self.parts.pieces,
@@ -380,24 +353,29 @@ impl Study<'_, '_> {
             )),
             tokenizer: self.parts.tokenizer.clone(),
             attempt,
+            working_set_size: test.working_set_size,
             working_set: (rate > 0).then(|| Arc::clone(working_set)),
             phase_id: phase_id(""),
         };
         let plan = TestPlan {
             key: TestKey {
                 context_size: test.context_size,
-                working_set_size: None,
+                working_set_size: test.working_set_size,
                 cache_hit_rate: rate,
                 model: Some(self.plan.model.clone()),
                 peak_concurrency: 0,
             },
             prompts,
-            warm_each_window: (self.plan.reinit == Reinit::PerTest).then_some(WarmEach {
+            warm_each_window: (self.plan.reinit == Reinit::EachWindow).then(|| WarmUp {
                 working_set,
+                prompts: 0..of_test.initial,
                 concurrency: self.plan.init_concurrency,
             }),
             window: self.plan.window,
             chunk_size: self.plan.chunk_size,
+            coverage: self.plan.coverage(test),
+            growth,
+            sustained: self.plan.sustained,
         };
         let parts = &mut self.parts;
         let mut context = LoadContext {
@@ -422,9 +400,7 @@ impl Study<'_, '_> {
             }
             Mode::Sustained(settings) => {
                 let controller = SustainedController::new(*settings);
-                run_sustained(&mut context, &plan, controller, observer)
-                    .await
-                    .map_err(TestFailure::from)
+                run_sustained(&mut context, &plan, controller, observer).await
             }
         };
         let outcome = match ended {
@@ -432,15 +408,11 @@ impl Study<'_, '_> {
             Err(failure) => return self.keep_failure(test, failure, previous_peak),
         };
         self.failed_in_a_row = 0;
+        if let Err(error) = self.put_phases(&outcome.phases) {
+            return self.abort(test, &error);
+        }
         let tables = &mut *self.store.tables;
-        // A sustained test has no windows, and its directory no file of them.
-        let phases = if outcome.periods.is_empty() {
-            tables.put_phases(&outcome.phases)
-        } else {
-            Ok(())
-        };
-        let stored =
-            phases.and_then(|()| tables.put_summary(std::slice::from_ref(&outcome.summary)));
+        let stored = tables.put_summary(std::slice::from_ref(&outcome.summary));
         if let Err(error) = stored {
             return self.abort(test, &one_line(&error));
         }
@@ -468,21 +440,34 @@ impl Study<'_, '_> {
         Ok(summary.peak_concurrency)
     }
 
-    fn announce(&mut self, test: TestName, context_plan: ContextPlan) {
+    fn put_phases(&mut self, phases: &[PhaseRow]) -> Result<(), String> {
+        // A sustained test may have no windows, and its directory then no file of them.
+        if phases.is_empty() {
+            return Ok(());
+        }
+        let put = self.store.tables.put_phases(phases);
+        put.map_err(|error| one_line(&error))
+    }
+
+    fn announce(&mut self, test: TestName, ground: &Ground<'_>) {
         self.started_tests += 1;
         let per_test = self.plan.mode.longest_test();
         let elapsed = self.parts.clock.now();
         let done = self.end.completed.len() as u32;
         let mean = if done == 0 { per_test } else { elapsed / done };
         let expected = elapsed + mean * (self.n_tests + 1 - self.started_tests.min(self.n_tests));
+        let set = test
+            .working_set_size
+            .map_or_else(String::new, |size| format!(", working set of {size}"));
         let name = format!(
-            "test {} of {}: {} tokens at {}%",
+            "test {} of {}: {} tokens at {}%{set}",
             self.started_tests, self.n_tests, test.context_size, test.cache_hit_rate
         );
         self.parts.live.test(&name, Some(expected));
         self.parts.observer.observe(&StudyEvent::TestStarted {
             test,
-            cached_tokens: context_plan.split(test.cache_hit_rate).cached,
+            cached_tokens: ground.context.split(test.cache_hit_rate).cached,
+            prompts: ground.prompts,
         });
     }
 
@@ -497,10 +482,8 @@ impl Study<'_, '_> {
         if let TestError::Write(line) = error {
             return self.abort(test, &line);
         }
-        if !phases.is_empty()
-            && let Err(unwritten) = self.store.tables.put_phases(&phases)
-        {
-            return self.abort(test, &one_line(&unwritten));
+        if let Err(unwritten) = self.put_phases(&phases) {
+            return self.abort(test, &unwritten);
         }
         match error {
             TestError::Stopped => Err(()),
@@ -558,7 +541,13 @@ impl Study<'_, '_> {
         &mut self,
         selector: &mut Selector,
         working_set: &WorkingSet,
+        prompts: Range<usize>,
     ) -> Result<(), WarmUpError> {
+        let what = WarmUp {
+            working_set,
+            prompts,
+            concurrency: self.plan.init_concurrency,
+        };
         let parts = &mut self.parts;
         let mut context = LoadContext {
             transport: parts.transport,
@@ -570,9 +559,7 @@ impl Study<'_, '_> {
             stop: parts.stop,
             live: parts.live,
         };
-        warm_up(&mut context, working_set, self.plan.init_concurrency)
-            .await
-            .map(drop)
+        warm_up(&mut context, &what).await.map(drop)
     }
 
     /// Builds the working set on threads of its own, which go on to re-encode it; a stop is heard meanwhile.

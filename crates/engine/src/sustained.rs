@@ -3,13 +3,17 @@
 //! Promise: a border stops nothing. Requests in flight go on, whatever the new level; their tokens belong
 //! to the period in which they arrive. Only the end of the test drains. A period's row is handed to the
 //! writer when the period is over, and once more, with its output tokens settled, when all requests are.
+//! A working set that grows does so inside whatever period is running.
 
 use std::time::Duration;
 
 use metrics::attribution::PeriodFigures;
 use metrics::health::{Typical, WindowHealth};
-use metrics::period::{PeriodKey, PeriodRow, settle_rows, summarise_periods};
-use metrics::summary::reported_cache_hit_rate;
+use metrics::period::{
+    PeriodKey, PeriodRow, PeriodSample, phase_of_period, settle_rows, summarise_periods,
+};
+use metrics::record::FailedRequest;
+use metrics::{PhaseRow, SummaryRow};
 use ramp::{
     Decided, Decision, Observation, PeriodObservation, PeriodSpec, PeriodStep, SustainedController,
     SustainedStop,
@@ -17,14 +21,15 @@ use ramp::{
 use report::test_name::TestName;
 
 use crate::doubt;
-use crate::event::{Observer, StudyEvent};
+use crate::event::{Doubt, Observer, StudyEvent};
+use crate::growth::Growth;
 use crate::health::Metered;
 use crate::load::{Load, LoadContext, Pause, Phase};
 use crate::pacer::Pacing;
 use crate::probe::Felt;
 use crate::proof;
 use crate::recorder::WindowRows;
-use crate::test_run::{TestError, TestOutcome, TestPlan, phase_of};
+use crate::test_run::{TestError, TestFailure, TestOutcome, TestPlan, phase_of};
 use crate::window::{WindowSettings, warn_of_short_outputs};
 
 /// Longest wait for requests in flight when the test is over.
@@ -33,13 +38,56 @@ pub const DRAIN_LIMIT: Duration = Duration::from_secs(30);
 /// Runs `controller` to its end.
 ///
 /// # Errors
-/// When the test yields no result; rows and periods measured before are on disk all the same.
+/// When the test yields no result; rows and periods measured before are on disk all the same, and their phases in the
+/// error.
 pub async fn run_sustained(
     context: &mut LoadContext<'_>,
     plan: &TestPlan<'_>,
     mut controller: SustainedController,
     observer: &mut dyn Observer,
-) -> Result<TestOutcome, TestError> {
+) -> Result<TestOutcome, TestFailure> {
+    let mut periods = Periods {
+        plan,
+        test: TestName::new(plan.key.context_size, plan.key.cache_hit_rate)
+            .with_working_set(plan.key.working_set_size),
+        rows: Vec::new(),
+        health: Vec::new(),
+        held: false,
+    };
+    let mut requests = WindowRows::default();
+    let ended = measure(
+        context,
+        &mut controller,
+        &mut periods,
+        &mut requests,
+        observer,
+    )
+    .await;
+    let phases = periods.phases(&requests.failed);
+    match ended.and_then(|()| periods.conclude(&requests, observer)) {
+        Ok((summary, doubts)) => Ok(TestOutcome {
+            summary,
+            runs: Vec::new(),
+            phases,
+            periods: periods.rows,
+            records: requests.records,
+            health: periods.health,
+            doubts,
+        }),
+        Err(error) => Err(TestFailure { error, phases }),
+    }
+}
+
+/// Runs all periods, waits for what is in flight, and settles the periods' rows. `requests` gets the rows of all
+/// requests, also when something goes wrong.
+async fn measure(
+    context: &mut LoadContext<'_>,
+    controller: &mut SustainedController,
+    periods: &mut Periods<'_>,
+    requests: &mut WindowRows,
+    observer: &mut dyn Observer,
+) -> Result<(), TestError> {
+    let plan = periods.plan;
     let first = match controller.next(Duration::ZERO) {
         PeriodStep::Run(spec) => spec,
         PeriodStep::Done(_) => {
@@ -48,6 +96,9 @@ pub async fn run_sustained(
             ));
         }
     };
+    if plan.growth.as_ref().is_some_and(|g| g.ensure_coverage) {
+        context.selector.cover();
+    }
     let pacing = Pacing::Hold {
         level: first.concurrency,
     };
@@ -59,15 +110,7 @@ pub async fn run_sustained(
     )
     .await;
     load.watch();
-    let mut periods = Periods {
-        plan,
-        test: TestName::new(plan.key.context_size, plan.key.cache_hit_rate)
-            .with_working_set(plan.key.working_set_size),
-        rows: Vec::new(),
-        health: Vec::new(),
-        held: false,
-    };
-    let ended = run_periods(&mut load, &mut controller, &mut periods, observer).await;
+    let ended = run_periods(&mut load, controller, periods, observer).await;
     let limit = if ended.is_ok() {
         DRAIN_LIMIT
     } else {
@@ -82,14 +125,14 @@ pub async fn run_sustained(
             limit.as_secs_f64()
         );
     }
-    let rows = load.context().sink.collect().await;
-    settle_rows(&mut periods.rows, &load.settle(&rows.records));
+    *requests = load.context().sink.collect().await;
+    settle_rows(&mut periods.rows, &load.settle(&requests.records));
     let sink = &mut *load.context().sink;
     sink.put_periods(periods.test, periods.rows.clone());
     let late_error = sink.collect().await.write_error;
     let stopped = load.context().stop.requested().is_some();
     let stop = ended?;
-    if let Some(line) = rows.write_error.clone().or(late_error) {
+    if let Some(line) = requests.write_error.clone().or(late_error) {
         return Err(TestError::Write(line));
     }
     if stopped {
@@ -99,8 +142,7 @@ pub async fn run_sustained(
         stop: &stop,
         periods: &periods.rows,
     });
-    drop(load);
-    periods.into_outcome(rows, observer)
+    Ok(())
 }
 
 /// Runs period after period. The load is left as it stands, requests in flight.
@@ -115,10 +157,21 @@ async fn run_periods(
     let patience = thresholds.max_ttft.map(Duration::from_secs_f64);
     let begin = load.started();
     let mut border = begin;
+    let mut growth = plan.growth.as_ref().map(Growth::new);
     loop {
+        if let Some(growth) = &mut growth {
+            // Before the time is up there is nothing to hold open, and nothing to say.
+            let is_up = controller.is_time_up(border - begin);
+            controller.hold_open(is_up && growth.is_open(load, observer));
+        }
         let spec = match controller.next(border - begin) {
             PeriodStep::Run(spec) => spec,
-            PeriodStep::Done(stop) => return Ok(stop),
+            PeriodStep::Done(stop) => {
+                if let Some(growth) = &mut growth {
+                    growth.told_missing(load, observer);
+                }
+                return Ok(stop);
+            }
         };
         if spec.number > 1 {
             load.next_phase(period_phase(plan, &spec), spec.concurrency, border);
@@ -129,8 +182,12 @@ async fn run_periods(
             .phase(&spec.phase_id(), spec.concurrency);
         observer.observe(&StudyEvent::PeriodStarted { spec: &spec });
         let planned = border + spec.length;
-        let (end, failing) = match load.run_until(planned).await {
-            Pause::TimeUp => (planned, None),
+        let pause = match &mut growth {
+            Some(growth) => growth.run_until(load, planned, observer).await,
+            None => load.run_until(planned).await,
+        };
+        let (end, failing) = match pause {
+            Pause::TimeUp | Pause::Covered => (planned, None),
             Pause::Stopped => return Err(TestError::Stopped),
             // Not worth the rest of the period; it ends here, and so do its figures.
             Pause::Failing(line) => (load.context().clock.now().min(planned), Some(line)),
@@ -142,7 +199,14 @@ async fn run_periods(
         let observation = observe(&plan.window, &figures, end - border, failing.is_none());
         let decided = controller.record(observation);
         periods.held |= !matches!(decided.decision, Decision::RampDown | Decision::MinReached);
-        periods.push(&spec, (border, end), &figures, &observation, &decided);
+        let active = growth.as_ref().map(|growth| growth.active_tokens(load));
+        periods.push(
+            &spec,
+            (border, end),
+            &figures,
+            &observation,
+            (&decided, active),
+        );
         periods.meter(metered, felt.as_ref(), &spec);
         let sink = &mut *load.context().sink;
         sink.put_periods(periods.test, periods.rows.clone());
@@ -228,14 +292,14 @@ impl Periods<'_> {
         (start, end): (Duration, Duration),
         figures: &PeriodFigures,
         observation: &PeriodObservation,
-        decided: &Decided,
+        (decided, active): (&Decided, Option<u64>),
     ) {
         let anchor = self.plan.window.anchor;
         let key = PeriodKey {
             number: u64::from(spec.number),
             context_size: self.plan.key.context_size,
             cache_hit_rate: self.plan.key.cache_hit_rate,
-            working_set_size: self.plan.key.working_set_size,
+            working_set_size: active,
             start_time: anchor.unix(start),
             end_time: anchor.unix(end),
             duration: end.saturating_sub(start).as_secs_f64(),
@@ -265,17 +329,39 @@ impl Periods<'_> {
         self.health.push(health);
     }
 
-    fn into_outcome(
-        self,
-        rows: WindowRows,
+    /// The periods as phases, where the tool lists them there too. `failed` are the failed and cancelled requests.
+    fn phases(&self, failed: &[FailedRequest]) -> Vec<PhaseRow> {
+        if !self.plan.sustained.phases {
+            return Vec::new();
+        }
+        let of_period = |row: &PeriodRow| {
+            let id = format!("SUSTAINED_P{}", row.period_number);
+            let of_phase = || failed.iter().filter(|f| f.intent.phase_id == id);
+            let cancelled = of_phase().filter(|f| f.is_cancelled()).count() as u64;
+            let failed = of_phase().count() as u64 - cancelled;
+            phase_of_period(row, self.plan.key.working_set_size, (failed, cancelled))
+        };
+        self.rows.iter().map(of_period).collect()
+    }
+
+    /// The row of the test, and what speaks against it.
+    fn conclude(
+        &self,
+        requests: &WindowRows,
         observer: &mut dyn Observer,
-    ) -> Result<TestOutcome, TestError> {
+    ) -> Result<(SummaryRow, Vec<Doubt>), TestError> {
         let plan = self.plan;
-        warn_of_short_outputs("the test", &rows.records, plan.window.output_tokens);
-        let reported = reported_cache_hit_rate(&rows.records);
-        let summary = summarise_periods(&plan.key, &self.rows, reported);
+        warn_of_short_outputs("the test", &requests.records, plan.window.output_tokens);
+        let summary = summarise_periods(
+            &plan.key,
+            PeriodSample {
+                periods: &self.rows,
+                records: &requests.records,
+                latencies: plan.sustained.latencies,
+            },
+        );
         if summary.total_requests == 0 {
-            let first = rows.failed.iter().find(|f| !f.is_cancelled());
+            let first = requests.failed.iter().find(|f| !f.is_cancelled());
             return Err(TestError::Failed(match first {
                 Some(f) => format!(
                     "no request got a token; the first failed with {}: {}",
@@ -295,9 +381,9 @@ impl Periods<'_> {
             key: &key,
             chunk_size: plan.chunk_size,
             passed: self.held,
-            records: || rows.records.iter(),
+            records: || requests.records.iter(),
             // Cancelled ones were cut off behind the last period; nothing that counts is missing.
-            failed: || rows.failed.iter().filter(|f| !f.is_cancelled()),
+            failed: || requests.failed.iter().filter(|f| !f.is_cancelled()),
         });
         if plan.window.judges_client {
             doubts.extend(proof::felt(&self.health, summary.peak_concurrency));
@@ -305,14 +391,6 @@ impl Periods<'_> {
         for doubt in &doubts {
             observer.observe(&StudyEvent::Doubt(doubt));
         }
-        Ok(TestOutcome {
-            summary,
-            runs: Vec::new(),
-            phases: Vec::new(),
-            periods: self.rows,
-            records: rows.records,
-            health: self.health,
-            doubts,
-        })
+        Ok((summary, doubts))
     }
 }

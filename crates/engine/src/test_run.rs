@@ -3,19 +3,19 @@
 use std::time::Duration;
 
 use metrics::health::WindowHealth;
-use metrics::period::PeriodRow;
+use metrics::period::{LatenciesOver, PeriodRow};
 use metrics::phase::PhaseRow;
 use metrics::record::{FailedRequest, RequestRecord};
 use metrics::summary::{PhaseSample, SummaryRow, TestKey, summarise};
 use ramp::{Controller, Purpose, RampOutcome, Step, WindowSpec};
-use workload::WorkingSet;
 
 use crate::doubt;
 use crate::event::{Doubt, Observer, RunLine, StudyEvent};
 use crate::feed::PhasePrompts;
+use crate::growth::GrowthPlan;
 use crate::load::{LoadContext, Phase, phase_id};
 use crate::proof;
-use crate::warm_up::{WarmUpError, warm_up};
+use crate::warm_up::{WarmUp, WarmUpError, warm_up};
 use crate::window::{WindowEnd, WindowOutcome, WindowSettings, run_window};
 
 /// What is fixed for the windows of a test.
@@ -25,11 +25,39 @@ pub struct TestPlan<'a> {
     /// Recipe of its prompts; the phase id is set per window.
     pub prompts: PhasePrompts,
     /// Warm the working set up before every window.
-    pub warm_each_window: Option<WarmEach<'a>>,
+    pub warm_each_window: Option<WarmUp<'a>>,
     /// How windows are measured.
     pub window: WindowSettings,
     /// Rounding of cached prefixes, tokens; the tolerance of the hit-rate check.
     pub chunk_size: u64,
+    /// Nominal input tokens that every window sends at least, however long it takes.
+    pub coverage: Option<u64>,
+    /// How the working set grows within the test, if it does; only in a sustained test.
+    pub growth: Option<GrowthPlan>,
+    /// What a sustained test leaves.
+    pub sustained: SustainedResults,
+}
+
+/// What differs between the tools in the results of a sustained test.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SustainedResults {
+    /// Over what the latencies of its row are taken.
+    pub latencies: LatenciesOver,
+    /// Whether its periods are listed as phases too.
+    pub phases: bool,
+}
+
+impl SustainedResults {
+    /// Those of `cache_rate_tester`.
+    pub const CACHE_RATE: Self = Self {
+        latencies: LatenciesOver::Periods,
+        phases: false,
+    };
+    /// Those of `working_set_tester`.
+    pub const WORKING_SET: Self = Self {
+        latencies: LatenciesOver::Requests,
+        phases: true,
+    };
 }
 
 impl std::fmt::Debug for TestPlan<'_> {
@@ -40,15 +68,6 @@ impl std::fmt::Debug for TestPlan<'_> {
     }
 }
 
-/// `--reinit-strategy per_test`.
-#[derive(Debug, Clone, Copy)]
-pub struct WarmEach<'a> {
-    /// What is sent.
-    pub working_set: &'a WorkingSet,
-    /// How many at a time.
-    pub concurrency: u32,
-}
-
 /// A finished test.
 #[derive(Debug)]
 pub struct TestOutcome {
@@ -56,7 +75,7 @@ pub struct TestOutcome {
     pub summary: SummaryRow,
     /// The windows at its peak, for the table that people see; none in a sustained test.
     pub runs: Vec<RunLine>,
-    /// All its windows, in order; none in a sustained test.
+    /// All its windows, in order; in a sustained test its periods, where they are listed as phases too.
     pub phases: Vec<PhaseRow>,
     /// All its periods, in order; only in a sustained test.
     pub periods: Vec<PeriodRow>,
@@ -91,7 +110,8 @@ pub enum TestError {
 pub struct TestFailure {
     /// Why there is no result.
     pub error: TestError,
-    /// Its windows, in order, a broken-off one included: their requests are on disk, and belong to them.
+    /// Its windows, in order, a broken-off one included, or its periods where they are listed as phases too: their
+    /// requests are on disk, and belong to them.
     pub phases: Vec<PhaseRow>,
 }
 
@@ -216,19 +236,18 @@ impl Windows {
                 Step::Run(spec) => spec,
                 Step::Done(outcome) => return Ok(outcome),
             };
-            if let Some(each) = plan.warm_each_window {
+            if let Some(each) = &plan.warm_each_window {
                 let before = context.clock.now();
-                warm_up(context, each.working_set, each.concurrency)
-                    .await
-                    .map_err(|error| match error {
-                        WarmUpError::Stopped => TestError::Stopped,
-                        error => TestError::WarmUp(error),
-                    })?;
+                warm_up(context, each).await.map_err(|error| match error {
+                    WarmUpError::Stopped => TestError::Stopped,
+                    error => TestError::WarmUp(error),
+                })?;
                 apart += context.clock.now().saturating_sub(before);
             }
             observer.observe(&StudyEvent::WindowStarted { spec: &spec });
             let phase = phase_of(plan, &spec.phase_id);
-            let mut window = run_window(context, phase, &spec, &plan.window).await;
+            let mut window =
+                run_window(context, phase, &spec, &plan.window, plan.coverage, observer).await;
             apart += window.rested;
             let (end, write_error) = (window.end.clone(), window.write_error.take());
             let is_judged = write_error.is_none() && end != WindowEnd::Stopped;

@@ -1,6 +1,7 @@
 //! Working-set initialisation: sends every prompt once, so that the server holds it.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -14,6 +15,8 @@ use crate::transport::{Kind, Outgoing};
 
 /// A share of failed prompts above which the warm-up is worth a warning.
 const FAILED_SHARE_WARNED: f64 = 0.05;
+/// Failures that are logged one by one; the rest is counted.
+const FAILURES_LOGGED: usize = 5;
 /// A progress line at least this often.
 const PROGRESS_EVERY: Duration = Duration::from_secs(5);
 
@@ -48,26 +51,54 @@ pub enum WarmUpError {
     Stopped,
 }
 
-/// Sends every prompt of `working_set`, at most `concurrency` at a time: with pinned endpoints each to its
+/// Which prompts are sent, and how many at a time.
+#[derive(Debug, Clone)]
+pub struct WarmUp<'a> {
+    /// Their set.
+    pub working_set: &'a WorkingSet,
+    /// Their places in it.
+    pub prompts: Range<usize>,
+    /// In flight at a time.
+    pub concurrency: u32,
+}
+
+impl<'a> WarmUp<'a> {
+    /// All prompts of a set.
+    #[must_use]
+    pub fn whole(working_set: &'a WorkingSet, concurrency: u32) -> Self {
+        Self {
+            working_set,
+            prompts: 0..working_set.len(),
+            concurrency,
+        }
+    }
+}
+
+/// Sends every prompt once, at most so many at a time: with pinned endpoints each to its
 /// own, otherwise to every endpoint, since any of them may get a request built on it.
 ///
 /// # Errors
 /// When all requests failed or the run was stopped.
 pub async fn warm_up(
     context: &mut LoadContext<'_>,
-    working_set: &WorkingSet,
-    concurrency: u32,
+    what: &WarmUp<'_>,
 ) -> Result<WarmedUp, WarmUpError> {
-    let n_prompts = working_set.len();
+    let WarmUp {
+        working_set,
+        concurrency,
+        ..
+    } = *what;
+    let prompts = what.prompts.clone();
+    let n_prompts = prompts.len();
     let n_endpoints = context.rotation.n_endpoints();
     let everywhere =
         context.rotation.selection() == EndpointSelection::RoundRobin && n_endpoints > 1;
     let mut todo: VecDeque<(usize, usize)> = if everywhere {
-        (0..n_prompts)
+        prompts
             .flat_map(|i| (0..n_endpoints).map(move |e| (i, e)))
             .collect()
     } else {
-        (0..n_prompts).map(|i| (i, i % n_endpoints)).collect()
+        prompts.map(|i| (i, i % n_endpoints)).collect()
     };
     let requests = todo.len() as u64;
     tracing::info!(
@@ -101,9 +132,13 @@ pub async fn warm_up(
         });
     }
     let rate = round.succeeded as f64 / took.as_secs_f64().max(1e-9);
+    let missing = match failed {
+        0 => String::new(),
+        n => format!(", {n} failed"),
+    };
     tracing::info!(
         style = "success",
-        "Working set initialization complete: {} prompts in {:.1}s ({rate:.1} prompts/s)",
+        "Working set initialization complete: {} prompts in {:.1}s ({rate:.1} prompts/s){missing}",
         round.succeeded,
         took.as_secs_f64()
     );
@@ -125,6 +160,26 @@ struct Round {
 }
 
 impl Round {
+    /// Says of the first few failures what went wrong.
+    fn tell(&self, index: usize, failure: &Failure) {
+        if self.failed.len() < FAILURES_LOGGED {
+            tracing::error!(
+                "  Failed to initialize prompt {}: {}: {}",
+                index + 1,
+                failure.kind,
+                failure.message
+            );
+        }
+    }
+
+    /// Counts the failures that were not told one by one.
+    fn tell_rest(&self) {
+        let more = self.failed.len().saturating_sub(FAILURES_LOGGED);
+        if more > 0 {
+            tracing::error!("  {more} more prompts failed to initialize");
+        }
+    }
+
     async fn run(
         context: &mut LoadContext<'_>,
         working_set: &WorkingSet,
@@ -167,7 +222,10 @@ impl Round {
                 }
                 ended = in_flight.next() => match ended {
                     Some(ended) => ended,
-                    None => return Ok(round),
+                    None => {
+                        round.tell_rest();
+                        return Ok(round);
+                    }
                 },
             };
             match exchange.failure {
@@ -176,7 +234,10 @@ impl Round {
                 Some(failure) if failure.kind == metrics::timeline::FailureKind::Empty => {
                     round.succeeded += 1
                 }
-                Some(failure) => round.failed.push((target, failure)),
+                Some(failure) => {
+                    round.tell(target.0, &failure);
+                    round.failed.push((target, failure));
+                }
             }
             let now = context.clock.now();
             let done = round.succeeded + round.failed.len() as u64;

@@ -9,6 +9,7 @@ use metrics::record::{FailedRequest, RequestRecord, WallAnchor};
 use metrics::window::{LevelMetrics, SpeedMetric, TtftMetric, WindowSample};
 use ramp::{Observation, WindowSpec};
 
+use crate::event::{Observer, StudyEvent};
 use crate::load::{Load, LoadContext, Pause, Phase};
 use crate::pacer::Pacing;
 
@@ -91,26 +92,47 @@ pub fn drain_limit(length: Duration) -> Duration {
 
 /// Runs one window: holds the level for the planned length, ends by the clock and not by the next
 /// completion, waits for stragglers, cancels what is left, and accounts.
+///
+/// With `coverage` the window goes on beyond its planned length until so many nominal input tokens were sent; `observer`
+/// hears of it. What counts is then the length that it came to.
 pub async fn run_window(
     context: &mut LoadContext<'_>,
     phase: Phase,
     spec: &WindowSpec,
     settings: &WindowSettings,
+    coverage: Option<u64>,
+    observer: &mut dyn Observer,
 ) -> WindowOutcome {
     context.live.phase(&spec.phase_id, spec.concurrency);
     let pacing = Pacing::Hold {
         level: spec.concurrency,
     };
+    if coverage.is_some() {
+        context.selector.cover();
+    }
     let mut load = Load::start(&mut *context, phase.clone(), pacing, spec.length).await;
     let started = load.started();
-    let pause = load.run_until(started + spec.length).await;
+    let mut pause = load.run_until(started + spec.length).await;
+    let mut planned = spec.length;
+    if let (Some(needed), Pause::TimeUp) = (coverage, &pause)
+        && load.covered() < needed
+    {
+        let sent = load.covered();
+        observer.observe(&StudyEvent::Extending { sent, needed });
+        pause = load.run_until_covered(needed, None).await;
+        planned = load.context().clock.now().saturating_sub(started);
+        let sent = load.covered();
+        if sent < needed {
+            observer.observe(&StudyEvent::NotCovered { sent, needed });
+        }
+    }
     let paused = load.context().clock.now();
     // Before the drain: what happens there is not measured.
     let felt = load.context().transport.felt();
-    let metered_until = load.context().clock.now().min(started + spec.length);
+    let metered_until = load.context().clock.now().min(started + planned);
     let metered = load.take_meter(metered_until, Duration::ZERO);
     let limit = match &pause {
-        Pause::TimeUp => drain_limit(spec.length),
+        Pause::TimeUp | Pause::Covered => drain_limit(planned),
         // Nothing of it will be used; do not wait for a server that fails or a person who has pressed Ctrl-C.
         Pause::Failing(_) | Pause::Stopped => Duration::ZERO,
     };
@@ -121,14 +143,14 @@ pub async fn run_window(
     let rows = context.sink.collect().await;
     let end = match (pause, context.stop.requested()) {
         (Pause::Failing(line), _) => WindowEnd::Failing(line),
-        (Pause::Stopped, _) | (Pause::TimeUp, Some(_)) => WindowEnd::Stopped,
-        (Pause::TimeUp, None) => WindowEnd::Complete,
+        (Pause::Stopped, _) | (_, Some(_)) => WindowEnd::Stopped,
+        (Pause::TimeUp | Pause::Covered, None) => WindowEnd::Complete,
     };
     let anchor = settings.anchor;
     let length = if end == WindowEnd::Complete {
-        spec.length
+        planned
     } else {
-        paused.saturating_sub(first_launch).min(spec.length)
+        paused.saturating_sub(first_launch).min(planned)
     };
     let sample = WindowSample {
         first_launch: anchor.unix(first_launch),

@@ -8,8 +8,12 @@
 
 #[path = "virtual_time/bench.rs"]
 mod bench;
+#[path = "virtual_time/growth.rs"]
+mod growth;
 #[path = "virtual_time/health.rs"]
 mod health;
+#[path = "virtual_time/study.rs"]
+mod study;
 #[path = "virtual_time/sustained.rs"]
 mod sustained;
 
@@ -18,11 +22,11 @@ use std::time::Duration;
 use bench::{Bench, Scripted, records_by_request};
 use engine::load::EndpointSelection;
 use engine::stop::StopReason;
-use engine::test_run::{TestError, WarmEach};
-use engine::warm_up::{WarmUpError, warm_up};
+use engine::test_run::TestError;
+use engine::warm_up::{WarmUp, WarmUpError, warm_up};
 use engine::window::{WindowEnd, drain_limit};
 use metrics::timeline::FailureKind;
-use ramp::{RampController, RampSettings, Thresholds};
+use ramp::{RampController, RampRules, RampSettings, Thresholds};
 use sim::model::ServiceModel;
 
 const MS: fn(u64) -> Duration = Duration::from_millis;
@@ -53,6 +57,7 @@ fn ramp_settings(max_ttft: f64) -> RampSettings {
             max_ttft: Some(max_ttft),
             min_speed: None,
         },
+        rules: RampRules::CACHE_RATE,
     }
 }
 
@@ -283,13 +288,7 @@ async fn per_test_warm_ups_come_before_every_window_and_do_not_count_against_the
     };
     let mut controller = RampController::new(settings, None);
     let outcome = bench
-        .test(
-            &mut controller,
-            Some(WarmEach {
-                working_set: &working_set,
-                concurrency: 2,
-            }),
-        )
+        .test(&mut controller, Some(WarmUp::whole(&working_set, 2)))
         .await
         .unwrap();
     let warm_ups = bench
@@ -510,7 +509,9 @@ async fn warm_up_without_prompts_to_send_twice_reports_its_time() {
     let mut bench = Bench::simulator(fixed(100), 1000, 50);
     let working_set = bench.working_set();
     let mut context = bench.context();
-    let warmed = warm_up(&mut context, &working_set, 1).await.unwrap();
+    let warmed = warm_up(&mut context, &WarmUp::whole(&working_set, 1))
+        .await
+        .unwrap();
     let expected = MS(100) * u32::try_from(working_set.len()).unwrap();
     assert!(
         warmed.took >= expected && warmed.took < expected + S(1),

@@ -1,8 +1,10 @@
 //! Rows of `sustained_periods_*.csv`: one per assessment period, and what a test's periods sum to.
 
 use crate::attribution::{PeriodFigures, Settled};
-use crate::percentile::mean;
-use crate::summary::{SummaryRow, TestKey, any_limited};
+use crate::percentile::{Stats, mean};
+use crate::phase::PhaseRow;
+use crate::record::RequestRecord;
+use crate::summary::{SummaryRow, TestKey, any_limited, reported_cache_hit_rate};
 
 /// One assessment period. Times are Unix seconds, lengths and latencies seconds, rates tokens/s; a latency
 /// without a sample is `None`, counts and rates of an empty period are 0.
@@ -160,20 +162,37 @@ pub fn settle_rows(rows: &mut [PeriodRow], settled: &Settled) {
     }
 }
 
-/// The summary row of a sustained test from all its periods: rates are Σ tokens ÷
-/// Σ duration, latencies the mean over periods that have data, the peak level the highest one used.
+/// Over what the latencies and speeds of a sustained test's summary row are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LatenciesOver {
+    /// The mean over periods that have data, of each period's own statistic.
+    Periods,
+    /// All completed requests of the test.
+    Requests,
+}
+
+/// What the periods of a test sum to; see [`summarise_periods`].
+#[derive(Debug, Clone, Copy)]
+pub struct PeriodSample<'a> {
+    /// All periods, in order.
+    pub periods: &'a [PeriodRow],
+    /// All completed requests.
+    pub records: &'a [RequestRecord],
+    /// How latencies are taken.
+    pub latencies: LatenciesOver,
+}
+
+/// The summary row of a sustained test: rates are Σ tokens ÷ Σ duration, the peak level the highest one used.
 ///
-/// The reported hit rate is in no period and comes from the caller; the peak of `key` is not looked at.
+/// The peak of `key` is not looked at. Where the periods tell the size of a working set that grows, its size in the
+/// first one is kept.
 #[must_use]
-pub fn summarise_periods(
-    key: &TestKey,
-    periods: &[PeriodRow],
-    reported_cache_hit_rate: Option<f64>,
-) -> SummaryRow {
-    let over = |value: fn(&PeriodRow) -> Option<f64>| {
-        let known: Vec<f64> = periods.iter().filter_map(value).collect();
-        mean(&known)
-    };
+pub fn summarise_periods(key: &TestKey, sample: PeriodSample<'_>) -> SummaryRow {
+    let PeriodSample {
+        periods,
+        records,
+        latencies,
+    } = sample;
     let duration: f64 = periods.iter().map(|p| p.duration).sum();
     let input: u64 = periods.iter().map(|p| p.total_input_tokens).sum();
     let output: u64 = periods.iter().map(|p| p.total_output_tokens).sum();
@@ -184,13 +203,44 @@ pub fn summarise_periods(
             0.0
         }
     };
-    SummaryRow {
+    let row = SummaryRow {
         context_size: key.context_size,
         working_set_size: key.working_set_size,
         cache_hit_rate: key.cache_hit_rate,
         model: key.model.clone(),
         input_tokens_per_sec: rate(input),
         output_tokens_per_sec: rate(output),
+        peak_concurrency: periods
+            .iter()
+            .map(|p| p.concurrency_level)
+            .max()
+            .unwrap_or(0),
+        total_requests: periods.iter().map(|p| p.num_requests_completed).sum(),
+        test_duration: duration,
+        min_working_set_size: periods.first().and_then(|p| p.working_set_size),
+        // Periods count what arrived in them and nothing else, so this is the window's own rate too.
+        window_input_tokens_per_sec: Some(rate(input)),
+        window_output_tokens_per_sec: Some(rate(output)),
+        measured_duration: Some(duration),
+        total_input_tokens: Some(input),
+        total_output_tokens: Some(output),
+        reported_cache_hit_rate: reported_cache_hit_rate(records),
+        client_limited: any_limited(periods.iter().map(|p| p.client_limited)),
+        // Periods count tokens when they arrive; when requests should have gone out is not known of them.
+        ..SummaryRow::default()
+    };
+    match latencies {
+        LatenciesOver::Periods => with_means_of_periods(row, periods),
+        LatenciesOver::Requests => with_request_latencies(row, records),
+    }
+}
+
+fn with_means_of_periods(row: SummaryRow, periods: &[PeriodRow]) -> SummaryRow {
+    let over = |value: fn(&PeriodRow) -> Option<f64>| {
+        let known: Vec<f64> = periods.iter().filter_map(value).collect();
+        mean(&known)
+    };
+    SummaryRow {
         avg_ttft: over(|p| p.avg_ttft),
         median_ttft: over(|p| p.median_ttft),
         p95_ttft: over(|p| p.p95_ttft),
@@ -204,22 +254,62 @@ pub fn summarise_periods(
         median_itl: over(|p| p.median_itl),
         p95_itl: over(|p| p.p95_itl),
         p99_itl: over(|p| p.p99_itl),
-        peak_concurrency: periods
-            .iter()
-            .map(|p| p.concurrency_level)
-            .max()
-            .unwrap_or(0),
-        total_requests: periods.iter().map(|p| p.num_requests_completed).sum(),
-        test_duration: duration,
-        // Periods count what arrived in them and nothing else, so this is the window's own rate too.
-        window_input_tokens_per_sec: Some(rate(input)),
-        window_output_tokens_per_sec: Some(rate(output)),
-        measured_duration: Some(duration),
-        total_input_tokens: Some(input),
-        total_output_tokens: Some(output),
-        reported_cache_hit_rate,
-        client_limited: any_limited(periods.iter().map(|p| p.client_limited)),
-        // Periods count tokens when they arrive; when requests should have gone out is not known of them.
-        ..SummaryRow::default()
+        ..row
+    }
+}
+
+fn with_request_latencies(row: SummaryRow, records: &[RequestRecord]) -> SummaryRow {
+    let ttft = Stats::of(records.iter().filter_map(RequestRecord::ttft_sample));
+    let ttlt = Stats::of(records.iter().filter_map(RequestRecord::ttlt_sample));
+    let itl = Stats::of(records.iter().filter_map(RequestRecord::itl_sample));
+    let speeds: Vec<f64> = records
+        .iter()
+        .filter_map(RequestRecord::request_speed)
+        .collect();
+    SummaryRow {
+        avg_ttft: ttft.avg,
+        median_ttft: ttft.median,
+        p95_ttft: ttft.p95,
+        p99_ttft: ttft.p99,
+        avg_ttlt: ttlt.avg,
+        median_ttlt: ttlt.median,
+        p95_ttlt: ttlt.p95,
+        p99_ttlt: ttlt.p99,
+        avg_output_tokens: mean(&speeds),
+        avg_itl: itl.avg,
+        median_itl: itl.median,
+        p95_itl: itl.p95,
+        p99_itl: itl.p99,
+        ..row
+    }
+}
+
+/// A period as a phase: its row in `phase_metadata_*.csv`, for tools that list periods there too. `test_set` is the
+/// size by which the test is named; a period's own is the active one. The last two are numbers of requests launched in
+/// the period that failed and that were cancelled.
+#[must_use]
+pub fn phase_of_period(
+    period: &PeriodRow,
+    test_set: Option<u64>,
+    (failed, cancelled): (u64, u64),
+) -> PhaseRow {
+    PhaseRow {
+        phase_id: format!("SUSTAINED_P{}", period.period_number),
+        working_set_size: test_set,
+        cache_hit_rate: period.cache_hit_rate,
+        context_size: period.context_size,
+        concurrency_level: period.concurrency_level,
+        start_time: period.start_time,
+        end_time: period.end_time,
+        duration: period.duration,
+        num_requests_launched: period.num_requests_launched,
+        num_requests_completed: period.num_requests_completed,
+        window_start_time: Some(period.start_time),
+        window_duration: Some(period.duration),
+        window_input_tokens_per_sec: Some(period.input_tokens_per_sec),
+        window_output_tokens_per_sec: Some(period.output_tokens_per_sec),
+        num_requests_failed: Some(failed),
+        num_requests_cancelled: Some(cancelled),
+        client_limited: period.client_limited,
     }
 }

@@ -40,8 +40,8 @@ pub struct PhaseRow {
 }
 
 impl PhaseRow {
-    /// The `phase_type` column: `RAMP` if the id contains `RAMP`, else `RETRY`. Fixed-mode windows are
-    /// `RETRY` too, and readers rely on it.
+    /// The `phase_type` column: `SUSTAINED` for a period, `RAMP` if the id contains `RAMP`, else `RETRY`.
+    /// Fixed-mode windows are `RETRY` too, and readers rely on it.
     #[must_use]
     pub fn phase_type(&self) -> &'static str {
         phase_type(&self.phase_id)
@@ -68,10 +68,12 @@ impl PhaseRow {
     }
 }
 
-/// The `phase_type` of a phase id: `RAMP` or `RETRY`.
+/// The `phase_type` of a phase id: `SUSTAINED`, `RAMP` or `RETRY`.
 #[must_use]
 pub fn phase_type(phase_id: &str) -> &'static str {
-    if phase_id.contains("RAMP") {
+    if phase_id.starts_with("SUSTAINED") {
+        "SUSTAINED"
+    } else if phase_id.contains("RAMP") {
         "RAMP"
     } else {
         "RETRY"

@@ -22,7 +22,7 @@ use std::io::{BufRead, Read, Write};
 
 pub use detail::{DetailReader, DetailWriter, Lists, SampleReader, SampleRow};
 pub use failed::{FailedRow, FailedWriter};
-pub use table::{Row, RowReader, RowWriter};
+pub use table::{Row, RowReader, RowWriter, SetColumns};
 
 use crate::health::HealthRow;
 use crate::period::PeriodRow;
@@ -162,9 +162,9 @@ pub fn read_health(input: impl Read) -> Result<Vec<HealthRow>, SchemaError> {
 pub fn write_health(
     output: impl Write,
     rows: &[HealthRow],
-    with_working_set: bool,
+    set: impl Into<SetColumns>,
 ) -> Result<(), SchemaError> {
-    RowWriter::new(output, with_working_set)?.write_all(rows)
+    RowWriter::new(output, set)?.write_all(rows)
 }
 
 /// Writes a whole `summary_*.csv`.
@@ -174,9 +174,9 @@ pub fn write_health(
 pub fn write_summary(
     output: impl Write,
     rows: &[SummaryRow],
-    with_working_set: bool,
+    set: impl Into<SetColumns>,
 ) -> Result<(), SchemaError> {
-    RowWriter::new(output, with_working_set)?.write_all(rows)
+    RowWriter::new(output, set)?.write_all(rows)
 }
 
 /// Writes a whole `phase_metadata_*.csv`.
@@ -186,9 +186,9 @@ pub fn write_summary(
 pub fn write_phases(
     output: impl Write,
     rows: &[PhaseRow],
-    with_working_set: bool,
+    set: impl Into<SetColumns>,
 ) -> Result<(), SchemaError> {
-    RowWriter::new(output, with_working_set)?.write_all(rows)
+    RowWriter::new(output, set)?.write_all(rows)
 }
 
 /// Writes a whole `sustained_periods_*.csv`.
@@ -198,7 +198,7 @@ pub fn write_phases(
 pub fn write_periods(
     output: impl Write,
     rows: &[PeriodRow],
-    with_working_set: bool,
+    set: impl Into<SetColumns>,
 ) -> Result<(), SchemaError> {
-    RowWriter::new(output, with_working_set)?.write_all(rows)
+    RowWriter::new(output, set)?.write_all(rows)
 }

@@ -56,6 +56,8 @@ pub struct SummaryRow {
     pub total_requests: u64,
     /// Last finish − first launch among them.
     pub test_duration: f64,
+    /// Size of the working set in tokens when the test began, where it grew within it.
+    pub min_working_set_size: Option<u64>,
     /// Window-accounted input rate, mean over phases. Absent in the originals' files, like all below.
     pub window_input_tokens_per_sec: Option<f64>,
     /// Window-accounted output rate, mean over phases.
@@ -202,6 +204,7 @@ pub fn summarise(key: &TestKey, phases: &[PhaseSample<'_>]) -> SummaryRow {
         peak_concurrency: key.peak_concurrency,
         total_requests: all().count() as u64,
         test_duration: time_span(all()).map_or(0.0, |(first, last)| last - first),
+        min_working_set_size: None,
         window_input_tokens_per_sec: mean_if_all(&used, |row| row.window_input_tokens_per_sec),
         window_output_tokens_per_sec: mean_if_all(&used, |row| row.window_output_tokens_per_sec),
         measured_duration: used.iter().map(|p| p.row.window_duration).sum(),

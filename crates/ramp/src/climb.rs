@@ -2,8 +2,8 @@
 //!
 //! Promise: levels stay within 1 and the maximum, phase ids are unique, and the number of windows is
 //! bounded by the settings alone, whatever the server shows. What it does not promise: that the server's
-//! latency grows with load; a level that failed may be tried again after a back-off, and a climb that would
-//! pass the maximum always tests it once more, so that what lies below it can be refined.
+//! latency grows with load. After a back-off the climb may come to a level it has tried: whether that is measured
+//! again or taken as known is a field of [`RampRules`].
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -12,12 +12,43 @@ use crate::controller::{Controller, Purpose, Step, WindowSpec};
 use crate::judge::{Observation, Thresholds, Verdict, headroom_multiple, judge};
 use crate::note::Note;
 use crate::outcome::{Peak, RampOutcome, StopReason, TestedLevel};
-use crate::peak::choose_peak;
+use crate::peak::{Closest, best_levels, choose_peak};
 use crate::refine::{MAX_STEPS, Refinement};
 
 /// A window cut short by the time limit is worth running from this length on, or from the configured
 /// length if that is shorter.
 const SHORTEST_WINDOW: Duration = Duration::from_secs(10);
+
+/// What becomes of a level that the search comes to a second time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KnownLevel {
+    /// It is measured again.
+    Again,
+    /// Its result stands.
+    Recorded,
+}
+
+/// What differs between the tools.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RampRules {
+    /// A level that was tried before.
+    pub known: KnownLevel,
+    /// The choice among levels none of which passes.
+    pub closest: Closest,
+}
+
+impl RampRules {
+    /// Those of `cache_rate_tester`.
+    pub const CACHE_RATE: Self = Self {
+        known: KnownLevel::Again,
+        closest: Closest::SumOfMisses,
+    };
+    /// Those of `working_set_tester`.
+    pub const WORKING_SET: Self = Self {
+        known: KnownLevel::Recorded,
+        closest: Closest::LargestMiss,
+    };
+}
 
 /// Settings of a ramp.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -36,6 +67,8 @@ pub struct RampSettings {
     pub num_retries: u32,
     /// What a level must hold.
     pub thresholds: Thresholds,
+    /// Rules of the tool.
+    pub rules: RampRules,
 }
 
 /// Where the controller stands between two windows.
@@ -153,13 +186,19 @@ impl RampController {
     fn end_search(&mut self, stop: StopReason) {
         self.stop = stop;
         self.notes.push(Note::SearchEnded(stop));
-        self.peak = choose_peak(&self.settings.thresholds, &self.tested);
+        let RampSettings {
+            thresholds, rules, ..
+        } = self.settings;
+        self.peak = choose_peak(&thresholds, rules.closest, &self.tested);
         let Some(peak) = &self.peak else {
             self.notes.push(Note::NoPeak);
             self.state = State::Done;
             return;
         };
-        self.notes.push(Note::PeakChosen(peak.clone()));
+        self.notes.push(Note::PeakChosen {
+            peak: peak.clone(),
+            candidates: best_levels(&thresholds, rules.closest, &self.tested),
+        });
         let n = self.settings.num_retries;
         if n == 0 {
             self.state = State::Done;
@@ -176,26 +215,37 @@ impl RampController {
     /// again.
     fn propose(&mut self, elapsed: Duration) -> Option<WindowSpec> {
         match self.state.clone() {
-            State::Climbing { level, .. } => match self.window_length(elapsed) {
-                Some(length) => {
-                    let phase_id = self.climb_id(level);
-                    Some(WindowSpec {
-                        phase_id,
-                        concurrency: level,
-                        length,
-                        purpose: Purpose::Ramp,
-                    })
+            State::Climbing {
+                start,
+                level,
+                good,
+                first,
+            } => {
+                if let Some(verdict) = self.recorded(level) {
+                    self.after_climb(start, level, good, first, &verdict);
+                    return None;
                 }
-                None => {
+                let Some(length) = self.window_length(elapsed) else {
                     self.end_search(StopReason::TimeLimit);
-                    None
-                }
-            },
+                    return None;
+                };
+                let phase_id = self.climb_id(level);
+                Some(WindowSpec {
+                    phase_id,
+                    concurrency: level,
+                    length,
+                    purpose: Purpose::Ramp,
+                })
+            }
             State::Refining { range, step } => {
                 let Some(level) = range.middle(self.settings.increment) else {
                     self.end_search(StopReason::ThresholdFound);
                     return None;
                 };
+                if let Some(verdict) = self.recorded(level) {
+                    self.after_refinement(range, step, level, verdict.passed);
+                    return None;
+                }
                 if step > MAX_STEPS {
                     self.end_search(StopReason::RefineLimit);
                     return None;
@@ -223,6 +273,27 @@ impl RampController {
             }
             State::Done => None,
         }
+    }
+
+    /// The judgement of a level that was tried, where that counts.
+    fn recorded(&self, level: u32) -> Option<Verdict> {
+        if self.settings.rules.known == KnownLevel::Again {
+            return None;
+        }
+        let tried = self.tested.iter().find(|t| t.concurrency == level)?;
+        Some(tried.verdict.clone())
+    }
+
+    /// Moves on from a step between good and bad; one that was not measured does not count as a step.
+    fn after_refinement(&mut self, range: Refinement, step: u32, level: u32, passed: bool) {
+        let range = range.narrowed(level, passed);
+        self.notes.push(Note::Refined {
+            level,
+            passed,
+            good: range.good,
+            bad: range.bad,
+        });
+        self.state = State::Refining { range, step };
     }
 
     /// Moves on from a climb window.
@@ -319,17 +390,7 @@ impl Controller for RampController {
                 self.after_climb(start, level, good, first, &verdict);
             }
             State::Refining { range, step } => {
-                let range = range.narrowed(window.concurrency, verdict.passed);
-                self.notes.push(Note::Refined {
-                    level: window.concurrency,
-                    passed: verdict.passed,
-                    good: range.good,
-                    bad: range.bad,
-                });
-                self.state = State::Refining {
-                    range,
-                    step: step + 1,
-                };
+                self.after_refinement(range, step + 1, window.concurrency, verdict.passed);
             }
             State::Retrying { k } => {
                 let last = k >= self.settings.num_retries;

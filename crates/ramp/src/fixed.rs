@@ -1,8 +1,8 @@
-//! The `fixed` controller: listed levels, ascending, each measured and repeated.
+//! The `fixed` controller: listed levels, each measured and repeated.
 //!
-//! Promise: every level is tried at most once, in ascending order; with an active threshold nothing above
-//! the first level that failed is tried; a level that gave no result is neither repeated nor chosen. There
-//! is no time limit.
+//! Promise: every level is tried at most once, in the order of the tool's [`FixedRules`]; with an active threshold
+//! nothing behind the first level that failed is tried; a level that gave no result is neither repeated nor chosen.
+//! There is no time limit.
 
 use std::time::Duration;
 
@@ -11,10 +11,50 @@ use crate::judge::{Observation, Thresholds, Verdict, judge};
 use crate::note::Note;
 use crate::outcome::{Peak, RampOutcome, StopReason, TestedLevel};
 
+/// In which order levels are tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LevelOrder {
+    /// From the lowest to the highest.
+    Ascending,
+    /// As they were listed.
+    AsListed,
+}
+
+/// What the windows behind the first one of a level are called; the first is `FIXED_c8_run0`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RepeatName {
+    /// `FIXED_c8_RETRY_2`.
+    Retry,
+    /// `FIXED_c8_run2`.
+    Run,
+}
+
+/// What differs between the tools.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FixedRules {
+    /// Order of levels.
+    pub order: LevelOrder,
+    /// Names of repeats.
+    pub repeats: RepeatName,
+}
+
+impl FixedRules {
+    /// Those of `cache_rate_tester`.
+    pub const CACHE_RATE: Self = Self {
+        order: LevelOrder::Ascending,
+        repeats: RepeatName::Retry,
+    };
+    /// Those of `working_set_tester`.
+    pub const WORKING_SET: Self = Self {
+        order: LevelOrder::AsListed,
+        repeats: RepeatName::Run,
+    };
+}
+
 /// Settings of a fixed test.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FixedSettings {
-    /// Levels, in any order; repeated ones count once, 0 is left out.
+    /// Levels; repeated ones count once, where they stand first, and 0 is left out.
     pub levels: Vec<u32>,
     /// Length of a window.
     pub ramp_duration: Duration,
@@ -22,6 +62,8 @@ pub struct FixedSettings {
     pub num_retries: u32,
     /// What a level must hold; without any, all levels are measured.
     pub thresholds: Thresholds,
+    /// Rules of the tool.
+    pub rules: FixedRules,
 }
 
 /// Runs listed levels.
@@ -43,10 +85,15 @@ impl FixedController {
     /// A test of these levels.
     #[must_use]
     pub fn new(settings: FixedSettings) -> Self {
-        let mut levels = settings.levels;
-        levels.retain(|level| *level > 0);
-        levels.sort_unstable();
-        levels.dedup();
+        let mut levels: Vec<u32> = Vec::with_capacity(settings.levels.len());
+        for level in settings.levels {
+            if level > 0 && !levels.contains(&level) {
+                levels.push(level);
+            }
+        }
+        if settings.rules.order == LevelOrder::Ascending {
+            levels.sort_unstable();
+        }
         Self {
             settings: FixedSettings { levels, ..settings },
             at: 0,
@@ -58,7 +105,7 @@ impl FixedController {
         }
     }
 
-    /// The level the result describes: the highest that passed; if none did, the lowest that gave a result.
+    /// The level the result describes: the last one tried that passed; if none did, the first that gave a result.
     /// Without thresholds every level with a result passes.
     fn peak(&self) -> Option<Peak> {
         let passed = self.tested.iter().rev().find(|t| t.verdict.passed);
@@ -74,9 +121,20 @@ impl FixedController {
     fn end(&mut self, stop: StopReason) {
         self.stop = Some(stop);
         self.notes.push(match self.peak() {
-            Some(peak) => Note::PeakChosen(peak),
+            // There is no choice among given levels, so none is told.
+            Some(peak) => Note::PeakChosen {
+                peak,
+                candidates: Vec::new(),
+            },
             None => Note::NoPeak,
         });
+    }
+
+    fn repeat_id(&self, level: u32, k: u32) -> String {
+        match self.settings.rules.repeats {
+            RepeatName::Retry => format!("FIXED_c{level}_RETRY_{k}"),
+            RepeatName::Run => format!("FIXED_c{level}_run{k}"),
+        }
     }
 
     /// Goes on behind a level.
@@ -97,7 +155,7 @@ impl Controller for FixedController {
                 Some(&level) => {
                     let (phase_id, purpose) = match self.repeat {
                         0 => (format!("FIXED_c{level}_run0"), Purpose::Fixed),
-                        k => (format!("FIXED_c{level}_RETRY_{k}"), Purpose::Retry),
+                        k => (self.repeat_id(level, k), Purpose::Retry),
                     };
                     self.pending = Some(WindowSpec {
                         phase_id,
@@ -139,6 +197,7 @@ impl Controller for FixedController {
                     let untested = self.settings.levels[self.at + 1..].to_vec();
                     self.notes.push(Note::LevelsLeftOut {
                         failed: level,
+                        n_tested: self.at + 1,
                         untested,
                     });
                     self.end(StopReason::LevelFailed);

@@ -14,12 +14,13 @@ pub mod peak;
 pub mod refine;
 pub mod sustained;
 
-pub use climb::{RampController, RampSettings};
+pub use climb::{KnownLevel, RampController, RampRules, RampSettings};
 pub use controller::{Controller, Purpose, Step, WindowSpec};
-pub use fixed::{FixedController, FixedSettings};
+pub use fixed::{FixedController, FixedRules, FixedSettings, LevelOrder, RepeatName};
 pub use judge::{Broken, Observation, Thresholds, Verdict, headroom_multiple, judge};
 pub use note::Note;
 pub use outcome::{Peak, RampOutcome, StopReason, TestedLevel};
+pub use peak::Closest;
 pub use sustained::{
     Decided, Decision, PeriodObservation, PeriodSpec, PeriodStep, SustainedController,
     SustainedRules, SustainedSettings, SustainedStop,

@@ -1,6 +1,6 @@
 //! Typed events of a controller, for the log.
 
-use crate::outcome::{Peak, StopReason};
+use crate::outcome::{Peak, StopReason, TestedLevel};
 
 /// Something a controller did that people may want to read about.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,7 +51,12 @@ pub enum Note {
     /// The search for the peak is over.
     SearchEnded(StopReason),
     /// The peak was chosen.
-    PeakChosen(Peak),
+    PeakChosen {
+        /// It.
+        peak: Peak,
+        /// The levels it was chosen among, the best ones, best first.
+        candidates: Vec<TestedLevel>,
+    },
     /// No tested level can be chosen.
     NoPeak,
     /// Repeats at the peak begin.
@@ -66,11 +71,13 @@ pub enum Note {
         /// Level.
         concurrency: u32,
     },
-    /// A given level broke a threshold, so the levels above it are not tried.
+    /// A given level broke a threshold, so the levels behind it are not tried.
     LevelsLeftOut {
         /// Level that failed.
         failed: u32,
-        /// Levels that are not tried, ascending.
+        /// Levels that were tried, the failed one included.
+        n_tested: usize,
+        /// Levels that are not tried, in their order.
         untested: Vec<u32>,
     },
 }

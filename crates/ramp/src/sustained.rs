@@ -237,6 +237,8 @@ pub struct SustainedController {
     history: VecDeque<f64>,
     hopeless: u32,
     stop: Option<SustainedStop>,
+    /// The time limit does not end the test yet.
+    held_open: bool,
 }
 
 impl SustainedController {
@@ -259,7 +261,21 @@ impl SustainedController {
             history: VecDeque::new(),
             hopeless: 0,
             stop: None,
+            held_open: false,
         }
+    }
+
+    /// Whether no time is left for another period worth running. `elapsed` is the length of all periods so far.
+    #[must_use]
+    pub fn is_time_up(&self, elapsed: Duration) -> bool {
+        let left = self.settings.test_duration.saturating_sub(elapsed);
+        let full = self.settings.period;
+        left.is_zero() || full.min(left) < SHORTEST_PERIOD.min(full)
+    }
+
+    /// Whether the test goes on, period after whole period, although its time is used up: something else is not done.
+    pub fn hold_open(&mut self, open: bool) {
+        self.held_open = open;
     }
 
     /// The settings in effect.
@@ -279,14 +295,13 @@ impl SustainedController {
         }
         let left = self.settings.test_duration.saturating_sub(elapsed);
         let full = self.settings.period;
-        let length = full.min(left);
+        let is_up = self.is_time_up(elapsed);
+        let length = if is_up { full } else { full.min(left) };
         let number = self.number + 1;
-        let stop = if left.is_zero() {
-            Some(SustainedStop::TimeUp)
-        } else if length < SHORTEST_PERIOD.min(full) {
-            Some(SustainedStop::TooShort { number, left })
-        } else {
-            None
+        let stop = match (is_up && !self.held_open, left.is_zero()) {
+            (false, _) => None,
+            (true, true) => Some(SustainedStop::TimeUp),
+            (true, false) => Some(SustainedStop::TooShort { number, left }),
         };
         if let Some(stop) = stop {
             self.stop = Some(stop);

@@ -87,8 +87,10 @@ pub struct RunData {
     pub summary: Vec<SummaryRow>,
     /// Name of the file they come from.
     pub summary_file: Option<String>,
-    /// Phases, of every test those of the newest file that has the test.
+    /// Measured windows, of every test those of the newest phase file that has the test.
     pub phases: Vec<PhaseRow>,
+    /// Periods that a tool lists among its phases too, chosen likewise; what they say stands in `periods`.
+    pub period_phases: Vec<PhaseRow>,
     /// Assessment periods, of every test those of its newest file.
     pub periods: BTreeMap<TestName, Vec<PeriodRow>>,
     /// `progress.json`.
@@ -248,9 +250,14 @@ impl RunData {
         for file in files.of_kind(FileKind::Phases) {
             let rows = read_table::<PhaseRow>(file, &mut self.warnings);
             let tests: BTreeSet<TestName> = rows.iter().map(TestName::from).collect();
-            self.phases
-                .retain(|row| !tests.contains(&TestName::from(row)));
-            self.phases.extend(newest_phases(rows));
+            for phases in [&mut self.phases, &mut self.period_phases] {
+                phases.retain(|row| !tests.contains(&TestName::from(row)));
+            }
+            let (periods, windows): (Vec<PhaseRow>, Vec<PhaseRow>) = newest_phases(rows)
+                .into_iter()
+                .partition(|row| row.phase_type() == "SUSTAINED");
+            self.phases.extend(windows);
+            self.period_phases.extend(periods);
         }
         for file in files.of_kind(FileKind::Periods) {
             // The working set grows from period to period: which test it was, only the name tells.

@@ -13,7 +13,7 @@ mod tables;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use metrics::schema::SchemaError;
+use metrics::schema::{SchemaError, SetColumns};
 
 use crate::atomic::{FileError, without_path};
 use crate::stamp::{RunStamp, StampedFile};
@@ -235,8 +235,8 @@ pub enum WriteError {
 /// How a run's files are written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct WriterOptions {
-    /// Write the `working_set_size` columns.
-    pub with_working_set: bool,
+    /// Columns on the working set.
+    pub set: SetColumns,
 }
 
 /// `detailed_results_<context>_<ts>.csv`.

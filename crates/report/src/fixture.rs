@@ -6,8 +6,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use metrics::attribution::{Ending, TokenAttribution};
-use metrics::period::{PeriodKey, settle_rows, summarise_periods};
-use metrics::summary::reported_cache_hit_rate;
+use metrics::period::{
+    LatenciesOver, PeriodKey, PeriodSample, phase_of_period, settle_rows, summarise_periods,
+};
+use metrics::schema::SetColumns;
 use metrics::window::{WindowSample, prorated_throughput};
 use metrics::{
     ChunkStamp, Exchange, FailedRequest, Failure, FailureKind, PeriodRow, PhaseRow, PhaseSample,
@@ -200,7 +202,10 @@ fn phase(
 }
 
 /// A whole finished run of one sustained test: three periods of 2 s, requests that span their borders.
+///
+/// A test with a working set of its own is one of a set that grows.
 pub(crate) fn run_sustained(dir: &Path, stamp: &str, test: TestName) {
+    let grows = test.working_set_size.is_some();
     let mut attribution = TokenAttribution::new();
     let mut records = Vec::new();
     for k in 0..20 {
@@ -227,7 +232,11 @@ pub(crate) fn run_sustained(dir: &Path, stamp: &str, test: TestName) {
                 number,
                 context_size: test.context_size,
                 cache_hit_rate: test.cache_hit_rate,
-                working_set_size: None,
+                // It grows from the second period on, up to a little more than the test's own size.
+                working_set_size: test.working_set_size.map(|size| match number {
+                    1 => size / 4,
+                    _ => size + 100,
+                }),
                 start_time: ANCHOR.unix(millis(start)),
                 end_time: ANCHOR.unix(millis(end)),
                 duration: 2.0,
@@ -243,14 +252,38 @@ pub(crate) fn run_sustained(dir: &Path, stamp: &str, test: TestName) {
     settle_rows(&mut periods, &attribution.finish(|_| None));
     let key = TestKey {
         context_size: test.context_size,
+        working_set_size: test.working_set_size,
         cache_hit_rate: test.cache_hit_rate,
         model: Some("demo-8b".to_owned()),
         ..TestKey::default()
     };
-    let summary = summarise_periods(&key, &periods, reported_cache_hit_rate(&records));
-    let (mut requests, mut tables) = writer(dir, stamp).split();
+    let summary = summarise_periods(
+        &key,
+        PeriodSample {
+            periods: &periods,
+            records: &records,
+            latencies: if grows {
+                LatenciesOver::Requests
+            } else {
+                LatenciesOver::Periods
+            },
+        },
+    );
+    let set = if grows {
+        SetColumns::Growing
+    } else {
+        SetColumns::Without
+    };
+    let (mut requests, mut tables) = writer_with(dir, stamp, WriterOptions { set }).split();
     requests.append_detail(test.context_size, &records).unwrap();
     requests.put_periods(test, &periods).unwrap();
+    if grows {
+        let phases: Vec<PhaseRow> = periods
+            .iter()
+            .map(|period| phase_of_period(period, test.working_set_size, (0, 0)))
+            .collect();
+        tables.put_phases(&phases).unwrap();
+    }
     tables.put_summary(&[summary]).unwrap();
     TestMetadata::new(
         "demo-8b",
@@ -264,6 +297,10 @@ pub(crate) fn run_sustained(dir: &Path, stamp: &str, test: TestName) {
         .unwrap();
     let mut parameters = parameters(&[test.context_size], &[test.cache_hit_rate]);
     parameters.insert("mode".to_owned(), json!("sustained"));
+    if let Some(size) = test.working_set_size {
+        parameters.remove("working_set_size");
+        parameters.insert("working_set_sizes".to_owned(), json!([size / 4, size]));
+    }
     let mut progress = Progress::new(parameters);
     progress.mark_complete(&test);
     progress.save(dir).unwrap();
@@ -317,13 +354,13 @@ pub(crate) fn finish(
 
 /// The writer of a run.
 pub(crate) fn writer(dir: &Path, stamp: &str) -> RunWriter {
+    writer_with(dir, stamp, WriterOptions::default())
+}
+
+fn writer_with(dir: &Path, stamp: &str, options: WriterOptions) -> RunWriter {
     let stamp = RunStamp::parse(stamp).unwrap();
     run_command::write(dir, &stamp, "cache_rate_tester", &[]).unwrap();
-    RunWriter::create(
-        &ResultDir::open(dir).unwrap(),
-        &stamp,
-        WriterOptions::default(),
-    )
+    RunWriter::create(&ResultDir::open(dir).unwrap(), &stamp, options)
 }
 
 /// A whole finished run of these tests, dashboard left to the caller.

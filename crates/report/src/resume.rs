@@ -56,6 +56,7 @@ impl ResumeState {
         let mut summary = data.summary;
         summary.retain(|row| is_kept(row.into()));
         let mut phases = data.phases;
+        phases.extend(data.period_phases);
         phases.retain(|row| is_kept(row.into()));
         let mut periods = data.periods;
         periods.retain(|test, _| is_kept(*test));

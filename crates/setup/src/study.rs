@@ -26,8 +26,11 @@ use std::path::Path;
 use cli::brief::BriefReport;
 use cli::logging::Line;
 use core_client::RunClock;
+use engine::event::TestPrompts;
+use engine::growth::GrowthPlan;
 use engine::study::StudyPlan;
 use engine::test_run::TestOutcome;
+use metrics::schema::SetColumns;
 use metrics::summary::SummaryRow;
 use metrics::{PeriodFigures, PeriodRow};
 use ramp::{Decided, PeriodSpec, SustainedStop};
@@ -38,7 +41,7 @@ pub use frame::run;
 pub use memory::KvModel;
 pub use options::{Choices, DEFAULT_MAX_TTFT, StudyError, StudyOptions, level, tokens};
 pub use record::{KnownFacts, ordered};
-pub use settings::StudyShape;
+pub use settings::{StudyRules, StudyShape};
 
 /// What is known once the server and the tokenizer were asked.
 #[derive(Debug, Clone, Copy)]
@@ -66,6 +69,21 @@ pub struct ContextSize {
     pub working_set_size: u64,
 }
 
+/// Prompts that have joined a running test.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GrowthStep {
+    /// How many.
+    pub added: usize,
+    /// Whether they were warmed up before the test.
+    pub warm: bool,
+    /// Prompts in rotation now.
+    pub n_prompts: usize,
+    /// Prompts at the end of the test.
+    pub target: usize,
+    /// Tokens of the prompts in rotation.
+    pub tokens: u64,
+}
+
 /// A tester: what it varies, and how it tells it.
 pub trait StudyTool {
     /// Name in log lines and files.
@@ -84,6 +102,9 @@ pub trait StudyTool {
     /// The options that repeat the run.
     fn command_options(&self) -> Vec<(String, Vec<String>)>;
 
+    /// Columns on the working set in the run's files.
+    fn set_columns(&self) -> SetColumns;
+
     /// What the engine is to run.
     fn study(&self, model: &str, clock: RunClock) -> StudyPlan;
 
@@ -97,10 +118,20 @@ pub trait StudyTool {
     fn context_start(&self, context: ContextSize) -> Vec<Line>;
 
     /// A test begins; `cached_tokens` of each request come from the working set.
-    fn test_start(&self, test: TestName, cached_tokens: u64) -> Vec<Line>;
+    fn test_start(&self, test: TestName, cached_tokens: u64, prompts: TestPrompts) -> Vec<Line>;
 
     /// A test was completed by an earlier run.
     fn test_skipped(&self, test: TestName) -> Line;
+
+    /// The working set of the test will grow.
+    fn growth_planned(&self, _plan: &GrowthPlan) -> Vec<Line> {
+        Vec::new()
+    }
+
+    /// The working set has grown.
+    fn grown(&self, _step: GrowthStep) -> Vec<Line> {
+        Vec::new()
+    }
 
     /// A period begins.
     fn period_start(&self, spec: &PeriodSpec) -> Vec<Line>;

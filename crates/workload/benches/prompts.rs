@@ -69,6 +69,7 @@ fn prompts(c: &mut Criterion) {
                 let key = RequestKey {
                     context_size: 8000,
                     cache_hit_rate: 0,
+                    working_set_size: None,
                     attempt: 1,
                     phase_id: "RAMP_c2",
                     k,

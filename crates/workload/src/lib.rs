@@ -11,6 +11,7 @@
 //! Refuses: to select endpoints' health, to send anything, to decide when a prompt is needed.
 
 mod escape;
+mod growth;
 mod pieces;
 mod plan;
 mod prompt;
@@ -23,6 +24,7 @@ pub mod words;
 mod working_set;
 mod writer;
 
+pub use growth::{GrowthEvent, GrowthSchedule, prompts_for, working_set_sizes};
 pub use pieces::{Kind, MIN_SINGLES, PieceError, PieceTable};
 pub use plan::{ContextPlan, TokenSplit};
 pub use prompt::{FreshText, Prompt, PromptCheck, PromptPlan, RequestKey, warmup_prompt};

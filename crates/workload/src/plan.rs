@@ -4,6 +4,8 @@
 //! rounded up to it. Refuses nothing: sizes of 0 are treated as 1, rates above 100 as 100 (the command line has
 //! rejected both before).
 
+use crate::growth::prompts_for;
+
 /// Tokens of one request's body: those meant to be in the server's cache and those meant to be new.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TokenSplit {
@@ -46,9 +48,7 @@ impl ContextPlan {
 
     /// Prompts in the working set; at least one.
     pub fn num_prompts(&self) -> usize {
-        usize::try_from(self.working_set_size.div_ceil(self.rounded()))
-            .unwrap_or(usize::MAX)
-            .max(1)
+        prompts_for(self.working_set_size, self.rounded())
     }
 
     /// Tokens that the working set has: at least what was asked for, in whole prompts.

@@ -29,6 +29,8 @@ pub struct RequestKey<'a> {
     pub context_size: u64,
     /// Hit rate of the test, percent.
     pub cache_hit_rate: u32,
+    /// Working set of the test in tokens, where tests differ in it.
+    pub working_set_size: Option<u64>,
     /// How often the test has been started, counted over resumed runs.
     pub attempt: u32,
     /// Phase the request belongs to.
@@ -148,8 +150,11 @@ impl PromptPlan {
     /// The fresh text of a request. Pure; takes about ten nanoseconds a token.
     pub fn fresh(&self, key: &RequestKey<'_>) -> FreshText {
         let (context, rate) = (key.context_size, key.cache_hit_rate);
+        let set = key
+            .working_set_size
+            .map_or_else(String::new, |size| format!("/working set {size}"));
         let phase = self.seed.child(&format!(
-            "context {context}/rate {rate}/attempt {}/phase {}",
+            "context {context}/rate {rate}{set}/attempt {}/phase {}",
             key.attempt, key.phase_id
         ));
         FreshText {

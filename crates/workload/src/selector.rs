@@ -1,12 +1,14 @@
 //! Which working-set prompt a request is built on.
 //!
-//! Promise: round robin keeps its position for as long as the selector lives (one per context size, over all phases,
-//! levels and rates); random selection draws from the seed it was given and from nothing else. With pinned endpoints
-//! prompt `i` belongs to endpoint `i mod n`. Refuses to know endpoints beyond their number and their load.
+//! Promise: round robin keeps its position for as long as the selector lives, over all phases and levels; random
+//! selection draws from the seed it was given and from nothing else. With pinned endpoints prompt `i` belongs to
+//! endpoint `i mod n`. A working set that grows gains prompts at the end of the rotation, whose position stays. After
+//! [`Selector::cover`] every prompt is taken once before any is taken again. Refuses to know endpoints beyond their
+//! number and their load.
 
 use rand_chacha::ChaCha8Rng;
 
-use crate::seed::{Seed, below};
+use crate::seed::{Seed, below, shuffle};
 
 /// In which order prompts are taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +27,8 @@ pub struct Selector {
     n_pinned: Option<usize>,
     position: usize,
     rng: ChaCha8Rng,
+    /// Prompts of a random order that are to be taken before chance is free again, the next one last.
+    owed: Vec<usize>,
 }
 
 impl Selector {
@@ -43,12 +47,35 @@ impl Selector {
             n_pinned: n_pinned.filter(|n| *n > 0),
             position: 0,
             rng,
+            owed: Vec::new(),
+        }
+    }
+
+    /// Prompts in the rotation.
+    pub fn n_prompts(&self) -> usize {
+        self.n_prompts
+    }
+
+    /// Adds prompts to the end of the rotation.
+    pub fn grow(&mut self, more: usize) {
+        self.n_prompts += more;
+    }
+
+    /// From here on every prompt of the rotation is taken once before any is taken again by chance. In turn they are
+    /// anyhow.
+    pub fn cover(&mut self) {
+        if self.order == SelectionOrder::Random {
+            self.owed = (0..self.n_prompts).collect();
+            shuffle(&mut self.rng, &mut self.owed);
         }
     }
 
     /// The prompt for the next request. `active_per_endpoint` is the number of requests outstanding at each endpoint;
     /// only random selection over two or more pinned endpoints looks at it.
     pub fn choose(&mut self, active_per_endpoint: &[u32]) -> usize {
+        if let Some(index) = self.owed.pop() {
+            return index;
+        }
         match self.order {
             SelectionOrder::RoundRobin => {
                 let index = self.position;
@@ -107,6 +134,20 @@ mod tests {
     }
 
     #[test]
+    fn new_prompts_join_at_the_end_of_the_rotation() {
+        let mut selector = Selector::new(SelectionOrder::RoundRobin, 3, None, &Seed::new(1));
+        let mut take = |n: usize, more: usize| -> Vec<usize> {
+            selector.grow(more);
+            (0..n).map(|_| selector.choose(&[])).collect()
+        };
+        assert_eq!(take(5, 0), [0, 1, 2, 0, 1]);
+        assert_eq!(take(6, 2), [2, 3, 4, 0, 1, 2]);
+        // Grown between two rounds: the new one waits for the end of the round to come.
+        assert_eq!(take(2, 0), [3, 4]);
+        assert_eq!(take(3, 1), [0, 1, 2]);
+    }
+
+    #[test]
     fn an_endpoint_that_owns_no_prompt_gets_any() {
         let mut selector = Selector::new(SelectionOrder::Random, 2, Some(4), &Seed::new(7));
         let taken: Vec<_> = (0..50).map(|_| selector.choose(&[1, 1, 1, 0])).collect();
@@ -114,6 +155,20 @@ mod tests {
     }
 
     proptest! {
+        /// Asked to cover, a random order takes every prompt once before any again, also when the set has grown.
+        #[test]
+        fn covering_takes_every_prompt_once_first(n in 1_usize..60, more in 0_usize..20, before in 0_usize..9, seed: i64) {
+            let mut selector = Selector::new(SelectionOrder::Random, n, None, &Seed::new(seed));
+            for _ in 0..before { selector.choose(&[]); }
+            for grown in [0, more] {
+                selector.grow(grown);
+                selector.cover();
+                let mut taken: Vec<usize> = (0..selector.n_prompts()).map(|_| selector.choose(&[])).collect();
+                taken.sort_unstable();
+                prop_assert!(taken.iter().copied().eq(0..selector.n_prompts()));
+            }
+        }
+
         /// Random selection over pinned endpoints only ever gives a prompt of an endpoint with the fewest active
         /// requests, and over time every prompt of every such endpoint.
         #[test]

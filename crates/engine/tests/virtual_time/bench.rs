@@ -1,5 +1,8 @@
 //! A test bench: an engine context over the simulator in process, or over a server that follows a script.
 
+#[path = "bench/studied.rs"]
+mod studied;
+
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -8,15 +11,16 @@ use std::time::Duration;
 use core_client::{RunClock, Witness as _};
 use engine::event::StudyEvent;
 use engine::feed::{InlineFeed, PhasePrompts, VerificationCounters};
+use engine::growth::GrowthPlan;
 use engine::load::{EndpointSelection, LoadContext, Phase, Rotation, phase_id};
 use engine::probe::Felt;
 use engine::progress::NoLive;
 use engine::recorder::{InlineSink, Interpreter};
 use engine::stop::Stop;
 use engine::sustained::run_sustained;
-use engine::test_run::{TestError, TestFailure, TestOutcome, TestPlan, WarmEach, run_test};
+use engine::test_run::{SustainedResults, TestError, TestFailure, TestOutcome, TestPlan, run_test};
 use engine::transport::{Kind, Outgoing, Transport};
-use engine::warm_up::{WarmUpError, WarmedUp, warm_up};
+use engine::warm_up::{WarmUp, WarmUpError, WarmedUp, warm_up};
 use engine::window::{WindowOutcome, WindowSettings, run_window};
 use futures_util::future::LocalBoxFuture;
 use metrics::health::Histogram;
@@ -32,6 +36,8 @@ use workload::{
     ContextPlan, PieceTable, PromptPlan, Seed, SelectionOrder, Selector, TextTokenizer, WorkingSet,
 };
 
+pub(crate) use studied::{Studied, study, study_until};
+
 /// Output tokens of every measured request.
 const OUTPUT_TOKENS: u32 = 16;
 const CHUNK: u64 = 256;
@@ -42,10 +48,55 @@ struct SimTransport {
     service: SimService,
     clock: RunClock,
     endpoints: Vec<String>,
-    sent: Rc<RefCell<Vec<String>>>,
+    sent: Rc<RefCell<Vec<Sent>>>,
     faults: Faults,
     /// Requests in the server.
     active: Rc<Cell<u32>>,
+}
+
+/// A request as it went out.
+#[derive(Debug, Clone)]
+pub(crate) struct Sent {
+    /// Warm-up or sample.
+    pub(crate) kind: Kind,
+    /// When.
+    pub(crate) at: Duration,
+    /// The working-set prompt that it begins with.
+    pub(crate) prompt: Option<usize>,
+    /// All of it.
+    pub(crate) text: String,
+}
+
+impl Sent {
+    fn new(request: &Outgoing, text: &str, clock: RunClock) -> Self {
+        let first_line = text.lines().next().unwrap_or_default();
+        Self {
+            kind: request.kind,
+            at: clock.now(),
+            prompt: first_line
+                .strip_prefix("# PROMPT_")
+                .and_then(|number| number.parse().ok()),
+            text: text.to_owned(),
+        }
+    }
+}
+
+fn transport(
+    model: ServiceModel,
+    clock: RunClock,
+    sent: &Rc<RefCell<Vec<Sent>>>,
+    faults: Faults,
+) -> SimTransport {
+    let mut config = SimConfig::demo();
+    config.engine.service = model;
+    SimTransport {
+        service: SimService::new(config).unwrap(),
+        clock,
+        endpoints: vec!["sim".to_owned()],
+        sent: Rc::clone(sent),
+        faults,
+        active: Rc::default(),
+    }
 }
 
 /// What is wrong with the server.
@@ -71,7 +122,9 @@ impl Transport for SimTransport {
     fn send(&self, request: Outgoing) -> LocalBoxFuture<'static, Exchange> {
         let (service, clock) = (self.service.clone(), self.clock);
         let text = request.prompt.plain_text();
-        self.sent.borrow_mut().push(text.clone());
+        self.sent
+            .borrow_mut()
+            .push(Sent::new(&request, &text, self.clock));
         let (faults, active) = (self.faults, Rc::clone(&self.active));
         let mut watch = request.watch.clone();
         Box::pin(async move {
@@ -220,7 +273,7 @@ struct ScriptedTransport {
     script: Scripted,
     clock: RunClock,
     endpoints: Vec<String>,
-    sent: Rc<RefCell<Vec<String>>>,
+    sent: Rc<RefCell<Vec<Sent>>>,
 }
 
 impl Transport for ScriptedTransport {
@@ -233,7 +286,10 @@ impl Transport for ScriptedTransport {
     }
 
     fn send(&self, request: Outgoing) -> LocalBoxFuture<'static, Exchange> {
-        self.sent.borrow_mut().push(request.prompt.plain_text());
+        let text = request.prompt.plain_text();
+        self.sent
+            .borrow_mut()
+            .push(Sent::new(&request, &text, self.clock));
         let n = self.sent.borrow().len() as u64;
         let (script, clock) = (self.script.clone(), self.clock);
         Box::pin(async move {
@@ -296,7 +352,7 @@ impl Transport for FeltTransport {
 /// Everything that a context borrows.
 pub(crate) struct Bench {
     transport: Box<dyn Transport>,
-    sent: Rc<RefCell<Vec<String>>>,
+    sent: Rc<RefCell<Vec<Sent>>>,
     clock: RunClock,
     feed: InlineFeed,
     sink: InlineSink,
@@ -325,18 +381,9 @@ impl Bench {
         rate: u32,
         faults: Faults,
     ) -> Self {
-        let mut config = SimConfig::demo();
-        config.engine.service = model;
         let clock = RunClock::start();
         let sent = Rc::default();
-        let transport = SimTransport {
-            service: SimService::new(config).unwrap(),
-            clock,
-            endpoints: vec!["sim".to_owned()],
-            sent: Rc::clone(&sent),
-            faults,
-            active: Rc::default(),
-        };
+        let transport = transport(model, clock, &sent, faults);
         Self::over(
             Box::new(transport),
             sent,
@@ -376,7 +423,7 @@ impl Bench {
 
     fn over(
         transport: Box<dyn Transport>,
-        sent: Rc<RefCell<Vec<String>>>,
+        sent: Rc<RefCell<Vec<Sent>>>,
         clock: RunClock,
         selection: EndpointSelection,
         context_size: u64,
@@ -458,6 +505,7 @@ impl Bench {
             working_set: (self.rate > 0).then(|| Arc::clone(&self.set)),
             tokenizer: self.tokenizer.clone(),
             attempt: 0,
+            working_set_size: None,
             phase_id: phase_id(id),
         }
     }
@@ -481,6 +529,17 @@ impl Bench {
         concurrency: u32,
         length: Duration,
     ) -> WindowOutcome {
+        self.covering_window(id, concurrency, length, None).await.0
+    }
+
+    /// Runs one window that sends so many tokens; gives what it said of that, too.
+    pub(crate) async fn covering_window(
+        &mut self,
+        id: &str,
+        concurrency: u32,
+        length: Duration,
+        coverage: Option<u64>,
+    ) -> (WindowOutcome, Vec<String>) {
         let phase = Phase {
             prompts: self.prompts(id),
             cache_hit_rate: self.rate,
@@ -495,10 +554,21 @@ impl Bench {
             purpose: Purpose::Ramp,
         };
         let settings = self.settings();
-        run_window(&mut self.context(), phase, &spec, &settings).await
+        let mut told = Vec::new();
+        let mut observer = |event: &StudyEvent<'_>| told.extend(tell_growth(event));
+        let outcome = run_window(
+            &mut self.context(),
+            phase,
+            &spec,
+            &settings,
+            coverage,
+            &mut observer,
+        )
+        .await;
+        (outcome, told)
     }
 
-    fn test_plan<'a>(&self, each: Option<WarmEach<'a>>) -> TestPlan<'a> {
+    fn test_plan<'a>(&self, each: Option<WarmUp<'a>>) -> TestPlan<'a> {
         TestPlan {
             key: TestKey {
                 context_size: self.plan.context_size,
@@ -509,6 +579,9 @@ impl Bench {
             warm_each_window: each,
             window: self.settings(),
             chunk_size: CHUNK,
+            coverage: None,
+            growth: None,
+            sustained: SustainedResults::CACHE_RATE,
         }
     }
 
@@ -518,22 +591,54 @@ impl Bench {
         settings: SustainedSettings,
     ) -> (Result<TestOutcome, TestError>, Vec<PeriodRow>) {
         let plan = self.test_plan(None);
-        let mut live = Vec::new();
+        let (ended, live, _) = self.run_sustained(plan, settings).await;
+        (ended.map_err(|failure| failure.error), live)
+    }
+
+    /// Runs one sustained test of a working set that grows; gives what was said of growth, too.
+    pub(crate) async fn growing(
+        &mut self,
+        settings: SustainedSettings,
+        growth: GrowthPlan,
+        order: SelectionOrder,
+    ) -> (Result<TestOutcome, TestFailure>, Vec<String>) {
+        self.select(order, growth.schedule.initial);
+        let mut plan = TestPlan {
+            growth: Some(growth),
+            sustained: SustainedResults::WORKING_SET,
+            ..self.test_plan(None)
+        };
+        plan.key.working_set_size = Some(WORKING_SET);
+        let (ended, _, told) = self.run_sustained(plan, settings).await;
+        (ended, told)
+    }
+
+    async fn run_sustained(
+        &mut self,
+        plan: TestPlan<'_>,
+        settings: SustainedSettings,
+    ) -> (
+        Result<TestOutcome, TestFailure>,
+        Vec<PeriodRow>,
+        Vec<String>,
+    ) {
+        let (mut live, mut told) = (Vec::new(), Vec::new());
         let mut observer = |event: &StudyEvent<'_>| {
             if let StudyEvent::PeriodDone { row, .. } = event {
                 live.push((*row).clone());
             }
+            told.extend(tell_growth(event));
         };
         let controller = SustainedController::new(settings);
         let ended = run_sustained(&mut self.context(), &plan, controller, &mut observer).await;
-        (ended, live)
+        (ended, live, told)
     }
 
     /// Runs one test.
     pub(crate) async fn test(
         &mut self,
         controller: &mut dyn Controller,
-        each: Option<WarmEach<'_>>,
+        each: Option<WarmUp<'_>>,
     ) -> Result<TestOutcome, TestFailure> {
         let plan = self.test_plan(each);
         run_test(
@@ -551,7 +656,7 @@ impl Bench {
         set: &WorkingSet,
         concurrency: u32,
     ) -> Result<WarmedUp, WarmUpError> {
-        warm_up(&mut self.context(), set, concurrency).await
+        warm_up(&mut self.context(), &WarmUp::whole(set, concurrency)).await
     }
 
     /// The working set that requests are built on.
@@ -561,7 +666,23 @@ impl Bench {
 
     /// All prompts sent so far, in order.
     pub(crate) fn prompts_sent(&self) -> Vec<String> {
+        let sent = self.sent.borrow();
+        sent.iter().map(|sent| sent.text.clone()).collect()
+    }
+
+    /// The present on the run's clock.
+    pub(crate) fn clock_now(&self) -> Duration {
+        self.clock.now()
+    }
+
+    /// All requests sent so far, in order.
+    pub(crate) fn log(&self) -> Vec<Sent> {
         self.sent.borrow().clone()
+    }
+
+    /// From now on prompts are taken in this order, and so many of them.
+    pub(crate) fn select(&mut self, order: SelectionOrder, n_prompts: usize) {
+        self.selector = Selector::new(order, n_prompts, None, &Seed::new(7));
     }
 }
 
@@ -587,4 +708,20 @@ pub(crate) fn most_in_flight(records: &[RequestRecord]) -> usize {
         most = most.max(now);
     }
     usize::try_from(most).unwrap()
+}
+
+/// What an event says of growth and coverage, in short.
+pub(crate) fn tell_growth(event: &StudyEvent<'_>) -> Option<String> {
+    match event {
+        StudyEvent::Grown {
+            added,
+            n_prompts,
+            target,
+            tokens,
+            ..
+        } => Some(format!("+{added}: {n_prompts} of {target}, {tokens}")),
+        StudyEvent::Extending { sent, needed } => Some(format!("extending {sent}/{needed}")),
+        StudyEvent::NotCovered { sent, needed } => Some(format!("not covered {sent}/{needed}")),
+        _ => None,
+    }
 }

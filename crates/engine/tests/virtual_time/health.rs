@@ -1,7 +1,7 @@
 //! What the client says of its own part, with runtimes that feel what the test says: a busy machine decides nothing.
 
 use engine::event::DoubtKind;
-use ramp::{FixedController, FixedSettings, Thresholds};
+use ramp::{FixedController, FixedRules, FixedSettings, Thresholds};
 
 use crate::bench::Bench;
 use crate::{MS, S, linear};
@@ -15,6 +15,7 @@ fn fixed_at(level: u32) -> FixedController {
             max_ttft: None,
             min_speed: None,
         },
+        rules: FixedRules::CACHE_RATE,
     })
 }
 

@@ -11,7 +11,9 @@ use super::SchemaError;
 use super::cell::{parse_float, parse_int, render_float, render_int};
 use super::strip::WithoutLists;
 use super::table::sealed::Cellular;
-use super::table::{Cells, Column, Line, RowReader, RowWriter, WORKING_SET, optional, required};
+use super::table::{
+    Cells, Column, Line, RowReader, RowWriter, SetColumns, WORKING_SET, optional, required,
+};
 use crate::record::{RequestIntent, RequestRecord};
 use crate::sample::{Sample, SampleParts};
 
@@ -308,21 +310,21 @@ impl<W: Write> DetailWriter<W> {
         })
     }
 
-    /// Starts a file with the working-set column: writes the header.
+    /// Starts a file with these columns on the working set: writes the header.
     ///
     /// # Errors
     /// When the writer fails.
-    pub fn with_working_set(output: W) -> Result<Self, SchemaError> {
+    pub fn with_columns(output: W, set: impl Into<SetColumns>) -> Result<Self, SchemaError> {
         Ok(Self {
-            rows: RowWriter::new(output, true)?,
+            rows: RowWriter::new(output, set)?,
         })
     }
 
     /// Goes on with a file that has its header already.
     #[must_use]
-    pub fn append(output: W, with_working_set: bool) -> Self {
+    pub fn append(output: W, set: impl Into<SetColumns>) -> Self {
         Self {
-            rows: RowWriter::append(output, with_working_set),
+            rows: RowWriter::append(output, set),
         }
     }
 

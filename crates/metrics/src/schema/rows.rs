@@ -5,7 +5,7 @@
 
 use super::SchemaError;
 use super::table::sealed::Cellular;
-use super::table::{Cells, Column, Line, WORKING_SET, optional, required};
+use super::table::{Cells, Column, Line, MIN_WORKING_SET, WORKING_SET, optional, required};
 use crate::period::PeriodRow;
 use crate::phase::PhaseRow;
 use crate::summary::SummaryRow;
@@ -35,6 +35,7 @@ impl Cellular for SummaryRow {
         required("peak_concurrency"),
         required("total_requests"),
         required("test_duration"),
+        MIN_WORKING_SET,
         optional("window_input_tokens_per_sec"),
         optional("window_output_tokens_per_sec"),
         optional("measured_duration"),
@@ -72,6 +73,7 @@ impl Cellular for SummaryRow {
             peak_concurrency: cells.small_int("peak_concurrency")?,
             total_requests: cells.int("total_requests")?,
             test_duration: cells.float("test_duration")?,
+            min_working_set_size: cells.opt_int("min_working_set_size")?,
             window_input_tokens_per_sec: cells.opt_float("window_input_tokens_per_sec")?,
             window_output_tokens_per_sec: cells.opt_float("window_output_tokens_per_sec")?,
             measured_duration: cells.opt_float("measured_duration")?,
@@ -109,6 +111,7 @@ impl Cellular for SummaryRow {
         line.int("peak_concurrency", self.peak_concurrency);
         line.int("total_requests", self.total_requests);
         line.float("test_duration", self.test_duration)?;
+        line.opt_int("min_working_set_size", self.min_working_set_size);
         line.opt_float(
             "window_input_tokens_per_sec",
             self.window_input_tokens_per_sec,

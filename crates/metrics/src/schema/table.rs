@@ -21,8 +21,43 @@ pub(super) enum Need {
     Required,
     /// Added by some version, or by us.
     Optional,
-    /// `working_set_size`: optional on reading, written only when asked for.
+    /// `working_set_size`: optional on reading, written only where it varies.
     WorkingSet,
+    /// `min_working_set_size`: optional on reading, written only where it grows within a test.
+    Growing,
+}
+
+/// Which columns on the working set a file has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SetColumns {
+    /// None: all tests have the same one.
+    #[default]
+    Without,
+    /// `working_set_size`.
+    Size,
+    /// `working_set_size`, and in summaries `min_working_set_size`, the size at the start of a test.
+    Growing,
+}
+
+impl SetColumns {
+    fn has(self, need: Need) -> bool {
+        match need {
+            Need::Required | Need::Optional => true,
+            Need::WorkingSet => self != Self::Without,
+            Need::Growing => self == Self::Growing,
+        }
+    }
+}
+
+impl From<bool> for SetColumns {
+    /// Whether `working_set_size` is written.
+    fn from(with_working_set: bool) -> Self {
+        if with_working_set {
+            Self::Size
+        } else {
+            Self::Without
+        }
+    }
 }
 
 /// One column of a schema.
@@ -52,6 +87,12 @@ pub(super) const fn optional(name: &'static str) -> Column {
 pub(super) const WORKING_SET: Column = Column {
     name: "working_set_size",
     need: Need::WorkingSet,
+};
+
+/// The column of a working set's size at the start of a test.
+pub(super) const MIN_WORKING_SET: Column = Column {
+    name: "min_working_set_size",
+    need: Need::Growing,
 };
 
 pub(super) mod sealed {
@@ -253,7 +294,7 @@ pub struct Line<'a> {
     table: &'static str,
     columns: &'static [Column],
     next: usize,
-    with_working_set: bool,
+    set: SetColumns,
 }
 
 impl Line<'_> {
@@ -261,7 +302,7 @@ impl Line<'_> {
     fn begin(&mut self, name: &'static str) -> bool {
         let column = self.columns[self.next];
         debug_assert_eq!(column.name, name, "cells are written in column order");
-        let wanted = column.need != Need::WorkingSet || self.with_working_set;
+        let wanted = self.set.has(column.need);
         // No schema begins with the working set, so the first column is always written.
         if wanted && self.next > 0 {
             self.out.push(',');
@@ -458,7 +499,7 @@ impl<R: Read, T: Row> Iterator for RowReader<R, T> {
 #[derive(Debug)]
 pub struct RowWriter<W, T> {
     output: W,
-    with_working_set: bool,
+    set: SetColumns,
     lines: String,
     scratch: String,
     row: PhantomData<fn(&T)>,
@@ -469,17 +510,18 @@ impl<W: Write, T: Row> RowWriter<W, T> {
     ///
     /// # Errors
     /// When the writer fails.
-    pub fn new(mut output: W, with_working_set: bool) -> Result<Self, SchemaError> {
-        output.write_all(header_line::<T>(with_working_set).as_bytes())?;
-        Ok(Self::append(output, with_working_set))
+    pub fn new(mut output: W, set: impl Into<SetColumns>) -> Result<Self, SchemaError> {
+        let set = set.into();
+        output.write_all(header_line::<T>(set).as_bytes())?;
+        Ok(Self::append(output, set))
     }
 
     /// Goes on with a file that has this header already.
     #[must_use]
-    pub fn append(output: W, with_working_set: bool) -> Self {
+    pub fn append(output: W, set: impl Into<SetColumns>) -> Self {
         Self {
             output,
-            with_working_set,
+            set: set.into(),
             lines: String::new(),
             scratch: String::new(),
             row: PhantomData,
@@ -515,7 +557,7 @@ impl<W: Write, T: Row> RowWriter<W, T> {
                 table: T::TABLE,
                 columns: T::COLUMNS,
                 next: 0,
-                with_working_set: self.with_working_set,
+                set: self.set,
             };
             write(row, &mut line)?;
             debug_assert_eq!(line.next, T::COLUMNS.len(), "every column has a cell");
@@ -544,10 +586,10 @@ impl<W: Write, T: Row> RowWriter<W, T> {
 }
 
 /// The header of a schema, with its line end.
-pub(super) fn header_line<T: Cellular>(with_working_set: bool) -> String {
+pub(super) fn header_line<T: Cellular>(set: SetColumns) -> String {
     let names: Vec<&str> = T::COLUMNS
         .iter()
-        .filter(|c| c.need != Need::WorkingSet || with_working_set)
+        .filter(|c| set.has(c.need))
         .map(|c| c.name)
         .collect();
     names.join(",") + "\n"

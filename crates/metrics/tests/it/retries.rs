@@ -205,6 +205,7 @@ fn fixed_windows_are_of_type_retry() {
         ("RETRY_2", "RETRY"),
         ("FIXED_c4_run0", "RETRY"),
         ("FIXED_c4_RETRY_1", "RETRY"),
+        ("SUSTAINED_P3", "SUSTAINED"),
     ] {
         assert_eq!(phase_type(id), expected, "{id}");
     }

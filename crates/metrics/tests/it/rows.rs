@@ -5,8 +5,8 @@ use std::io::Write;
 use metrics::health::HealthRow;
 use metrics::schema::{
     DetailReader, DetailWriter, FailedRow, FailedWriter, Lists, RowReader, RowWriter, SchemaError,
-    read_detail, read_failed, read_health, read_periods, read_phases, read_summary, write_health,
-    write_periods, write_phases, write_summary,
+    SetColumns, read_detail, read_failed, read_health, read_periods, read_phases, read_summary,
+    write_health, write_periods, write_phases, write_summary,
 };
 use metrics::{FailureKind, PeriodRow, PhaseRow, RequestRecord, SummaryRow};
 use proptest::prelude::*;
@@ -67,6 +67,19 @@ fn the_working_set_column_stands_where_the_original_has_it() {
     let mut summary = Vec::new();
     write_summary(&mut summary, &[], true).unwrap();
     assert!(header(summary).starts_with("context_size,working_set_size,cache_hit_rate,"));
+    let mut growing = Vec::new();
+    write_summary(&mut growing, &[], SetColumns::Growing).unwrap();
+    let growing = header(growing);
+    let columns: Vec<&str> = growing.split(',').collect();
+    assert_eq!(
+        columns[20..24],
+        [
+            "total_requests",
+            "test_duration",
+            "min_working_set_size",
+            "window_input_tokens_per_sec"
+        ]
+    );
     let mut phases = Vec::new();
     write_phases(&mut phases, &[], true).unwrap();
     assert!(header(phases).starts_with("phase_type,phase_id,working_set_size,cache_hit_rate,"));
@@ -76,7 +89,7 @@ fn the_working_set_column_stands_where_the_original_has_it() {
         header(periods)
             .starts_with("period_number,context_size,cache_hit_rate,working_set_size,start_time,")
     );
-    let detail = DetailWriter::with_working_set(Vec::new())
+    let detail = DetailWriter::with_columns(Vec::new(), true)
         .unwrap()
         .into_inner();
     assert!(header(detail).starts_with("request_id,phase_id,working_set_size,cache_hit_rate,"));
@@ -503,7 +516,7 @@ proptest! {
     // What is written is read back equal, however odd the text and whatever the size of the numbers.
     #[test]
     fn detail_rows_survive_a_round_trip(records in prop::collection::vec(any_record(), 0..6)) {
-        let mut writer = DetailWriter::with_working_set(Vec::new()).unwrap();
+        let mut writer = DetailWriter::with_columns(Vec::new(), true).unwrap();
         writer.write_all(&records).unwrap();
         let file = writer.into_inner();
         let back: Vec<RequestRecord> = read_detail(&file[..]).unwrap().map(Result::unwrap).collect();

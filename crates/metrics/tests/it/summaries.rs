@@ -1,7 +1,8 @@
 //! Summary rows from phases.
 
+use metrics::period::{LatenciesOver, PeriodSample, phase_of_period, summarise_periods};
 use metrics::summary::newest_summaries;
-use metrics::{PhaseRow, PhaseSample, RequestRecord, SummaryRow, TestKey, summarise};
+use metrics::{PeriodRow, PhaseRow, PhaseSample, RequestRecord, SummaryRow, TestKey, summarise};
 use proptest::prelude::*;
 
 use crate::support::{assert_close, is_close, request};
@@ -278,4 +279,75 @@ proptest! {
         prop_assert!(is_close(all.median_ttlt.unwrap(), one.median_ttlt.unwrap(), 1e-9));
         prop_assert_eq!(all.total_requests, one.total_requests * n as u64);
     }
+}
+
+fn period(number: u64, duration: f64, size: u64, ttft: f64) -> PeriodRow {
+    PeriodRow {
+        period_number: number,
+        working_set_size: Some(size),
+        duration,
+        concurrency_level: 2 * number as u32,
+        num_requests_completed: 10 * number,
+        total_input_tokens: 1000,
+        total_output_tokens: 100 * number,
+        avg_ttft: Some(ttft),
+        ..PeriodRow::default()
+    }
+}
+
+#[test]
+fn a_sustained_test_weighs_periods_by_time_and_latencies_by_the_tools_rule() {
+    let periods = [period(1, 5.0, 400, 1.0), period(2, 3.0, 900, 2.0)];
+    // One request of TTFT 1 s and three of 2 s (the helper's TTFT is a quarter of the time).
+    let records = [
+        request(0.0, 4.0, 100, 9),
+        request(1.0, 8.0, 100, 9),
+        request(2.0, 8.0, 100, 9),
+        request(3.0, 8.0, 100, 9),
+    ];
+    let row = |latencies| {
+        summarise_periods(
+            &key(0),
+            PeriodSample {
+                periods: &periods,
+                records: &records,
+                latencies,
+            },
+        )
+    };
+    let (over_periods, over_requests) = (row(LatenciesOver::Periods), row(LatenciesOver::Requests));
+    for row in [&over_periods, &over_requests] {
+        assert_eq!((row.input_tokens_per_sec, row.test_duration), (250.0, 8.0));
+        assert_eq!((row.output_tokens_per_sec, row.total_requests), (37.5, 30));
+        assert_eq!(
+            (row.peak_concurrency, row.min_working_set_size),
+            (4, Some(400))
+        );
+    }
+    assert_eq!(over_periods.avg_ttft, Some(1.5));
+    assert_eq!(over_requests.avg_ttft, Some(1.75));
+    assert_eq!(over_requests.median_ttft, Some(2.0));
+    assert_eq!(
+        (over_periods.avg_itl, over_requests.avg_itl.is_some()),
+        (None, true)
+    );
+}
+
+#[test]
+fn a_period_listed_as_a_phase_bears_the_tests_size_and_its_own_figures() {
+    let period = PeriodRow {
+        input_tokens_per_sec: 7.5,
+        ..period(3, 5.0, 400, 1.0)
+    };
+    let phase = phase_of_period(&period, Some(9000), (2, 1));
+    assert_eq!(
+        (phase.phase_id.as_str(), phase.phase_type()),
+        ("SUSTAINED_P3", "SUSTAINED")
+    );
+    assert_eq!(phase.working_set_size, Some(9000));
+    assert_eq!(phase.window_input_tokens_per_sec, Some(7.5));
+    assert_eq!(
+        (phase.num_requests_failed, phase.num_requests_cancelled),
+        (Some(2), Some(1))
+    );
 }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use ramp::{
-    Controller, Note, Observation, Purpose, RampController, RampSettings, Step, StopReason,
+    Controller, Note, Observation, Purpose, RampController, RampRules, RampSettings, Step,
+    StopReason,
 };
 
 use crate::support::{at, max_ttft, mock, play, secs, settings};
@@ -505,7 +506,13 @@ fn notes_tell_the_story_in_order_and_once() {
                 bad,
             } => format!("{level} {passed}: {good} to {bad}"),
             Note::SearchEnded(reason) => format!("{reason:?}"),
-            Note::PeakChosen(peak) => format!("peak {} from {}", peak.concurrency, peak.phase_id),
+            Note::PeakChosen { peak, candidates } => {
+                let among: Vec<u32> = candidates.iter().map(|t| t.concurrency).collect();
+                format!(
+                    "peak {} from {} of {among:?}",
+                    peak.concurrency, peak.phase_id
+                )
+            }
             Note::RetriesStarted { concurrency, n } => format!("{n} times {concurrency}"),
             other => format!("{other:?}"),
         })
@@ -518,7 +525,7 @@ fn notes_tell_the_story_in_order_and_once() {
             "6 false: 2 to 6",
             "4 true: 4 to 6",
             "ThresholdFound",
-            "peak 4 from RAMP_REFINE_c4_2",
+            "peak 4 from RAMP_REFINE_c4_2 of [4, 2]",
             "3 times 4",
         ]
     );
@@ -533,4 +540,30 @@ fn a_result_nobody_asked_for_changes_nothing() {
         panic!("there is a first window")
     };
     assert_eq!(window.phase_id, "RAMP_c2");
+}
+
+#[test]
+fn a_level_met_again_after_a_back_off_is_measured_again_or_taken_as_known() {
+    // 40 fails, 21 → 20 passes with room for one step only; the climb comes to 40 a second time.
+    let ttft = |level: u32| if level >= 40 { 0.9 } else { 0.45 };
+    let settings = |rules| RampSettings {
+        start: 2,
+        increment: 20,
+        num_retries: 0,
+        rules,
+        ..settings()
+    };
+    let play = |rules| {
+        play(settings(rules), Some(40), |w| {
+            at(w.concurrency, ttft(w.concurrency))
+        })
+    };
+    let again = play(RampRules::CACHE_RATE);
+    assert_eq!(again.search_ids(), ["RAMP_c40", "RAMP_c20", "RAMP_c40_2"]);
+    let known = play(RampRules::WORKING_SET);
+    assert_eq!(known.search_ids(), ["RAMP_c40", "RAMP_c20"]);
+    for played in [again, known] {
+        assert_eq!(played.peak(), Some((20, true)));
+        assert_eq!(played.outcome.stop, StopReason::ThresholdFound);
+    }
 }

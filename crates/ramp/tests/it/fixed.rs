@@ -1,8 +1,8 @@
 //! Fixed mode: which windows, when it stops, which level is reported.
 
 use ramp::{
-    Controller, FixedController, FixedSettings, Note, Observation, Purpose, RampOutcome, Step,
-    StopReason, Thresholds,
+    Controller, FixedController, FixedRules, FixedSettings, Note, Observation, Purpose,
+    RampOutcome, Step, StopReason, Thresholds,
 };
 
 use crate::support::{at, max_ttft, secs};
@@ -13,6 +13,7 @@ fn settings(levels: &[u32], num_retries: u32, thresholds: Thresholds) -> FixedSe
         ramp_duration: secs(3),
         num_retries,
         thresholds,
+        rules: FixedRules::CACHE_RATE,
     }
 }
 
@@ -32,10 +33,10 @@ fn play(settings: FixedSettings, refused: &[u32]) -> (Vec<String>, RampOutcome, 
                 assert_eq!(window.length, secs(3));
                 assert_eq!(
                     window.purpose,
-                    if window.phase_id.contains("RETRY") {
-                        Purpose::Retry
-                    } else {
+                    if window.phase_id.ends_with("_run0") {
                         Purpose::Fixed
+                    } else {
+                        Purpose::Retry
                     }
                 );
                 controller.record(Observation {
@@ -77,6 +78,7 @@ fn levels_run_ascending_until_one_fails() {
     );
     assert!(notes.contains(&Note::LevelsLeftOut {
         failed: 6,
+        n_tested: 3,
         untested: vec![]
     }));
     assert_eq!(
@@ -173,5 +175,54 @@ fn repeated_levels_count_once_and_a_level_without_result_is_not_repeated() {
             "FIXED_c4_RETRY_1",
             "FIXED_c4_RETRY_2"
         ]
+    );
+}
+
+/// A test by the rules of `working_set_tester`.
+fn as_listed(
+    levels: &[u32],
+    num_retries: u32,
+    thresholds: Thresholds,
+) -> (Vec<String>, RampOutcome, Vec<Note>) {
+    let settings = FixedSettings {
+        rules: FixedRules::WORKING_SET,
+        ..settings(levels, num_retries, thresholds)
+    };
+    play(settings, &[])
+}
+
+#[test]
+fn listed_levels_keep_their_order_and_every_run_is_a_run() {
+    let (ids, outcome, _) = as_listed(&[8, 2, 8, 4], 1, Thresholds::default());
+    assert_eq!(
+        ids,
+        [
+            "FIXED_c8_run0",
+            "FIXED_c8_run1",
+            "FIXED_c2_run0",
+            "FIXED_c2_run1",
+            "FIXED_c4_run0",
+            "FIXED_c4_run1",
+        ]
+    );
+    assert_eq!(peak(&outcome), Some((4, true)), "the last one listed");
+}
+
+#[test]
+fn the_last_listed_level_that_held_is_reported_or_else_the_first() {
+    // Example 6 of the tool's page: 16 is not run, and 8 is not repeated.
+    let (ids, outcome, notes) = as_listed(&[2, 4, 8, 16], 1, max_ttft(0.5));
+    assert_eq!(ids.last().map(String::as_str), Some("FIXED_c8_run0"));
+    assert_eq!((ids.len(), peak(&outcome)), (5, Some((4, true))));
+    assert!(notes.contains(&Note::LevelsLeftOut {
+        failed: 8,
+        n_tested: 3,
+        untested: vec![16],
+    }));
+    let (ids, outcome, _) = as_listed(&[8, 2, 4], 1, max_ttft(0.5));
+    assert_eq!(
+        (ids.len(), peak(&outcome)),
+        (1, Some((8, false))),
+        "the first one broke the threshold, so the others are not tried"
     );
 }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use proptest::prelude::*;
-use ramp::{Note, Observation, Purpose, RampSettings, Thresholds};
+use ramp::{Note, Observation, Purpose, RampRules, RampSettings, Thresholds};
 
 use crate::support::{max_ttft, play, secs};
 
@@ -17,6 +17,7 @@ prop_compose! {
         num_retries in 0_u32..5,
         max_ttft in prop::option::of(0.01..2.0_f64),
         min_speed in prop::option::of(1.0..50.0_f64),
+        rules in prop::sample::select(vec![RampRules::CACHE_RATE, RampRules::WORKING_SET]),
     ) -> RampSettings {
         RampSettings {
             start,
@@ -26,6 +27,7 @@ prop_compose! {
             ramp_duration: secs(ramp),
             num_retries,
             thresholds: Thresholds { max_ttft, min_speed },
+            rules,
         }
     }
 }
@@ -79,10 +81,11 @@ proptest! {
         prop_assert!(played.windows.len() <= bound as usize, "{} windows", played.windows.len());
         let refinements = played.windows.iter().filter(|w| w.purpose == Purpose::Refine).count();
         prop_assert!(refinements <= 10);
-        // As a start on the way down, and once on the way up.
+        // As a start on the way down, and once on the way up; where results stand, only once.
+        let most = if settings.rules == RampRules::WORKING_SET { 1 } else { 2 };
         for level in played.windows.iter().filter(|w| w.purpose == Purpose::Ramp).map(|w| w.concurrency) {
             let visits = played.windows.iter().filter(|w| w.purpose == Purpose::Ramp && w.concurrency == level);
-            prop_assert!(visits.count() <= 2);
+            prop_assert!(visits.count() <= most);
         }
         let mut range = (0, u32::MAX);
         for note in &played.notes {
@@ -148,6 +151,7 @@ proptest! {
         limit in 1_u32..700,
         curve in 0.3..3.0_f64,
         previous_peak in prop::option::of(1_u32..700),
+        rules in prop::sample::select(vec![RampRules::CACHE_RATE, RampRules::WORKING_SET]),
     ) {
         let settings = RampSettings {
             start,
@@ -157,6 +161,7 @@ proptest! {
             ramp_duration: secs(10),
             num_retries: 0,
             thresholds: max_ttft(1.0),
+            rules,
         };
         // Passes up to `limit` and not above.
         let ttft = |level: u32| (f64::from(level) / (f64::from(limit) + 0.5)).powf(curve);

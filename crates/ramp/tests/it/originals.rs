@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use metrics::schema::{read_detail_without_lists, read_phases, read_summary};
 use metrics::{LevelMetrics, RequestRecord, WindowSample};
-use ramp::{Observation, RampSettings, WindowSpec};
+use ramp::{Observation, RampRules, RampSettings, WindowSpec};
 
 use crate::support::{max_ttft, play, secs};
 
@@ -115,6 +115,7 @@ fn the_ramp_run_is_repeated_step_by_step() {
         // It ran one less than asked for.
         num_retries: 2,
         thresholds: max_ttft(0.5),
+        rules: RampRules::CACHE_RATE,
     };
     check(
         "cache_rate_ramp",
@@ -140,6 +141,7 @@ fn both_contexts_of_a_longer_run_are_repeated_step_by_step() {
         ramp_duration: secs(1),
         num_retries: 1,
         thresholds: max_ttft(0.15),
+        rules: RampRules::CACHE_RATE,
     };
     check(
         "combine/run_a",

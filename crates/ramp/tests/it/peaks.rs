@@ -1,7 +1,7 @@
 //! The choice of the peak.
 
-use ramp::peak::choose_peak;
-use ramp::{Observation, Purpose, TestedLevel, Thresholds, judge};
+use ramp::peak::{best_levels, choose_peak};
+use ramp::{Closest, Observation, Purpose, TestedLevel, Thresholds, judge};
 
 const BOTH: Thresholds = Thresholds {
     max_ttft: Some(2.0),
@@ -42,7 +42,11 @@ fn tested(thresholds: &Thresholds, levels: &[Seen]) -> Vec<TestedLevel> {
 
 #[track_caller]
 fn check(thresholds: &Thresholds, levels: &[Seen], expected: Option<(u32, bool)>) {
-    let peak = choose_peak(thresholds, &tested(thresholds, levels));
+    let peak = choose_peak(
+        thresholds,
+        Closest::SumOfMisses,
+        &tested(thresholds, levels),
+    );
     assert_eq!(peak.as_ref().map(|p| (p.concurrency, p.passed)), expected);
     if let Some(peak) = peak {
         assert_eq!(peak.phase_id, format!("RAMP_c{}", peak.concurrency));
@@ -145,11 +149,54 @@ fn levels_without_a_result_are_never_chosen() {
     levels[0].observation.valid = false;
     levels[0].verdict = judge(&TTFT, &levels[0].observation);
     assert_eq!(
-        choose_peak(&TTFT, &levels).map(|p| (p.concurrency, p.passed)),
+        choose_peak(&TTFT, Closest::SumOfMisses, &levels).map(|p| (p.concurrency, p.passed)),
         Some((4, false))
     );
     levels[1].observation.valid = false;
     levels[1].verdict = judge(&TTFT, &levels[1].observation);
-    assert_eq!(choose_peak(&TTFT, &levels), None);
-    assert_eq!(choose_peak(&TTFT, &[]), None);
+    assert_eq!(choose_peak(&TTFT, Closest::SumOfMisses, &levels), None);
+    assert_eq!(choose_peak(&TTFT, Closest::SumOfMisses, &[]), None);
+}
+
+#[test]
+fn the_two_ways_of_being_close_can_differ() {
+    // The first breaks both a little, the second one of them by more.
+    let levels = tested(
+        &BOTH,
+        &[
+            (2, 100.0, Some(2.8), Some(14.0)),
+            (4, 100.0, Some(3.0), Some(20.0)),
+        ],
+    );
+    let chosen = |closest| choose_peak(&BOTH, closest, &levels).map(|p| p.concurrency);
+    // 1.4 + 0.3 against 1.5 + 0; 1.43 against 1.5.
+    assert_eq!(chosen(Closest::SumOfMisses), Some(4));
+    assert_eq!(chosen(Closest::LargestMiss), Some(2));
+    // A speed near zero is not infinitely bad.
+    let stuck = tested(
+        &BOTH,
+        &[
+            (2, 100.0, Some(90.0), Some(20.0)),
+            (4, 100.0, Some(1.0), Some(0.1)),
+        ],
+    );
+    let peak = choose_peak(&BOTH, Closest::LargestMiss, &stuck);
+    assert_eq!(peak.map(|p| p.concurrency), Some(4));
+}
+
+#[test]
+fn the_best_levels_are_three_that_pass_or_five_that_do_not() {
+    let passing: Vec<Seen> = (1..=6)
+        .map(|level| (level, f64::from(100 * (level % 4)), Some(0.5), FAST))
+        .chain([(9, 9999.0, Some(3.0), FAST)])
+        .collect();
+    let told = |levels: &[Seen]| -> Vec<u32> {
+        let best = best_levels(&TTFT, Closest::LargestMiss, &tested(&TTFT, levels));
+        best.iter().map(|t| t.concurrency).collect()
+    };
+    assert_eq!(told(&passing), [3, 2, 6], "what breaks is no candidate");
+    let failing: Vec<Seen> = (1..=6)
+        .map(|level| (level, 1.0, Some(9.0 - f64::from(level)), FAST))
+        .collect();
+    assert_eq!(told(&failing), [6, 5, 4, 3, 2]);
 }

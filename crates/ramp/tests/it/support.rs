@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use ramp::{
-    Controller, Note, Observation, RampController, RampOutcome, RampSettings, Step, Thresholds,
-    WindowSpec,
+    Controller, Note, Observation, RampController, RampOutcome, RampRules, RampSettings, Step,
+    Thresholds, WindowSpec,
 };
 
 pub(crate) const fn secs(s: u64) -> Duration {
@@ -28,6 +28,7 @@ pub(crate) fn settings() -> RampSettings {
         ramp_duration: secs(10),
         num_retries: 3,
         thresholds: max_ttft(0.5),
+        rules: RampRules::CACHE_RATE,
     }
 }
 

@@ -120,7 +120,7 @@ impl RequestWriter {
     pub fn put_periods(&mut self, test: TestName, periods: &[PeriodRow]) -> Result<(), WriteError> {
         let path = self.dir.join(periods_name(test, &self.stamp));
         let mut bytes = Vec::new();
-        write_periods(&mut bytes, periods, self.options.with_working_set).map_err(|source| {
+        write_periods(&mut bytes, periods, self.options.set).map_err(|source| {
             WriteError::Rows {
                 path: path.clone(),
                 source,
@@ -142,18 +142,13 @@ impl RequestWriter {
             Entry::Vacant(vacant) => vacant,
         };
         let path = self.dir.join(detail_name(context_size, &self.stamp));
-        let with_set = self.options.with_working_set;
+        let set = self.options.set;
         let rows_error = |source| WriteError::Rows {
             path: path.clone(),
             source,
         };
         let file = AtomicFile::create(&path)?;
-        let mut writer = if with_set {
-            DetailWriter::with_working_set(file)
-        } else {
-            DetailWriter::new(file)
-        }
-        .map_err(rows_error)?;
+        let mut writer = DetailWriter::with_columns(file, set).map_err(rows_error)?;
         for source in self.kept.detail_sources(context_size, &mut self.warnings) {
             let mut result = Ok(());
             for_each_row(&source.file, &mut self.warnings, read_detail, |row| {
@@ -164,7 +159,7 @@ impl RequestWriter {
             result.map_err(rows_error)?;
         }
         let file = finish(writer.into_inner(), &path)?;
-        Ok(entry.insert(DetailWriter::append(file, with_set)))
+        Ok(entry.insert(DetailWriter::append(file, set)))
     }
 
     fn failed(&mut self, context_size: u64) -> Result<&mut FailedLines<AppendFile>, WriteError> {

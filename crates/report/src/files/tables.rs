@@ -55,7 +55,7 @@ impl TableWriter {
         let known = std::mem::take(&mut self.phases);
         self.phases = newest_phases(known.into_iter().chain(rows.iter().cloned()));
         self.replace(&phases_name(&self.stamp), |bytes| {
-            write_phases(bytes, &self.phases, self.options.with_working_set)
+            write_phases(bytes, &self.phases, self.options.set)
         })
     }
 
@@ -67,7 +67,7 @@ impl TableWriter {
         let known = std::mem::take(&mut self.summary);
         self.summary = newest_summaries(known.into_iter().chain(rows.iter().cloned()));
         self.replace(&summary_name(&self.stamp), |bytes| {
-            write_summary(bytes, &self.summary, self.options.with_working_set)
+            write_summary(bytes, &self.summary, self.options.set)
         })
     }
 
@@ -77,7 +77,7 @@ impl TableWriter {
     /// When the file cannot be written; the old one then stands unchanged.
     pub fn put_health(&mut self, rows: &[HealthRow]) -> Result<(), WriteError> {
         self.replace(&health_name(&self.stamp), |bytes| {
-            write_health(bytes, rows, self.options.with_working_set)
+            write_health(bytes, rows, self.options.set)
         })
     }
 

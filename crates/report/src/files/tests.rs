@@ -157,7 +157,7 @@ fn the_working_set_column_is_written_when_asked_for() {
     let dir = tempfile::tempdir().unwrap();
     let stamp = RunStamp::parse(FIRST).unwrap();
     let options = WriterOptions {
-        with_working_set: true,
+        set: SetColumns::Size,
     };
     let mut writer = RunWriter::create(&ResultDir::open(dir.path()).unwrap(), &stamp, options);
     let test = TestName::new(1000, 50).with_working_set(Some(8000));

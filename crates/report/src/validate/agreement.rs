@@ -24,11 +24,12 @@ pub(super) fn check(data: &RunData, files: &DataFiles, found: &mut Validation) {
         let test = TestName::from(row);
         let phases: Vec<&PhaseRow> = data.phases_of(test).collect();
         found.counts.phases += phases.len();
+        if let Some(periods) = data.periods.get(&test) {
+            periods::check(data, row, periods, &failed, found);
+            continue;
+        }
         if phases.is_empty() {
-            match data.periods.get(&test) {
-                None => found.error(&summary_file, format!("test {test} has no phases")),
-                Some(periods) => periods::check(data, row, periods, &failed, found),
-            }
+            found.error(&summary_file, format!("test {test} has no phases"));
             continue;
         }
         let details_file = newest_name(files, FileKind::Detail(test.context_size));

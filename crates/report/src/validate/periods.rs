@@ -1,8 +1,7 @@
 //! The periods of a sustained test against each other, its requests and its summary row.
 
-use metrics::period::summarise_periods;
-use metrics::summary::reported_cache_hit_rate;
-use metrics::{PeriodRow, SummaryRow, TestKey};
+use metrics::period::{LatenciesOver, PeriodSample, phase_of_period, summarise_periods};
+use metrics::{FailureKind, PeriodRow, PhaseRow, SummaryRow, TestKey};
 
 use super::agreement::{FailedByPhase, compare_summary};
 use super::{Findings, Validation, agree};
@@ -46,6 +45,9 @@ pub(super) fn check(
             (after.start_time - before.end_time).abs() <= BORDER_SLACK,
             || format!("period {n} does not begin where the one before ends"),
         );
+        findings.expect(before.working_set_size <= after.working_set_size, || {
+            format!("the working set of period {n} is smaller than before")
+        });
         findings.expect(before.next_concurrency == after.concurrency_level, || {
             format!(
                 "period {n} has level {}, the one before decided on {}",
@@ -71,8 +73,16 @@ pub(super) fn check(
             model: row.model.clone(),
             peak_concurrency: 0,
         },
-        periods,
-        reported_cache_hit_rate(data.details(test)),
+        PeriodSample {
+            periods,
+            records: data.details(test),
+            // The tool that grows the working set looks at all requests at once.
+            latencies: if test.working_set_size.is_some() {
+                LatenciesOver::Requests
+            } else {
+                LatenciesOver::Periods
+            },
+        },
     );
     findings.expect(row.peak_concurrency == computed.peak_concurrency, || {
         format!(
@@ -80,7 +90,56 @@ pub(super) fn check(
             row.peak_concurrency, computed.peak_concurrency
         )
     });
+    findings.expect(
+        row.min_working_set_size == computed.min_working_set_size,
+        || {
+            format!(
+                "the summary says that the working set began with {:?}, the first period {:?}",
+                row.min_working_set_size, computed.min_working_set_size
+            )
+        },
+    );
     compare_summary(row, &computed, &mut findings);
+    check_phases(data, test, periods, failed, &mut findings);
+}
+
+/// Where periods are listed as phases too, they say the same.
+fn check_phases(
+    data: &RunData,
+    test: TestName,
+    periods: &[PeriodRow],
+    failed: &FailedByPhase,
+    findings: &mut Findings<'_>,
+) {
+    let of_test = data.period_phases.iter();
+    let phases: Vec<&PhaseRow> = of_test.filter(|p| TestName::from(*p) == test).collect();
+    if test.working_set_size.is_none() {
+        findings.expect(phases.is_empty(), || {
+            "the periods are listed as phases, which this tool does not do".to_owned()
+        });
+        return;
+    }
+    findings.expect(phases.len() == periods.len(), || {
+        format!("{} periods and {} phases", periods.len(), phases.len())
+    });
+    for (period, phase) in periods.iter().zip(phases) {
+        let count = |cancelled: bool| -> u64 {
+            let kinds = failed.get(&(test, phase.phase_id.clone()));
+            kinds
+                .into_iter()
+                .flatten()
+                .filter(|(kind, _)| (**kind == FailureKind::Cancelled) == cancelled)
+                .map(|(_, n)| n)
+                .sum()
+        };
+        let expected = phase_of_period(period, test.working_set_size, (count(false), count(true)));
+        findings.expect(*phase == expected, || {
+            format!(
+                "period {} and its phase {} disagree",
+                period.period_number, phase.phase_id
+            )
+        });
+    }
 }
 
 /// One row within itself.

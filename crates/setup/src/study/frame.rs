@@ -163,7 +163,13 @@ async fn measure<T: StudyTool>(
             kept.n_dropped_summary_rows
         );
     }
-    let mut writer = RunWriter::create(dir, stamp, WriterOptions::default());
+    let mut writer = RunWriter::create(
+        dir,
+        stamp,
+        WriterOptions {
+            set: tool.set_columns(),
+        },
+    );
     writer.carry_over(&kept);
     let (mut requests, mut tables) = writer.split();
     for context_size in contexts_with_work(&study, &progress) {
@@ -307,7 +313,13 @@ fn check_memory<T: StudyTool>(
     seed: &Seed,
 ) -> Result<(), Failure> {
     let contexts = contexts_with_work(study, progress);
-    let plans = contexts.into_iter().map(|size| study.context_plan(size));
+    let plans = contexts.into_iter().map(|size| {
+        let remaining = study.tests_of(size);
+        let remaining: Vec<_> = remaining
+            .filter(|test| !progress.is_complete(test))
+            .collect();
+        study.context_plan_for(size, &remaining)
+    });
     let Some(largest) = plans.max_by_key(ContextPlan::working_set_tokens) else {
         return Ok(());
     };

@@ -1,10 +1,11 @@
 //! From the shared options to what the engine runs.
 
 use core_client::RunClock;
-use engine::study::{Mode, Reinit, StudyPlan};
+use engine::study::{Mode, Reinit, StudyPlan, WorkingSets};
+use engine::test_run::SustainedResults;
 use engine::window::WindowSettings;
 use metrics::window::{SpeedMetric, TtftMetric};
-use ramp::{FixedSettings, RampSettings, SustainedRules, SustainedSettings};
+use ramp::{FixedRules, FixedSettings, RampRules, RampSettings, SustainedRules, SustainedSettings};
 use workload::SelectionOrder;
 
 use super::StudyOptions;
@@ -12,12 +13,44 @@ use super::StudyOptions;
 /// What a tool adds to the study.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StudyShape {
-    /// Tokens.
-    pub working_set_size: u64,
+    /// Working sets.
+    pub working_sets: WorkingSets,
+    /// Whether all of a working set is sent before the next one.
+    pub ensure_coverage: bool,
     /// When prompts are sent ahead.
     pub reinit: Reinit,
-    /// Rules of the tool's sustained tests.
+    /// Rules of the tool.
+    pub rules: StudyRules,
+}
+
+/// Where the algorithms that tools share differ between them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StudyRules {
+    /// Of the search for the best level.
+    pub ramp: RampRules,
+    /// Of given levels.
+    pub fixed: FixedRules,
+    /// Of levels that follow the load.
     pub sustained: SustainedRules,
+    /// Of what is written of those.
+    pub results: SustainedResults,
+}
+
+impl StudyRules {
+    /// Those of `cache_rate_tester`.
+    pub const CACHE_RATE: Self = Self {
+        ramp: RampRules::CACHE_RATE,
+        fixed: FixedRules::CACHE_RATE,
+        sustained: SustainedRules::CACHE_RATE,
+        results: SustainedResults::CACHE_RATE,
+    };
+    /// Those of `working_set_tester`.
+    pub const WORKING_SET: Self = Self {
+        ramp: RampRules::WORKING_SET,
+        fixed: FixedRules::WORKING_SET,
+        sustained: SustainedRules::WORKING_SET,
+        results: SustainedResults::WORKING_SET,
+    };
 }
 
 impl StudyOptions {
@@ -27,7 +60,8 @@ impl StudyOptions {
         StudyPlan {
             context_sizes: self.context_sizes.clone(),
             cache_hit_rates: self.cache_hit_rates.clone(),
-            working_set_size: shape.working_set_size,
+            working_sets: shape.working_sets,
+            ensure_coverage: shape.ensure_coverage,
             chunk_size: self.chunk_size,
             reinit: shape.reinit,
             init_concurrency: self.init_concurrency,
@@ -36,7 +70,8 @@ impl StudyOptions {
             } else {
                 SelectionOrder::RoundRobin
             },
-            mode: self.levels(shape.sustained),
+            mode: self.levels(shape.rules),
+            sustained: shape.rules.results,
             window: self.window(clock),
             model: model.to_owned(),
             n_build_threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
@@ -44,7 +79,7 @@ impl StudyOptions {
     }
 
     /// How the levels of a test are found.
-    fn levels(&self, rules: SustainedRules) -> Mode {
+    fn levels(&self, rules: StudyRules) -> Mode {
         use cli::options::Mode as Given;
         match self.mode {
             Given::Ramp => Mode::Ramp(RampSettings {
@@ -55,12 +90,14 @@ impl StudyOptions {
                 ramp_duration: self.ramp_duration,
                 num_retries: self.num_retries,
                 thresholds: self.thresholds,
+                rules: rules.ramp,
             }),
             Given::Fixed => Mode::Fixed(FixedSettings {
                 levels: self.fixed_levels.clone(),
                 ramp_duration: self.ramp_duration,
                 num_retries: self.num_retries,
                 thresholds: self.thresholds,
+                rules: rules.fixed,
             }),
             Given::Sustained => Mode::Sustained(SustainedSettings {
                 start: self.start_concurrency,
@@ -69,7 +106,7 @@ impl StudyOptions {
                 test_duration: self.test_duration,
                 period: self.assessment_period,
                 thresholds: self.thresholds,
-                rules,
+                rules: rules.sustained,
             }),
         }
     }

@@ -12,7 +12,7 @@ use ramp::{Note, Purpose, StopReason};
 
 use super::pages::Pages;
 use super::text::{self, LevelStatistics, Run};
-use super::{ContextSize, StudyTool};
+use super::{ContextSize, GrowthStep, StudyTool};
 
 /// The live display as the engine sees it.
 #[derive(Debug)]
@@ -133,9 +133,28 @@ impl<T: StudyTool> Observer for Teller<'_, T> {
             StudyEvent::TestStarted {
                 test,
                 cached_tokens,
+                prompts,
             } => {
                 self.runs.clear();
-                log_lines(&tool.test_start(*test, *cached_tokens));
+                log_lines(&tool.test_start(*test, *cached_tokens, *prompts));
+            }
+            StudyEvent::GrowthPlanned { plan } => log_lines(&tool.growth_planned(plan)),
+            StudyEvent::Grown {
+                added,
+                warm,
+                n_prompts,
+                target,
+                tokens,
+            } => log_lines(&tool.grown(GrowthStep {
+                added: *added,
+                warm: *warm,
+                n_prompts: *n_prompts,
+                target: *target,
+                tokens: *tokens,
+            })),
+            StudyEvent::Extending { sent, needed } => log_lines(&[text::extending(*sent, *needed)]),
+            StudyEvent::NotCovered { sent, needed } => {
+                log_lines(&[text::not_covered(*sent, *needed)]);
             }
             StudyEvent::TestSkipped { test } => log_lines(&[tool.test_skipped(*test)]),
             StudyEvent::WindowStarted { spec } => {
@@ -191,7 +210,7 @@ impl<T: StudyTool> Observer for Teller<'_, T> {
                 // A server that fails is no reason to loosen a threshold.
                 log_lines(&[text::first_level_faulty()]);
             }
-            StudyEvent::Note(note) => log_lines(&[text::note(note, options.concurrency_increment)]),
+            StudyEvent::Note(note) => log_lines(&text::note(note, options.concurrency_increment)),
             // A server that sends no usage sends none to all tests; every one is marked in the files.
             StudyEvent::Doubt(doubt) if doubt.kind == DoubtKind::NoUsage => {
                 if !std::mem::replace(&mut self.has_told_no_usage, true) {

@@ -50,6 +50,26 @@ pub fn context_skipped(context_size: u64) -> Line {
     ))
 }
 
+/// Something takes longer than planned, so that all of the working set is sent.
+#[must_use]
+pub fn extending(sent: u64, needed: u64) -> Line {
+    Line::plain(format!(
+        "Extending for working set coverage: {}/{} input tokens",
+        thousands(sent),
+        thousands(needed)
+    ))
+}
+
+/// It ended all the same.
+#[must_use]
+pub fn not_covered(sent: u64, needed: u64) -> Line {
+    Line::warning(format!(
+        "Working set coverage was not reached: {} of {} input tokens were sent",
+        thousands(sent),
+        thousands(needed)
+    ))
+}
+
 /// The run was stopped from outside.
 #[must_use]
 pub fn interrupted() -> Line {

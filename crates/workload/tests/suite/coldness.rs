@@ -30,6 +30,7 @@ fn key<'a>(plan: &ContextPlan, rate: u32, phase_id: &'a str, k: u64) -> RequestK
     RequestKey {
         context_size: plan.context_size,
         cache_hit_rate: rate,
+        working_set_size: None,
         attempt: 1,
         phase_id,
         k,
@@ -72,6 +73,7 @@ fn no_two_requests_of_many_phases_share_their_first_fresh_block() {
                 ] {
                     for k in 0..40 {
                         let fresh = prompts.fresh(&RequestKey {
+                            working_set_size: None,
                             attempt,
                             ..key(&plan, rate, phase_id, k)
                         });

@@ -90,6 +90,7 @@ fn check(tokenizer: &TextTokenizer, table: &PieceTable, case: &Case) -> Result<(
         let key = RequestKey {
             context_size: plan.context_size,
             cache_hit_rate: *rate,
+            working_set_size: None,
             attempt: 1,
             phase_id: "P",
             k: *k,

@@ -39,6 +39,7 @@ fn requests(rate: u32) -> String {
         let key = RequestKey {
             context_size: 3000,
             cache_hit_rate: rate,
+            working_set_size: None,
             attempt: 1,
             phase_id: "RAMP_c2",
             k,

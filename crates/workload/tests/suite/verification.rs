@@ -98,6 +98,7 @@ fn a_fresh_text_that_drifts_is_replaced() {
         let key = RequestKey {
             context_size: 2000,
             cache_hit_rate: 0,
+            working_set_size: None,
             attempt: 1,
             phase_id: "P",
             k,
@@ -131,6 +132,7 @@ fn a_prompt_that_cannot_be_corrected_is_reported_with_its_true_count() {
     let fresh = prompts.fresh(&RequestKey {
         context_size: 2000,
         cache_hit_rate: 100,
+        working_set_size: None,
         attempt: 1,
         phase_id: "P",
         k: 0,

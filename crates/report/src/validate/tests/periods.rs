@@ -22,6 +22,30 @@ fn a_sound_sustained_run_has_no_findings() {
     assert_eq!((found.counts.tests, found.counts.phases), (1, 0));
 }
 
+#[test]
+fn a_sound_run_of_a_growing_working_set_has_no_findings() {
+    let dir = tempfile::tempdir().unwrap();
+    let test = TestName::new(1000, 50).with_working_set(Some(8000));
+    fixture::run_sustained(dir.path(), FIRST, test);
+    fixture::write_index(dir.path());
+    let found = validate(dir.path());
+    assert_eq!(found.errors, [], "{found}");
+    assert_eq!(found.warnings, [], "{found}");
+    // A phase that differs from its period, a set that shrinks, a summary that forgets where it began.
+    let phases = dir.path().join(format!("phase_metadata_{FIRST}.csv"));
+    edit(&phases, 2, "num_requests_completed", "99");
+    let name = format!("sustained_periods_ctx1000_ws8000_cache50_{FIRST}.csv");
+    edit(&dir.path().join(name), 1, "working_set_size", "9000");
+    let found = validate(dir.path()).to_string();
+    for words in [
+        "period 2 and its phase SUSTAINED_P2 disagree",
+        "the working set of period 2 is smaller than before",
+        "began with Some(2000), the first period Some(9000)",
+    ] {
+        assert!(found.contains(words), "{words}\n{found}");
+    }
+}
+
 /// Changes cells of the rows of periods and expects an error that says `words`.
 fn check(row: usize, column: &str, value: &str, words: &str) {
     let dir = sound();

@@ -6,7 +6,7 @@ use cli::options::{SpeedMetric, TtftMetric};
 use cli::table::{Column, header, row};
 use metrics::percentile::{mean, population_std};
 use metrics::window::LevelMetrics;
-use ramp::{Broken, Note, StopReason, Thresholds, Verdict};
+use ramp::{Broken, Note, Peak, StopReason, TestedLevel, Thresholds, Verdict};
 
 use crate::study::StudyOptions;
 
@@ -211,7 +211,15 @@ pub fn strict_comparison(level: &LevelMetrics, strict: bool) -> Vec<Line> {
 
 /// A decision of the controller. `increment` is `--concurrency-increment`.
 #[must_use]
-pub fn note(note: &Note, increment: u32) -> Line {
+pub fn note(note: &Note, increment: u32) -> Vec<Line> {
+    let line = match note {
+        Note::PeakChosen { peak, candidates } => return peak_chosen(peak, candidates),
+        other => decision(other, increment),
+    };
+    vec![line]
+}
+
+fn decision(note: &Note, increment: u32) -> Line {
     let sub = |text: String| Line::styled(Style::Sub, text);
     match note {
         Note::OptimisticStart { level, configured } => sub(format!(
@@ -244,23 +252,7 @@ pub fn note(note: &Note, increment: u32) -> Line {
             ))
         }
         Note::SearchEnded(reason) => stop(*reason),
-        Note::PeakChosen(peak) => {
-            let input = rounded(Some(peak.observation.input_tps));
-            if peak.passed {
-                Line::styled(
-                    Style::Success,
-                    format!(
-                        "Peak concurrency: {} with {input} input tok/s ({})",
-                        peak.concurrency, peak.phase_id
-                    ),
-                )
-            } else {
-                Line::warning(format!(
-                    "No level held the thresholds; concurrency {} comes closest ({input} input tok/s)",
-                    peak.concurrency
-                ))
-            }
-        }
+        Note::PeakChosen { peak, .. } => chosen(peak),
         // Why is in the line on the failed test, which follows.
         Note::NoPeak => Line::plain("No level could be measured"),
         Note::RetriesStarted { concurrency, n } => sub(format!(
@@ -269,13 +261,62 @@ pub fn note(note: &Note, increment: u32) -> Line {
         Note::LevelDone { concurrency } => {
             Line::plain(format!("Concurrency {concurrency} is measured"))
         }
-        Note::LevelsLeftOut { failed, untested } if untested.is_empty() => Line::warning(format!(
-            "Concurrency {failed} broke a threshold; it was the highest level"
-        )),
-        Note::LevelsLeftOut { failed, untested } => Line::warning(format!(
-            "Concurrency {failed} broke a threshold; higher levels are not tested: {}",
-            bracketed(untested)
-        )),
+        Note::LevelsLeftOut {
+            failed,
+            n_tested,
+            untested,
+        } => {
+            let left_out = if untested.is_empty() {
+                String::new()
+            } else {
+                format!("; not tested: {}", bracketed(untested))
+            };
+            Line::warning(format!(
+                "Concurrency {failed} broke a threshold. Stopping fixed concurrency testing (tested {n_tested} of {} \
+                 levels){left_out}",
+                n_tested + untested.len()
+            ))
+        }
+    }
+}
+
+/// The peak, and the levels it was chosen among.
+fn peak_chosen(peak: &Peak, candidates: &[TestedLevel]) -> Vec<Line> {
+    let mut lines = vec![chosen(peak)];
+    if candidates.len() > 1 {
+        lines.extend(candidates.iter().map(|level| {
+            let mark = if level.phase_id == peak.phase_id {
+                "→"
+            } else {
+                " "
+            };
+            Line::plain(format!(
+                "  {mark} {:>5}: {} input tok/s, TTFT {}, {} tok/s per request",
+                level.concurrency,
+                rounded(Some(level.observation.input_tps)),
+                fixed(level.observation.ttft, 3, "s"),
+                fixed(level.observation.speed, 1, ""),
+            ))
+        }));
+    }
+    lines
+}
+
+fn chosen(peak: &Peak) -> Line {
+    let input = rounded(Some(peak.observation.input_tps));
+    if peak.passed {
+        Line::styled(
+            Style::Success,
+            format!(
+                "Peak concurrency: {} with {input} input tok/s ({})",
+                peak.concurrency, peak.phase_id
+            ),
+        )
+    } else {
+        Line::warning(format!(
+            "No level held the thresholds; concurrency {} comes closest ({input} input tok/s)",
+            peak.concurrency
+        ))
     }
 }
 

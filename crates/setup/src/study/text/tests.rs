@@ -325,11 +325,17 @@ fn decisions_are_told_one_line_each() {
             "Search complete: time limit reached",
         ),
         (
-            Note::PeakChosen(peak(true)),
+            Note::PeakChosen {
+                peak: peak(true),
+                candidates: Vec::new(),
+            },
             "Peak concurrency: 8 with 13,700 input tok/s (RAMP_c8)",
         ),
         (
-            Note::PeakChosen(peak(false)),
+            Note::PeakChosen {
+                peak: peak(false),
+                candidates: Vec::new(),
+            },
             "No level held the thresholds; concurrency 8 comes closest (13,700 input tok/s)",
         ),
         (Note::NoPeak, "No level could be measured"),
@@ -342,7 +348,8 @@ fn decisions_are_told_one_line_each() {
         ),
     ];
     for (event, text) in cases {
-        assert_eq!(note(&event, 2).text, text);
+        let lines = note(&event, 2);
+        assert_eq!(texts(&lines), [text]);
     }
 }
 
