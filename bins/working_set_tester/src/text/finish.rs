@@ -1,0 +1,219 @@
+//! Lines at the end: of a test, of the run, and the report for scripts.
+
+use cli::brief::{BriefReport, millis, whole};
+use cli::logging::{Line, Style};
+use cli::number::{bracketed, fixed, millions, rounded, thousands};
+use cli::options::Mode;
+use cli::table::{Column, header, row, rule};
+use engine::test_run::TestOutcome;
+use metrics::summary::SummaryRow;
+use report::test_name::TestName;
+use setup::study::StudyOptions;
+use setup::study::text::{Totals, heading, input_tokens, output_tokens, sums};
+
+use crate::plan::Plan;
+
+/// Width of the rules around the final table.
+const TABLE_WIDTH: usize = 130;
+/// Columns of the final table.
+const COLUMNS: [Column; 10] = [
+    Column::right("Context", 10),
+    Column::right("WorkingSet", 12),
+    Column::right("Cache%", 8),
+    Column::right("Requests", 10),
+    Column::right("Input Tok", 12),
+    Column::right("Output Tok", 12),
+    Column::right("Input/s", 12),
+    Column::right("Output/s", 12),
+    Column::right("Avg TTFT", 10),
+    Column::right("Conc", 6),
+];
+/// Columns of the brief report; the last one only where there are several rates.
+const BRIEF_COLUMNS: [&str; 11] = [
+    "context_size",
+    "working_set",
+    "requests",
+    "input_tokens",
+    "output_tokens",
+    "input_tps",
+    "output_tps",
+    "avg_ttft",
+    "p95_ttft",
+    "concurrency",
+    "cache_hit_rate",
+];
+
+/// Active sizes of a test's working set at its start and at its end, tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sizes {
+    /// At its start.
+    pub first: u64,
+    /// At its end.
+    pub last: u64,
+}
+
+/// A test has its result.
+#[must_use]
+pub fn test_done(mode: Mode, outcome: &TestOutcome) -> Vec<Line> {
+    let result = &outcome.summary;
+    let mut lines = vec![Line::styled(
+        Style::Success,
+        format!(
+            "    ✓ Working set size {} complete",
+            thousands(result.working_set_size.unwrap_or_default())
+        ),
+    )];
+    if mode == Mode::Fixed {
+        let mut levels: Vec<u32> = Vec::new();
+        for phase in &outcome.phases {
+            if !levels.contains(&phase.concurrency_level) {
+                levels.push(phase.concurrency_level);
+            }
+        }
+        lines.push(Line::plain(format!(
+            "      Tested levels: {}",
+            bracketed(&levels)
+        )));
+    }
+    lines.extend(sums(result));
+    lines
+}
+
+/// A test yielded nothing.
+#[must_use]
+pub fn test_failed(options: &StudyOptions, test: TestName, reason: &str) -> Line {
+    use cli::number::seconds;
+    let durations = match options.mode {
+        Mode::Sustained => format!(
+            "--test-duration {}, --assessment-period {}",
+            seconds(options.test_duration),
+            seconds(options.assessment_period)
+        ),
+        Mode::Ramp | Mode::Fixed => format!(
+            "--test-duration {}, --ramp-duration {}",
+            seconds(options.test_duration),
+            seconds(options.ramp_duration)
+        ),
+    };
+    Line::error(format!(
+        "    ✗ Working set size {} failed: {reason} ({durations})",
+        thousands(test.working_set_size.unwrap_or_default())
+    ))
+}
+
+/// The table of all results; `sizes` gives the range of a working set that grew.
+#[must_use]
+pub fn final_table(
+    results: &[SummaryRow],
+    sizes: impl Fn(&SummaryRow) -> Option<Sizes>,
+) -> Vec<Line> {
+    let mut lines = vec![
+        heading(rule('=', TABLE_WIDTH)),
+        heading("Final Summary - All Test Results"),
+        heading(rule('=', TABLE_WIDTH)),
+        Line::plain(header(&COLUMNS)),
+        Line::plain(rule('-', TABLE_WIDTH)),
+    ];
+    let results = sorted(results);
+    lines.extend(results.iter().map(|result| {
+        let set = match sizes(result) {
+            Some(Sizes { first, last }) => format!("{}-{}", short(first), short(last)),
+            None => result.working_set_size.unwrap_or_default().to_string(),
+        };
+        Line::plain(row(
+            &COLUMNS,
+            [
+                result.context_size.to_string(),
+                set,
+                format!("{}%", result.cache_hit_rate),
+                result.total_requests.to_string(),
+                millions(input_tokens(result)),
+                millions(output_tokens(result)),
+                rounded(Some(result.best_input_tps())),
+                rounded(Some(result.best_output_tps())),
+                fixed(result.avg_ttft, 3, "s"),
+                result.peak_concurrency.to_string(),
+            ],
+        ))
+    }));
+    let totals = Totals::of(results.iter().copied());
+    lines.push(Line::plain(rule('-', TABLE_WIDTH)));
+    lines.push(Line::plain(row(
+        &COLUMNS,
+        [
+            "TOTAL".to_owned(),
+            String::new(),
+            String::new(),
+            totals.requests.to_string(),
+            millions(totals.input_tokens),
+            millions(totals.output_tokens),
+        ],
+    )));
+    lines.push(heading(rule('=', TABLE_WIDTH)));
+    lines
+}
+
+/// `102K`, `2.0M`, or the number itself below a thousand.
+fn short(tokens: u64) -> String {
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "one decimal of a million is shown"
+    )]
+    match tokens {
+        1_000_000.. => format!("{:.1}M", tokens as f64 / 1e6),
+        1_000.. => format!("{}K", tokens / 1000),
+        _ => tokens.to_string(),
+    }
+}
+
+/// The report for scripts. `input_tps` and `output_tps` follow the published formula; the totals are true sums.
+#[must_use]
+pub fn brief_report<'a>(plan: &Plan, model: &str, results: &[SummaryRow]) -> BriefReport<'a> {
+    let common = &plan.common;
+    let several = common.cache_hit_rates.len() > 1;
+    let results = sorted(results);
+    let rows = results.iter().map(|result| {
+        let mut cells = vec![
+            result.context_size.to_string(),
+            result.working_set_size.unwrap_or_default().to_string(),
+            result.total_requests.to_string(),
+            input_tokens(result).to_string(),
+            output_tokens(result).to_string(),
+            whole(Some(result.input_tokens_per_sec)),
+            whole(Some(result.output_tokens_per_sec)),
+            millis(result.avg_ttft),
+            millis(result.p95_ttft),
+            result.peak_concurrency.to_string(),
+        ];
+        if several {
+            cells.push(result.cache_hit_rate.to_string());
+        }
+        cells
+    });
+    let rates: Vec<String> = common.cache_hit_rates.iter().map(u32::to_string).collect();
+    BriefReport {
+        head: vec![
+            ("model", model.to_owned()),
+            ("endpoint", common.requests.first_url().to_owned()),
+            ("cache_rate", rates.join(",")),
+        ],
+        columns: if several {
+            &BRIEF_COLUMNS
+        } else {
+            BRIEF_COLUMNS.split_at(10).0
+        },
+        rows: rows.collect(),
+        tail: {
+            let mut tail: Vec<(&str, String)> = Totals::of(results.iter().copied()).report().into();
+            tail.push(("output", common.output_dir.display().to_string()));
+            tail
+        },
+    }
+}
+
+fn sorted(results: &[SummaryRow]) -> Vec<&SummaryRow> {
+    let mut sorted: Vec<&SummaryRow> = results.iter().collect();
+    let key = |r: &&SummaryRow| (r.context_size, r.working_set_size, r.cache_hit_rate);
+    sorted.sort_by_key(key);
+    sorted
+}

@@ -1,0 +1,244 @@
+//! Lines of a sustained test: how the working set grows, its periods, what follows from each, what they come to.
+
+use cli::logging::{Line, Style};
+use cli::number::{fixed, rounded, thousands};
+use engine::growth::GrowthPlan;
+use metrics::{PeriodFigures, PeriodRow};
+use ramp::{Broken, Decided, Decision, PeriodSpec, SustainedStop};
+use setup::study::GrowthStep;
+use setup::study::text::broken;
+
+/// The growth schedule of a test.
+#[must_use]
+pub fn growth_planned(plan: &GrowthPlan) -> Vec<Line> {
+    let schedule = &plan.schedule;
+    let tokens = |prompts: usize| {
+        let tokens = plan.tokens_per_prompt.saturating_mul(prompts as u64);
+        format!(
+            "{prompts} {} ({} tokens)",
+            prompts_word(prompts),
+            thousands(tokens)
+        )
+    };
+    let mut lines = vec![
+        Line::styled(Style::Sub, "    Working set growth schedule:"),
+        Line::plain(format!("      Initial: {}", tokens(schedule.initial))),
+        Line::plain(format!("      Target: {}", tokens(schedule.target))),
+        Line::plain(format!("      Growth events: {}", schedule.events.len())),
+    ];
+    lines.extend(schedule.events.iter().map(|event| {
+        Line::plain(format!(
+            "        T={:.0}s: Add {} {}",
+            event.at.as_secs_f64(),
+            event.prompts,
+            prompts_word(event.prompts)
+        ))
+    }));
+    lines
+}
+
+/// Prompts have joined.
+#[must_use]
+pub fn grown(step: GrowthStep) -> Vec<Line> {
+    let GrowthStep {
+        added,
+        warm,
+        n_prompts,
+        target,
+        tokens,
+    } = step;
+    let word = prompts_word(added);
+    let what = if warm {
+        format!("Activated {added} pre-warmed {word}")
+    } else {
+        format!("Added {added} new {word} (cache misses)")
+    };
+    vec![
+        Line::styled(Style::Sub, format!("    Working Set Growth: {what}")),
+        Line::plain(format!(
+            "      Now: {n_prompts} of {target} prompts ({} tokens)",
+            thousands(tokens)
+        )),
+    ]
+}
+
+fn prompts_word(n: usize) -> &'static str {
+    if n == 1 { "prompt" } else { "prompts" }
+}
+
+/// A period begins.
+#[must_use]
+pub fn period_start(spec: &PeriodSpec) -> Line {
+    Line::styled(
+        Style::Sub,
+        format!(
+            "  Period {}: Running at concurrency {} for {}s",
+            spec.number,
+            spec.concurrency,
+            fixed(Some(spec.length.as_secs_f64()), 1, "")
+        ),
+    )
+}
+
+/// What follows from a period, and what it showed.
+#[must_use]
+pub fn period_result(row: &PeriodRow, figures: &PeriodFigures, decided: &Decided) -> Vec<Line> {
+    let s = |value| fixed(value, 3, "s");
+    let ms = fixed(row.avg_itl.map(|seconds| seconds * 1000.0), 2, "ms");
+    let mut lines = decision(decided);
+    lines.extend([
+        Line::plain(format!(
+            "    Completed: {}, Launched: {}",
+            row.num_requests_completed, row.num_requests_launched
+        )),
+        Line::plain(format!(
+            "    Input: {} tok/s | Output: {} tok/s",
+            rounded(Some(row.input_tokens_per_sec)),
+            rounded(Some(row.output_tokens_per_sec))
+        )),
+        Line::plain(format!(
+            "    Avg TTFT: {} | P95 TTFT: {} | P99 TTFT: {}",
+            s(row.avg_ttft),
+            s(row.p95_ttft),
+            s(row.p99_ttft)
+        )),
+        Line::plain(format!(
+            "    Avg ITL: {ms} | Avg Tokens/Req: {}",
+            fixed(row.avg_output_tokens_per_request, 1, " tok/s")
+        )),
+    ]);
+    if figures.waiting > 0 {
+        lines.push(Line::warning(format!(
+            "    {} requests have waited longer than the TTFT threshold for their first token",
+            figures.waiting
+        )));
+    }
+    if figures.failed > 0 {
+        lines.push(Line::warning(format!(
+            "    {} requests failed",
+            figures.failed
+        )));
+    }
+    lines
+}
+
+fn decision(decided: &Decided) -> Vec<Line> {
+    let Decided {
+        decision,
+        level,
+        next,
+        ..
+    } = *decided;
+    let room = format!("headroom: {:.1}%", decided.verdict.headroom * 100.0);
+    match decision {
+        Decision::RampUp => vec![Line::styled(
+            Style::Success,
+            format!(
+                "    Performance thresholds OK ({room}) -> RAMP UP: {level} -> {next} (+{})",
+                next.saturating_sub(level)
+            ),
+        )],
+        Decision::MaxReached => vec![Line::plain(format!(
+            "    Performance thresholds OK ({room}) BUT already at max concurrency ({level})"
+        ))],
+        Decision::RampDown => with_reasons(
+            format!(
+                "    Performance threshold(s) exceeded -> RAMP DOWN: {level} -> {next} (-{})",
+                level.saturating_sub(next)
+            ),
+            decided,
+        ),
+        Decision::MinReached => with_reasons(
+            format!(
+                "    Performance threshold(s) exceeded BUT already at minimum concurrency ({level})"
+            ),
+            decided,
+        ),
+        Decision::PlateauRampDown => vec![Line::warning(format!(
+            "    Input throughput is {} below its recent best -> PLATEAU RAMP DOWN: {level} -> {next} (-{})",
+            decline(decided),
+            level.saturating_sub(next)
+        ))],
+        Decision::Stay => vec![Line::plain(format!("    STAY: {level}"))],
+    }
+}
+
+fn decline(decided: &Decided) -> String {
+    decided
+        .decline
+        .map_or_else(|| "n/a".to_owned(), |percent| format!("{percent:.1}%"))
+}
+
+/// A decision to go down, with a line for each reason.
+fn with_reasons(text: String, decided: &Decided) -> Vec<Line> {
+    let measured = decided.verdict.broken.iter().filter(|b| match b {
+        Broken::Invalid => true,
+        Broken::Ttft { measured, .. } | Broken::Speed { measured, .. } => measured.is_some(),
+    });
+    let mut reasons: Vec<String> = measured.map(broken).collect();
+    if reasons.is_empty() {
+        reasons.push(if decided.verdict.passed && decided.decline.is_some() {
+            format!(
+                "input throughput is {} below its recent best",
+                decline(decided)
+            )
+        } else {
+            "nothing completed in the period".to_owned()
+        });
+    }
+    std::iter::once(text)
+        .chain(reasons.into_iter().map(|why| format!("      - {why}")))
+        .map(Line::warning)
+        .collect()
+}
+
+/// The periods of a test are over. Only measured ones are counted.
+#[must_use]
+pub fn periods_end(stop: &SustainedStop, periods: &[PeriodRow]) -> Vec<Line> {
+    let active = |row: Option<&PeriodRow>| row.and_then(|p| p.working_set_size);
+    let last = active(periods.last()).unwrap_or_default();
+    let mut lines = Vec::new();
+    match stop {
+        SustainedStop::TimeUp => {}
+        SustainedStop::TooShort { number, left } => lines.push(Line::plain(format!(
+            "  Period {number}: Skipping (only {}s remaining)",
+            fixed(Some(left.as_secs_f64()), 1, "")
+        ))),
+        SustainedStop::Hopeless { n } => lines.push(Line::warning(format!(
+            "The lowest level broke a threshold in {n} periods in a row with a working set of {} tokens; the test ends early",
+            thousands(last)
+        ))),
+    }
+    let measured: f64 = periods.iter().map(|p| p.duration).sum();
+    let requests: u64 = periods.iter().map(|p| p.num_requests_completed).sum();
+    lines.push(Line::styled(
+        Style::Success,
+        format!(
+            "    Continuous mode complete: {} periods in {measured:.1}s",
+            periods.len()
+        ),
+    ));
+    lines.push(Line::plain(format!(
+        "      Total requests: {}",
+        thousands(requests)
+    )));
+    let best = periods
+        .iter()
+        .max_by(|a, b| a.input_tokens_per_sec.total_cmp(&b.input_tokens_per_sec));
+    if let Some(best) = best {
+        lines.push(Line::plain(format!(
+            "      Peak throughput: {} tok/s (period {}, concurrency {})",
+            rounded(Some(best.input_tokens_per_sec)),
+            best.period_number,
+            best.concurrency_level
+        )));
+    }
+    let first = active(periods.first()).unwrap_or_default();
+    lines.push(Line::plain(format!(
+        "      Working set: {} -> {} tokens (+{})",
+        thousands(first),
+        thousands(last),
+        thousands(last.saturating_sub(first))
+    )));
+    lines
+}

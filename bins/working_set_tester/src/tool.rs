@@ -1,0 +1,158 @@
+//! The plan as a tester of the suite: what it measures, and in which words.
+
+use cli::brief::BriefReport;
+use cli::logging::Line;
+use cli::options::Mode;
+use core_client::RunClock;
+use engine::event::TestPrompts;
+use engine::growth::GrowthPlan;
+use engine::study::{Reinit, StudyPlan, WorkingSets};
+use engine::test_run::TestOutcome;
+use metrics::schema::SetColumns;
+use metrics::summary::SummaryRow;
+use metrics::{PeriodFigures, PeriodRow};
+use ramp::sustained::PlateauRule;
+use ramp::{Decided, PeriodSpec, SustainedRules, SustainedStop};
+use report::test_name::TestName;
+use serde_json::{Map, Value};
+use setup::study::{
+    ContextSize, GrowthStep, KnownFacts, StartFacts, StudyOptions, StudyRules, StudyShape,
+    StudyTool,
+};
+
+use crate::args::{InitStrategy, PlateauDetection, ReinitStrategy};
+use crate::plan::Plan;
+use crate::text;
+
+impl Plan {
+    fn working_sets(&self) -> WorkingSets {
+        match self.common.mode {
+            Mode::Ramp | Mode::Fixed => WorkingSets::Each(self.working_set_sizes.clone()),
+            Mode::Sustained => WorkingSets::Growing {
+                first: self.first_size(),
+                last: self.last_size(),
+                n_events: self.working_set_increments,
+                warm_all: self.init_strategy == InitStrategy::Max,
+            },
+        }
+    }
+
+    fn rules(&self) -> StudyRules {
+        let rules = StudyRules::WORKING_SET;
+        let sustained = rules.sustained;
+        StudyRules {
+            sustained: SustainedRules {
+                plateau: match self.plateau_detection {
+                    PlateauDetection::Off => PlateauRule::Off,
+                    PlateauDetection::Window => PlateauRule::FiveBeforeLast,
+                },
+                // A threshold that nobody asked for ends nothing.
+                hopeless_after: sustained
+                    .hopeless_after
+                    .filter(|_| !self.threshold_is_assumed),
+                ..sustained
+            },
+            ..rules
+        }
+    }
+}
+
+impl StudyTool for Plan {
+    const NAME: &'static str = "working_set_tester";
+    const VERSION: &'static str = env!("CARGO_PKG_VERSION");
+    const WORKING_SET_FLAG: &'static str = "--max-working-set-size";
+
+    fn common(&self) -> &StudyOptions {
+        &self.common
+    }
+
+    fn parameters(&self, facts: KnownFacts<'_>) -> Map<String, Value> {
+        Plan::parameters(self, facts)
+    }
+
+    fn command_options(&self) -> Vec<(String, Vec<String>)> {
+        Plan::command_options(self)
+    }
+
+    fn set_columns(&self) -> SetColumns {
+        match self.common.mode {
+            Mode::Ramp | Mode::Fixed => SetColumns::Size,
+            Mode::Sustained => SetColumns::Growing,
+        }
+    }
+
+    fn study(&self, model: &str, clock: RunClock) -> StudyPlan {
+        let shape = StudyShape {
+            working_sets: self.working_sets(),
+            ensure_coverage: self.ensure_coverage,
+            reinit: match self.reinit_strategy {
+                ReinitStrategy::Once => Reinit::Once,
+                ReinitStrategy::PerWorkingSet => Reinit::EachTest,
+                ReinitStrategy::PerTest => Reinit::EachWindow,
+            },
+            rules: self.rules(),
+        };
+        self.common.study(shape, model, clock)
+    }
+
+    fn banner(&self) -> Vec<Line> {
+        text::banner(self)
+    }
+
+    fn start_facts(&self, facts: &StartFacts<'_>) -> Vec<Line> {
+        text::start_facts(self, facts)
+    }
+
+    fn context_start(&self, context: ContextSize) -> Vec<Line> {
+        text::context_start(context)
+    }
+
+    fn test_start(&self, test: TestName, cached_tokens: u64, prompts: TestPrompts) -> Vec<Line> {
+        text::test_start(self, test, cached_tokens, prompts)
+    }
+
+    fn test_skipped(&self, test: TestName) -> Line {
+        text::test_skipped(test)
+    }
+
+    fn growth_planned(&self, plan: &GrowthPlan) -> Vec<Line> {
+        text::growth_planned(plan)
+    }
+
+    fn grown(&self, step: GrowthStep) -> Vec<Line> {
+        text::grown(step)
+    }
+
+    fn period_start(&self, spec: &PeriodSpec) -> Vec<Line> {
+        vec![text::period_start(spec)]
+    }
+
+    fn period_result(
+        &self,
+        row: &PeriodRow,
+        figures: &PeriodFigures,
+        decided: &Decided,
+    ) -> Vec<Line> {
+        text::period_result(row, figures, decided)
+    }
+
+    fn periods_end(&self, stop: &SustainedStop, periods: &[PeriodRow]) -> Vec<Line> {
+        text::periods_end(stop, periods)
+    }
+
+    fn test_done(&self, outcome: &TestOutcome) -> Vec<Line> {
+        text::test_done(self.common.mode, outcome)
+    }
+
+    fn test_failed(&self, test: TestName, reason: &str) -> Line {
+        text::test_failed(&self.common, test, reason)
+    }
+
+    fn final_table(&self, results: &[SummaryRow]) -> Vec<Line> {
+        text::final_table(results, |row| self.sizes_of(row))
+    }
+
+    fn brief_report(&self, model: &str, results: &[SummaryRow]) -> BriefReport<'_> {
+        text::brief_report(self, model, results)
+    }
+}
