@@ -1,8 +1,11 @@
-//! `cargo xtask demo`: one command from a fresh clone to a finished cache-rate study.
+//! `cargo xtask demo`: one command from a fresh clone to two finished studies.
 //!
-//! Builds the release binaries, starts the bundled simulator on a free loopback port, runs
+//! Builds the release binaries and starts the bundled simulator on a free loopback port. First act: runs
 //! `cache_rate_tester` against it, and compares what the server says it served from cache with what the
-//! study intended. Exits 1 when they differ by more than a block.
+//! study intended. Second act ([`tiers`]): lets `working_set_tester` outgrow the server's memory, tier by tier.
+//! Exits 1 when the first differ by more than a block, or when a border between tiers does not show.
+
+mod tiers;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -25,7 +28,7 @@ const RATES: [u64; 3] = [0, 50, 100];
 /// Options of the demo.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Write the study to this directory [default: target/demo].
+    /// Write the first study to this directory, and the second to its `working_set` [default: target/demo].
     #[arg(long, value_name = "DIR")]
     output_dir: Option<PathBuf>,
 }
@@ -38,27 +41,32 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     eprintln!("Building release binaries (the first time this takes some minutes)");
     cmd!(
         shell,
-        "cargo build --release --locked -p kv_cache_sim -p cache_rate_tester"
+        "cargo build --release --locked -p kv_cache_sim -p cache_rate_tester -p working_set_tester"
     )
     .quiet()
     .run()?;
     let output = output_dir(args, &root)?;
     let start = Instant::now();
     let bin = root.join("target/release");
-    let mut server = Simulator::start(&bin.join("kv_cache_sim"))?;
+    let mut server = Simulator::start(&bin.join("kv_cache_sim"), &[])?;
     let studied = study(&bin.join("cache_rate_tester"), &server.url, &output);
     server.stop();
     studied?;
     let rates = achieved(&output)?;
     let stdout = std::io::stdout();
     writeln!(stdout.lock(), "{}\n", table(&rates))?;
+    judge(&rates)?;
+    let sweep = output.join("working_set");
+    let told = tiers::act(&bin, &sweep)?;
+    writeln!(stdout.lock(), "{told}\n")?;
     writeln!(
         stdout.lock(),
-        "Studied in {:.0} s. Open {}",
+        "Studied in {:.0} s. Open {} and {}",
         start.elapsed().as_secs_f64(),
-        output.join("index.html").display()
+        output.join("index.html").display(),
+        sweep.join("index.html").display()
     )?;
-    judge(&rates)
+    Ok(())
 }
 
 /// Where the study goes: an absolute path, since the tester runs in the directory above it. Only the demo's
@@ -88,9 +96,10 @@ struct Simulator {
 }
 
 impl Simulator {
-    fn start(binary: &Path) -> Result<Self> {
+    fn start(binary: &Path, options: &[String]) -> Result<Self> {
         let mut child = Command::new(binary)
             .args(["--port", "0", "--block-size", &BLOCK_SIZE.to_string()])
+            .args(options)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -128,56 +137,48 @@ impl Drop for Simulator {
     }
 }
 
-fn study(binary: &Path, url: &str, output: &Path) -> Result<()> {
-    let rates = RATES.map(|r| r.to_string());
-    let mut command = Command::new(binary);
-    command
-        .args([
-            "--api-endpoint",
-            url,
-            "--tokenizer",
-            "builtin",
-            "--context-sizes",
-            CONTEXT_SIZE,
-        ])
-        .args([
-            "--working-set-size",
-            "40000",
-            "--output-tokens",
-            "32",
-            "--max-ttft",
-            "1.0",
-        ])
-        .args([
-            "--ramp-duration",
-            "3",
-            "--test-duration",
-            "15",
-            "--num-retries",
-            "1",
-        ])
-        .args([
-            "--start-concurrency",
-            "2",
-            "--concurrency-increment",
-            "2",
-            "--max-concurrency",
-            "40",
-        ])
-        .arg("--cache-hit-rates")
-        .args(rates)
+/// Runs a tester against a server, in the directory above its output.
+fn run_tool(binary: &Path, url: &str, output: &Path, options: &[(&str, &str)]) -> Result<()> {
+    let status = Command::new(binary)
+        .args(["--api-endpoint", url, "--tokenizer", "builtin"])
+        .args(
+            options
+                .iter()
+                .flat_map(|(flag, values)| std::iter::once(*flag).chain(values.split_whitespace())),
+        )
         .arg("--output-dir")
         .arg(output)
         .current_dir(
             output
                 .parent()
                 .context("the output directory has no parent")?,
-        );
-    let status = command
+        )
         .status()
         .with_context(|| format!("running {}", binary.display()))?;
     ensure!(status.success(), "the study ended with {status}");
     Ok(())
+}
+
+fn study(binary: &Path, url: &str, output: &Path) -> Result<()> {
+    let rates = RATES.map(|r| r.to_string()).join(" ");
+    run_tool(
+        binary,
+        url,
+        output,
+        &[
+            ("--context-sizes", CONTEXT_SIZE),
+            ("--working-set-size", "40000"),
+            ("--output-tokens", "32"),
+            ("--max-ttft", "1.0"),
+            ("--ramp-duration", "3"),
+            ("--test-duration", "15"),
+            ("--num-retries", "1"),
+            ("--start-concurrency", "2"),
+            ("--concurrency-increment", "2"),
+            ("--max-concurrency", "40"),
+            ("--cache-hit-rates", &rates),
+        ],
+    )
 }
 
 /// What one rate came to.

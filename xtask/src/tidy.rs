@@ -69,6 +69,19 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "workload",
         ],
     ),
+    (
+        "working_set_tester",
+        &[
+            "cli",
+            "core-client",
+            "engine",
+            "metrics",
+            "ramp",
+            "report",
+            "setup",
+            "workload",
+        ],
+    ),
     ("xtask", &[]),
 ];
 

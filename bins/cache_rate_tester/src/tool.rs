@@ -11,6 +11,7 @@ use metrics::schema::SetColumns;
 use metrics::summary::SummaryRow;
 use metrics::{PeriodFigures, PeriodRow, PhaseRow};
 use ramp::{Decided, PeriodSpec, SustainedStop};
+use report::progress::ResumeRules;
 use report::test_name::TestName;
 use serde_json::{Map, Value};
 use setup::study::{
@@ -25,6 +26,7 @@ impl StudyTool for Plan {
     const NAME: &'static str = "cache_rate_tester";
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
     const WORKING_SET_FLAG: &'static str = "--working-set-size";
+    const RESUME: ResumeRules = ResumeRules::CACHE_RATE;
 
     fn common(&self) -> &StudyOptions {
         &self.common

@@ -4,7 +4,7 @@ use cache_rate_tester::args::{Args, OPTION_GENERATIONS};
 use cache_rate_tester::plan::Plan;
 use cli::argparse::try_parse;
 use cli::secret::is_secret_header;
-use report::progress::{ParameterMatch, Progress};
+use report::progress::{ParameterMatch, Progress, ResumeRules};
 use report::run_command::script;
 use report::stamp::RunStamp;
 use setup::study::KnownFacts;
@@ -51,7 +51,7 @@ fn the_originals_runs_can_be_resumed_with_the_same_command() {
     };
     for (text, more) in cases {
         assert_eq!(
-            original(text).matches(&plan(more).parameters(facts)),
+            original(text).matches(&plan(more).parameters(facts), &ResumeRules::CACHE_RATE),
             ParameterMatch::Match,
             "{more}"
         );
@@ -60,7 +60,7 @@ fn the_originals_runs_can_be_resumed_with_the_same_command() {
             "{more} --verbose --skip-graphs --kv-cache-quantization 1 --context-sizes 2000 1000"
         );
         assert_eq!(
-            original(text).matches(&plan(&harmless).parameters(facts)),
+            original(text).matches(&plan(&harmless).parameters(facts), &ResumeRules::CACHE_RATE),
             ParameterMatch::Match
         );
     }
@@ -92,7 +92,7 @@ fn every_option_that_changes_the_measurement_stops_a_resume() {
     for (more, key) in cases {
         let now = plan(&format!("{ramp} {more}")).parameters(KnownFacts::default());
         assert_eq!(
-            before.matches(&now),
+            before.matches(&now, &ResumeRules::CACHE_RATE),
             ParameterMatch::Mismatch(vec![key.to_owned()]),
             "{more}"
         );

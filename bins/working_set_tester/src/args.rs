@@ -77,8 +77,47 @@ pub const FIRST_OPTIONS: &[&str] = &[
     "working-set-increments",
 ];
 
+/// Options of the newest original.
+pub const LATEST_OPTIONS: &[&str] = &[
+    "api-endpoint",
+    "assessment-period",
+    "brief",
+    "cache-hit-rates",
+    "chunk-size",
+    "concurrency-increment",
+    "context-sizes",
+    "fixed-concurrency",
+    "force-restart",
+    "help",
+    "init-concurrency",
+    "init-strategy",
+    "kv-cache-quantization",
+    "max-concurrency",
+    "max-ttft",
+    "max-working-set-size",
+    "min-tokens-per-req",
+    "min-working-set-size",
+    "mode",
+    "no-color",
+    "num-retries",
+    "output-dir",
+    "output-tokens",
+    "ramp-duration",
+    "random-working-set-selection",
+    "reinit-strategy",
+    "seed",
+    "skip-graphs",
+    "start-concurrency",
+    "strict-time-window",
+    "test-duration",
+    "tokenizer",
+    "ttft-metric",
+    "verbose",
+    "working-set-increments",
+];
+
 /// The option sets whose unambiguous prefixes keep their meaning; where two disagree, the earlier one counts.
-pub const OPTION_GENERATIONS: &[&[&str]] = &[SEED_OPTIONS, FIRST_OPTIONS];
+pub const OPTION_GENERATIONS: &[&[&str]] = &[SEED_OPTIONS, FIRST_OPTIONS, LATEST_OPTIONS];
 
 const USAGE: &str = "\
 working_set_tester --api-endpoint <URL>... --context-sizes <TOKENS>...
@@ -154,10 +193,11 @@ pub struct Args {
     #[command(flatten)]
     pub study: StudyArgs,
 
-    /// The one level to measure in fixed mode, in requests in flight
-    #[arg(long, value_name = "N", value_parser = parse_int, allow_negative_numbers = true,
-          help_heading = "Concurrency control")]
-    pub fixed_concurrency: Option<i128>,
+    /// The same as --fixed-concurrency-levels, for one level as a rule
+    // Several values, because this was an accepted prefix of the list.
+    #[arg(long, value_name = "N", num_args = 1.., action = ArgAction::Set, value_parser = parse_int,
+          allow_negative_numbers = true, help_heading = "Concurrency control")]
+    pub fixed_concurrency: Option<Vec<i128>>,
 
     /// In sustained mode, also lower the load when input throughput falls off its recent best
     #[arg(

@@ -6,6 +6,8 @@
 
 mod error;
 mod record;
+#[cfg(test)]
+mod tests;
 
 use cli::options::Mode;
 use metrics::summary::SummaryRow;
@@ -103,12 +105,14 @@ impl TryFrom<Args> for Plan {
             unit: "sizes",
         }
         .within(working_set_increments, 1, MAX_INCREMENTS)?;
-        if let Some(one) = fixed_concurrency {
+        if let Some(levels) = fixed_concurrency {
             if study.fixed_concurrency_levels.is_some() {
                 return Err(PlanError::LevelsTwice);
             }
-            level("--fixed-concurrency", one)?;
-            study.fixed_concurrency_levels = Some(vec![one]);
+            for value in &levels {
+                level("--fixed-concurrency", *value)?;
+            }
+            study.fixed_concurrency_levels = Some(levels);
         }
         let has_levels = study.fixed_concurrency_levels.is_some();
         let mut common = StudyOptions::new(

@@ -5,9 +5,14 @@
 //! cell.
 
 mod finish;
+mod memory;
 mod period;
 mod start;
 
 pub use finish::{Sizes, brief_report, final_table, test_done, test_failed};
+pub use memory::memory;
 pub use period::{grown, growth_planned, period_result, period_start, periods_end};
 pub use start::{banner, context_start, start_facts, test_skipped, test_start};
+
+#[cfg(test)]
+mod tests;

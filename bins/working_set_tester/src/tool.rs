@@ -13,6 +13,7 @@ use metrics::summary::SummaryRow;
 use metrics::{PeriodFigures, PeriodRow};
 use ramp::sustained::PlateauRule;
 use ramp::{Decided, PeriodSpec, SustainedRules, SustainedStop};
+use report::progress::ResumeRules;
 use report::test_name::TestName;
 use serde_json::{Map, Value};
 use setup::study::{
@@ -61,6 +62,7 @@ impl StudyTool for Plan {
     const NAME: &'static str = "working_set_tester";
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
     const WORKING_SET_FLAG: &'static str = "--max-working-set-size";
+    const RESUME: ResumeRules = ResumeRules::WORKING_SET;
 
     fn common(&self) -> &StudyOptions {
         &self.common
@@ -137,7 +139,7 @@ impl StudyTool for Plan {
     }
 
     fn periods_end(&self, stop: &SustainedStop, periods: &[PeriodRow]) -> Vec<Line> {
-        text::periods_end(stop, periods)
+        text::periods_end(stop, periods, self.common.chunk_size)
     }
 
     fn test_done(&self, outcome: &TestOutcome) -> Vec<Line> {

@@ -14,6 +14,8 @@ pub struct BriefReport<'a> {
     pub rows: Vec<Vec<String>>,
     /// Lines after the table.
     pub tail: Vec<(&'a str, String)>,
+    /// Lines after those, behind an empty one where there are any.
+    pub footer: Vec<(&'a str, String)>,
 }
 
 impl BriefReport<'_> {
@@ -32,6 +34,10 @@ impl BriefReport<'_> {
         }));
         lines.push(String::new());
         lines.extend(self.tail.iter().map(pair));
+        if !self.footer.is_empty() {
+            lines.push(String::new());
+            lines.extend(self.footer.iter().map(pair));
+        }
         lines
     }
 
@@ -88,8 +94,7 @@ mod tests {
         let report = BriefReport {
             head: vec![("model", "m".into())],
             columns: &["a", "b"],
-            rows: vec![],
-            tail: vec![],
+            ..BriefReport::default()
         };
         assert_eq!(report.text(), "model: m\n\na,b\n\n");
     }
@@ -100,12 +105,22 @@ mod tests {
             head: vec![("model", "a\nb".into())],
             columns: &["name", "n"],
             rows: vec![vec!["x, \"y\"".into(), "1".into()]],
-            tail: vec![],
+            ..BriefReport::default()
         };
         assert_eq!(
             report.lines(),
             ["model: a b", "", "name,n", "\"x, \"\"y\"\"\",1", ""]
         );
+    }
+
+    #[test]
+    fn a_footer_stands_apart() {
+        let report = BriefReport {
+            tail: vec![("total", "3".into())],
+            footer: vec![("output", "out".into())],
+            ..BriefReport::default()
+        };
+        assert!(report.text().ends_with("\ntotal: 3\n\noutput: out\n"));
     }
 
     #[test]

@@ -69,11 +69,24 @@ where
         if let Some(cached) = check_cached((evidence.records)(), tolerance)
             .filter(|c| c.n_mismatched as f64 > SHARE_WORTH_A_WORD * c.n as f64)
         {
+            let is_short = cached.highest <= i64::try_from(tolerance).unwrap_or(i64::MAX);
+            let why = match evidence.key.working_set_size {
+                // Where the set's size is what varies, this is the finding.
+                Some(size) if is_short => format!(
+                    "the cache no longer holds all of the working set of {size}, or prompts that joined it were cold at \
+                     first. Where the set should fit, the server's blocks are larger than --chunk-size or other \
+                     requests use its cache"
+                ),
+                Some(_) | None => {
+                    "prompts were evicted, or the server's blocks are larger than --chunk-size"
+                        .to_owned()
+                }
+            };
             say(
                 DoubtKind::HitRateOffTarget,
                 format!(
                     "the server's cached tokens miss the intended ones by more than {tolerance} in {} of {} requests \
-                 (from {} to {:+}): prompts were evicted, or the server's blocks are larger than --chunk-size",
+                     (from {} to {:+}): {why}",
                     cached.n_mismatched, cached.n, cached.lowest, cached.highest
                 ),
             );

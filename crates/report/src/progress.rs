@@ -19,7 +19,7 @@ use serde_json::{Map, Value};
 use crate::atomic::{self, Durability, FileError};
 use crate::test_name::TestName;
 
-pub use parameters::ParameterMatch;
+pub use parameters::{DefaultRates, ParameterMatch, ResumeRules};
 
 /// Name of the file.
 pub const PROGRESS_FILE: &str = "progress.json";
@@ -32,7 +32,7 @@ pub struct Progress {
     pub test_id: String,
     /// Effective options of the run, by the originals' names.
     pub parameters: Map<String, Value>,
-    /// `<context>_<rate>` of every finished test, in order of completion.
+    /// `<context>_<rate>` or `<context>_<size>_<rate>` of every finished test, in order of completion.
     pub completed_tests: Vec<String>,
     /// ISO 8601 in UTC with microseconds, `+00:00` at the end.
     #[serde(default)]
@@ -97,11 +97,11 @@ impl Progress {
         write_json(&dir.join(PROGRESS_FILE), self)
     }
 
-    /// Whether the parameters of this file describe the same measurement as `now`; `context_sizes` and
-    /// what does not influence a measurement are left out of the comparison.
+    /// Whether the parameters of this file describe the same measurement as `now`, by the rules of the tool;
+    /// `context_sizes` and what does not influence a measurement are left out of the comparison.
     #[must_use]
-    pub fn matches(&self, now: &Map<String, Value>) -> ParameterMatch {
-        parameters::compare(&self.parameters, now)
+    pub fn matches(&self, now: &Map<String, Value>, rules: &ResumeRules) -> ParameterMatch {
+        parameters::compare(&self.parameters, now, rules)
     }
 
     /// Takes over the parameters of the present command and keeps everything that is done.

@@ -34,6 +34,7 @@ use metrics::schema::SetColumns;
 use metrics::summary::SummaryRow;
 use metrics::{PeriodFigures, PeriodRow};
 use ramp::{Decided, PeriodSpec, SustainedStop};
+use report::progress::ResumeRules;
 use report::test_name::TestName;
 use serde_json::{Map, Value};
 
@@ -92,6 +93,8 @@ pub trait StudyTool {
     const VERSION: &'static str;
     /// The option that makes working sets smaller.
     const WORKING_SET_FLAG: &'static str;
+    /// When a run goes on from the one before.
+    const RESUME: ResumeRules;
 
     /// The shared options.
     fn common(&self) -> &StudyOptions;

@@ -182,6 +182,7 @@ pub fn brief_report<'a>(plan: &Plan, model: &str, results: &[SummaryRow]) -> Bri
         columns: &BRIEF_COLUMNS,
         rows: rows.collect(),
         tail,
+        footer: Vec::new(),
     }
 }
 

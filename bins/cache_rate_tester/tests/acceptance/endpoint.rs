@@ -5,7 +5,8 @@ use std::fs;
 
 use sim::{Background, ReceivedRequest};
 
-use crate::support::process::{Place, QUICK};
+use crate::QUICK;
+use crate::support::process::Place;
 use crate::support::server::{self, TlsFront, measured, request_id, text, warm_ups};
 
 /// Number of the working-set prompt that a request is built on.

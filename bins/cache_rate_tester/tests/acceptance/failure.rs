@@ -5,7 +5,8 @@ use std::net::TcpListener;
 
 use sim::{FaultPlan, FaultRule};
 
-use crate::support::process::{Finished, Place, QUICK};
+use crate::QUICK;
+use crate::support::process::{Finished, Place};
 use crate::support::server;
 
 /// An address where nobody listens.

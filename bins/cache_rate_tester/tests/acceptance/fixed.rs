@@ -46,7 +46,7 @@ fn levels_are_measured_in_order_until_one_fails_and_the_highest_that_passed_is_r
         .says("✓ Cache hit rate 0% complete (fixed mode)")
         .says("Fixed Concurrency 2 Summary:")
         .says("Fixed Concurrency 4 Summary:")
-        .says("Concurrency 6 broke a threshold; it was the highest level")
+        .says("Concurrency 6 broke a threshold. Stopping fixed concurrency testing (tested 3 of 3 levels)")
         .never_says("Phase 1: Finding peak");
     let output = place.output();
     assert_eq!(
@@ -141,7 +141,7 @@ fn where_no_level_passes_the_lowest_is_reported_with_a_doubt() {
         )
         .run()
         .exits(0)
-        .says("higher levels are not tested: [4]");
+        .says("(tested 1 of 2 levels); not tested: [4]");
     let output = place.output();
     assert_eq!(output.phase_ids(1000, 0), ["FIXED_c2_run0"]);
     assert_eq!(output.summary().texts("peak_concurrency"), ["2"]);

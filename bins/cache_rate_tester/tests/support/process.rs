@@ -19,12 +19,6 @@ const LIMIT: Duration = Duration::from_secs(180);
 /// How often a process is asked whether it has ended.
 const POLL: Duration = Duration::from_millis(20);
 
-/// The smallest run that measures: one level, one window of 1 s and one retry, per rate. Options given behind
-/// these replace them.
-pub(crate) const QUICK: &str = "--tokenizer builtin --context-sizes 1000 --working-set-size 8000 \
-    --output-tokens 4 --start-concurrency 2 --max-concurrency 2 --ramp-duration 1 --test-duration 4 \
-    --num-retries 1 --cache-hit-rates 0";
-
 /// A working directory and a way to run the tool in it. The directory goes when this goes.
 #[derive(Debug)]
 pub(crate) struct Place {
@@ -51,18 +45,15 @@ impl Place {
 
     /// The tool, to be started here with these arguments, separated by blanks.
     pub(crate) fn tool(&self, args: &str) -> Tool {
-        Tool::new(
-            env!("CARGO_BIN_EXE_cache_rate_tester").as_ref(),
-            self.path(),
-        )
-        // A busy machine of tests is a bad client, and says so; what comes of that has tests of its own.
-        .args(["--calibrate", "off"])
-        .args(args.split_whitespace())
+        Tool::new(crate::BINARY.as_ref(), self.path())
+            // A busy machine of tests is a bad client, and says so; what comes of that has tests of its own.
+            .args(["--calibrate", "off"])
+            .args(args.split_whitespace())
     }
 
-    /// The tool with [`QUICK`] and more arguments, against `server`.
+    /// The tool with [`crate::QUICK`] and more arguments, against `server`.
     pub(crate) fn quick(&self, server: &Background, more: &str) -> Tool {
-        self.tool(QUICK)
+        self.tool(crate::QUICK)
             .args(["--api-endpoint", &server.url()])
             .args(more.split_whitespace())
     }
@@ -79,7 +70,8 @@ impl Place {
 
     /// The log file of all runs here.
     pub(crate) fn log(&self) -> String {
-        std::fs::read_to_string(self.path().join("cache_rate_tester.log")).unwrap_or_default()
+        std::fs::read_to_string(self.path().join(format!("{}.log", crate::TOOL)))
+            .unwrap_or_default()
     }
 
     /// Paths of all files here, also below.

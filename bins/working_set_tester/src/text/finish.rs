@@ -9,7 +9,7 @@ use engine::test_run::TestOutcome;
 use metrics::summary::SummaryRow;
 use report::test_name::TestName;
 use setup::study::StudyOptions;
-use setup::study::text::{Totals, heading, input_tokens, output_tokens, sums};
+use setup::study::text::{Totals, heading, input_tokens, limited_report, output_tokens, sums};
 
 use crate::plan::Plan;
 
@@ -203,11 +203,10 @@ pub fn brief_report<'a>(plan: &Plan, model: &str, results: &[SummaryRow]) -> Bri
             BRIEF_COLUMNS.split_at(10).0
         },
         rows: rows.collect(),
-        tail: {
-            let mut tail: Vec<(&str, String)> = Totals::of(results.iter().copied()).report().into();
-            tail.push(("output", common.output_dir.display().to_string()));
-            tail
-        },
+        tail: Totals::of(results.iter().copied()).report().into(),
+        footer: std::iter::once(("output", common.output_dir.display().to_string()))
+            .chain(limited_report(results.iter().copied()))
+            .collect(),
     }
 }
 

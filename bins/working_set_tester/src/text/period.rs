@@ -7,6 +7,7 @@ use metrics::{PeriodFigures, PeriodRow};
 use ramp::{Broken, Decided, Decision, PeriodSpec, SustainedStop};
 use setup::study::GrowthStep;
 use setup::study::text::broken;
+use workload::ContextPlan;
 
 /// The growth schedule of a test.
 #[must_use]
@@ -192,9 +193,9 @@ fn with_reasons(text: String, decided: &Decided) -> Vec<Line> {
         .collect()
 }
 
-/// The periods of a test are over. Only measured ones are counted.
+/// The periods of a test are over; its prompts are whole chunks of so many tokens. Only measured periods are counted.
 #[must_use]
-pub fn periods_end(stop: &SustainedStop, periods: &[PeriodRow]) -> Vec<Line> {
+pub fn periods_end(stop: &SustainedStop, periods: &[PeriodRow], chunk_size: u64) -> Vec<Line> {
     let active = |row: Option<&PeriodRow>| row.and_then(|p| p.working_set_size);
     let last = active(periods.last()).unwrap_or_default();
     let mut lines = Vec::new();
@@ -233,12 +234,27 @@ pub fn periods_end(stop: &SustainedStop, periods: &[PeriodRow]) -> Vec<Line> {
             best.concurrency_level
         )));
     }
-    let first = active(periods.first()).unwrap_or_default();
+    let prompts = |row: Option<&PeriodRow>| {
+        let tokens_per_prompt = row.map_or(1, |p| {
+            ContextPlan {
+                context_size: p.context_size,
+                chunk_size,
+                working_set_size: 1,
+            }
+            .rounded()
+        });
+        active(row).unwrap_or_default() / tokens_per_prompt.max(1)
+    };
+    let (initial, target) = (prompts(periods.first()), prompts(periods.last()));
     lines.push(Line::plain(format!(
-        "      Working set: {} -> {} tokens (+{})",
-        thousands(first),
-        thousands(last),
-        thousands(last.saturating_sub(first))
+        "      Working set growth: {} -> {} prompts (+{})",
+        thousands(initial),
+        thousands(target),
+        thousands(target.saturating_sub(initial))
+    )));
+    lines.push(Line::plain(format!(
+        "      Final working set size: {} tokens",
+        thousands(last)
     )));
     lines
 }

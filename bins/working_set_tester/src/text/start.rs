@@ -6,11 +6,10 @@ use cli::options::Mode;
 use cli::table::rule;
 use engine::event::TestPrompts;
 use report::test_name::TestName;
-use setup::study::memory;
 use setup::study::text::{config, heading, pinned_note};
 use setup::study::{ContextSize, DEFAULT_MAX_TTFT, StartFacts, StudyOptions};
-use workload::ContextPlan;
 
+use super::memory::memory;
 use crate::plan::{Notice, Plan};
 
 /// Width of the rules around the banner.
@@ -143,7 +142,6 @@ fn notice(notice: &Notice) -> Line {
 /// Lines after the banner, the memory that the working sets take in the server's cache among them.
 #[must_use]
 pub fn start_facts(plan: &Plan, facts: &StartFacts<'_>) -> Vec<Line> {
-    let common = &plan.common;
     let script = facts.run_script;
     let name = script.file_name().unwrap_or(script.as_os_str());
     let mut lines = vec![
@@ -154,13 +152,7 @@ pub fn start_facts(plan: &Plan, facts: &StartFacts<'_>) -> Vec<Line> {
         )),
         config(format!("Model: {}", facts.model)),
     ];
-    let context = |&context_size: &u64| ContextPlan {
-        context_size,
-        chunk_size: common.chunk_size,
-        working_set_size: plan.last_size(),
-    };
-    let contexts: Vec<ContextPlan> = common.context_sizes.iter().map(context).collect();
-    lines.extend(memory::lines(facts.kv, &contexts, common.kv_precision));
+    lines.extend(memory(plan, facts.kv));
     lines.push(config(format!("Tokenizer: {}", facts.tokenizer)));
     lines
 }

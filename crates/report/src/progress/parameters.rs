@@ -17,6 +17,50 @@ pub enum ParameterMatch {
     Mismatch(Vec<String>),
 }
 
+/// Where the tools differ in what makes two runs the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ResumeRules {
+    /// How many prompts are warmed up at a time is no part of what is measured.
+    pub ignores_init_concurrency: bool,
+    /// Given levels in another order are another test: it ends at the first one that fails.
+    pub level_order_counts: bool,
+    /// Hit rates where none were given, in percent.
+    pub rates: DefaultRates,
+    /// `--reinit-strategy` where none was given.
+    pub reinit_strategy: &'static str,
+}
+
+/// Hit rates that are tested where none were given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DefaultRates {
+    /// 0, 5, … 100.
+    EveryFifth,
+    /// 100 alone.
+    Hundred,
+}
+
+impl ResumeRules {
+    /// Those of `cache_rate_tester`.
+    pub const CACHE_RATE: Self = Self {
+        ignores_init_concurrency: false,
+        level_order_counts: false,
+        rates: DefaultRates::EveryFifth,
+        reinit_strategy: "once",
+    };
+    /// Those of `working_set_tester`.
+    pub const WORKING_SET: Self = Self {
+        ignores_init_concurrency: true,
+        level_order_counts: true,
+        rates: DefaultRates::Hundred,
+        reinit_strategy: "per_working_set",
+    };
+
+    fn is_compared(&self, key: &str) -> bool {
+        let is_ignored = self.ignores_init_concurrency && key == "init_concurrency";
+        !is_ignored && !NOT_COMPARED.contains(&key)
+    }
+}
+
 /// Keys that do not influence a measurement, and `context_sizes`, which may grow and shrink.
 const NOT_COMPARED: [&str; 7] = [
     "context_sizes",
@@ -32,16 +76,20 @@ const NOT_COMPARED: [&str; 7] = [
 const ENDPOINT: &str = "api_endpoint";
 const ENDPOINTS: &str = "api_endpoints";
 
-pub(super) fn compare(then: &Map<String, Value>, now: &Map<String, Value>) -> ParameterMatch {
+pub(super) fn compare(
+    then: &Map<String, Value>,
+    now: &Map<String, Value>,
+    rules: &ResumeRules,
+) -> ParameterMatch {
     let keys: BTreeSet<&str> = then
         .keys()
         .chain(now.keys())
         .map(|key| if key == ENDPOINT { ENDPOINTS } else { key })
-        .filter(|key| !NOT_COMPARED.contains(key))
+        .filter(|key| rules.is_compared(key))
         .collect();
     let different: Vec<String> = keys
         .into_iter()
-        .filter(|key| !same(&effective(then, key), &effective(now, key)))
+        .filter(|key| !same(&effective(then, key, rules), &effective(now, key, rules)))
         .map(str::to_owned)
         .collect();
     if different.is_empty() {
@@ -52,27 +100,36 @@ pub(super) fn compare(then: &Map<String, Value>, now: &Map<String, Value>) -> Pa
 }
 
 /// The value that took effect in a run whose file holds `parameters`.
-fn effective(parameters: &Map<String, Value>, key: &str) -> Value {
+fn effective(parameters: &Map<String, Value>, key: &str, rules: &ResumeRules) -> Value {
+    let stored = |key| stored(parameters, key, rules);
     match key {
         ENDPOINTS => endpoints(parameters),
         "mode" => mode(parameters),
         "max_ttft" => max_ttft(parameters),
+        "fixed_concurrency_levels" if rules.level_order_counts => first_of_each(stored(key)),
         "cache_hit_rates" | "fixed_concurrency_levels" | "working_set_sizes" => {
-            sorted_set(stored(parameters, key))
+            sorted_set(stored(key))
         }
-        _ => stored(parameters, key),
+        // The originals wrote the sizes alone.
+        "working_set_increments" if !parameters.contains_key(key) => {
+            let sizes = stored("working_set_sizes");
+            sizes
+                .as_array()
+                .map_or(Value::Null, |list| json!(list.len()))
+        }
+        _ => stored(key),
     }
 }
 
 /// The stored value, or the default of an option that the file's version did not know.
-fn stored(parameters: &Map<String, Value>, key: &str) -> Value {
+fn stored(parameters: &Map<String, Value>, key: &str, rules: &ResumeRules) -> Value {
     parameters
         .get(key)
         .cloned()
-        .unwrap_or_else(|| default_of(key))
+        .unwrap_or_else(|| default_of(key, rules))
 }
 
-fn default_of(key: &str) -> Value {
+fn default_of(key: &str, rules: &ResumeRules) -> Value {
     match key {
         "output_tokens" => json!(256),
         "ttft_metric" => json!("p95"),
@@ -85,15 +142,24 @@ fn default_of(key: &str) -> Value {
         "max_concurrency" => json!(1000),
         "init_concurrency" => json!(16),
         "chunk_size" => json!(256),
-        "cache_hit_rates" => (0..=100).step_by(5).collect(),
-        "reinit_strategy" => json!("once"),
+        "cache_hit_rates" => match rules.rates {
+            DefaultRates::EveryFifth => (0..=100).step_by(5).collect(),
+            DefaultRates::Hundred => json!([100]),
+        },
+        "reinit_strategy" => json!(rules.reinit_strategy),
+        "init_strategy" => json!("min"),
+        "plateau_detection" => json!("off"),
         "endpoint_selection" => json!("round-robin"),
         "tokenizer_id" => json!("Qwen/Qwen2.5-Coder-32B-Instruct"),
         "endpoint_type" => json!("chat"),
         "request_timeout" => json!(600),
         "http" => json!("auto"),
         "cooldown" => json!(0),
-        "random_selection" | "strict_time_window" | "ignore_eos" | "insecure" => json!(false),
+        "random_selection"
+        | "strict_time_window"
+        | "ignore_eos"
+        | "insecure"
+        | "ensure_working_set_coverage" => json!(false),
         _ => Value::Null,
     }
 }
@@ -108,8 +174,10 @@ fn mode(parameters: &Map<String, Value>) -> Value {
 
 /// Without any threshold `ramp` and `sustained` assume 2 s; `fixed` runs without one.
 fn max_ttft(parameters: &Map<String, Value>) -> Value {
-    let given = stored(parameters, "max_ttft");
-    let has_speed = !stored(parameters, "min_tokens_per_req").is_null();
+    let given = parameters.get("max_ttft").cloned().unwrap_or_default();
+    let has_speed = parameters
+        .get("min_tokens_per_req")
+        .is_some_and(|speed| !speed.is_null());
     if given.is_null() && !has_speed && mode(parameters) != json!("fixed") {
         return json!(2.0);
     }
@@ -140,6 +208,20 @@ fn sorted_set(value: Value) -> Value {
     });
     list.dedup_by(|a, b| same(a, b));
     Value::Array(list)
+}
+
+/// Lists whose order has a meaning and whose repetitions have none.
+fn first_of_each(value: Value) -> Value {
+    let Value::Array(list) = value else {
+        return value;
+    };
+    let mut kept: Vec<Value> = Vec::with_capacity(list.len());
+    for item in list {
+        if !kept.iter().any(|other| same(other, &item)) {
+            kept.push(item);
+        }
+    }
+    Value::Array(kept)
 }
 
 /// Equality with numbers compared by value, so that `2` equals `2.0`.

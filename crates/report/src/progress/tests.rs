@@ -42,7 +42,7 @@ fn check(then: Value, now: Value, expected: &[&str]) {
         parameters
     };
     let label = format!("{then} against {now}");
-    let result = Progress::new(merge(then)).matches(&merge(now));
+    let result = Progress::new(merge(then)).matches(&merge(now), &ResumeRules::CACHE_RATE);
     let expected = if expected.is_empty() {
         ParameterMatch::Match
     } else {
@@ -130,6 +130,52 @@ fn missing_keys_count_as_their_defaults() {
 }
 
 #[test]
+fn a_tool_whose_sets_vary_has_rules_of_its_own() {
+    let compare = |then: Value, now: Value, rules: &ResumeRules| {
+        let (mut before, mut after) = (base(), base());
+        before.extend(map(then));
+        after.extend(map(now));
+        Progress::new(before).matches(&after, rules)
+    };
+    let differs = |key: &str| ParameterMatch::Mismatch(vec![key.to_owned()]);
+    let levels = |list: [u32; 3]| json!({"mode": "fixed", "fixed_concurrency_levels": list});
+    for (rules, of_order, of_warm_up) in [
+        (
+            ResumeRules::CACHE_RATE,
+            ParameterMatch::Match,
+            differs("init_concurrency"),
+        ),
+        (
+            ResumeRules::WORKING_SET,
+            differs("fixed_concurrency_levels"),
+            ParameterMatch::Match,
+        ),
+    ] {
+        let order = compare(levels([8, 2, 4]), levels([2, 4, 8]), &rules);
+        assert_eq!(order, of_order);
+        let repeated = compare(levels([8, 2, 8]), levels([8, 2, 2]), &rules);
+        assert_eq!(repeated, ParameterMatch::Match);
+        let warm_up = compare(json!({}), json!({"init_concurrency": 4}), &rules);
+        assert_eq!(warm_up, of_warm_up);
+    }
+    // What the originals did not write down counts as its default.
+    let ours = json!({
+        "working_set_sizes": [10, 20], "working_set_increments": 2, "plateau_detection": "off",
+        "ensure_working_set_coverage": false, "init_strategy": "min"
+    });
+    let theirs = json!({"working_set_sizes": [10, 20]});
+    let rules = &ResumeRules::WORKING_SET;
+    assert_eq!(compare(theirs.clone(), ours, rules), ParameterMatch::Match);
+    let three = json!({"working_set_sizes": [10, 20], "working_set_increments": 3});
+    assert_eq!(
+        compare(theirs.clone(), three, rules),
+        differs("working_set_increments")
+    );
+    let max = json!({"working_set_sizes": [10, 20], "init_strategy": "max"});
+    assert_eq!(compare(theirs, max, rules), differs("init_strategy"));
+}
+
+#[test]
 fn one_endpoint_equals_a_list_of_one() {
     let old = json!({"api_endpoints": "absent", "api_endpoint": "http://localhost:8000"});
     check(old.clone(), json!({}), &[]);
@@ -195,7 +241,7 @@ fn ids_follow_the_content() {
         let forward: Map<_, _> = entries.iter().map(|(k, v)| (k.clone(), json!(v))).collect();
         let backward: Map<_, _> = entries.iter().rev().map(|(k, v)| (k.clone(), json!(v))).collect();
         prop_assert_eq!(test_id(&forward), test_id(&backward));
-        prop_assert_eq!(Progress::new(forward.clone()).matches(&backward), ParameterMatch::Match);
+        prop_assert_eq!(Progress::new(forward.clone()).matches(&backward, &ResumeRules::CACHE_RATE), ParameterMatch::Match);
         let first = entries.keys().next().unwrap().clone();
         *entries.get_mut(&first).unwrap() += by;
         let changed: Map<_, _> = entries.iter().map(|(k, v)| (k.clone(), json!(v))).collect();

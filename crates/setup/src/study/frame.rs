@@ -19,7 +19,7 @@ use engine::stop::{Stop, StopReason};
 use engine::study::{StudyEnd, StudyParts, StudyPlan, StudyStore, run_study};
 use report::files::{ResultDir, RunWriter, TableWriter, WriterOptions};
 use report::metadata::{PromptFacts, RunFacts, SeedFacts, TestMetadata};
-use report::progress::{ParameterMatch, Progress};
+use report::progress::{ParameterMatch, Progress, ResumeRules};
 use report::resume::ResumeState;
 use report::stamp::RunStamp;
 use serde_json::Value;
@@ -155,7 +155,7 @@ async fn measure<T: StudyTool>(
         tokenizer: Some(&loaded.name),
     });
     let study = tool.study(&model, clock);
-    let mut progress = begin_progress(options.force_restart, dir, parameters)?;
+    let mut progress = begin_progress(options.force_restart, dir, parameters, &T::RESUME)?;
     let kept = ResumeState::gather(dir, &progress, options.force_restart);
     if kept.n_dropped_summary_rows > 0 {
         tracing::info!(
@@ -407,6 +407,7 @@ fn begin_progress(
     force_restart: bool,
     dir: &ResultDir,
     parameters: serde_json::Map<String, Value>,
+    rules: &ResumeRules,
 ) -> Result<Progress, Failure> {
     let earlier = if force_restart {
         Ok(None)
@@ -414,7 +415,7 @@ fn begin_progress(
         Progress::load(dir.path())
     };
     match earlier {
-        Ok(Some(mut progress)) => match progress.matches(&parameters) {
+        Ok(Some(mut progress)) => match progress.matches(&parameters, rules) {
             ParameterMatch::Match => {
                 progress.adopt(parameters);
                 tracing::info!(

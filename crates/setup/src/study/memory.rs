@@ -22,7 +22,7 @@ pub use find::find_aside;
 const REFERENCE_VALUES_PER_TOKEN: u64 = 2 * 4 * 64 * 48;
 
 /// Working sets beyond this many bytes of cache at FP8 deserve a warning: 100 GiB.
-const LARGE_CACHE_BYTES: u64 = 100 * 1024 * 1024 * 1024;
+pub const LARGE_CACHE_BYTES: u64 = 100 * 1024 * 1024 * 1024;
 
 /// What is known of the cache that a server keeps for its model.
 #[derive(Debug, Clone, PartialEq)]
@@ -61,7 +61,8 @@ impl KvModel {
     }
 
     /// Bytes of `n_prompts` prompts of `tokens` tokens each; by the reference geometry where the model's is not known.
-    fn prompts(&self, n_prompts: u64, tokens: u64, precision: KvPrecision) -> u64 {
+    #[must_use]
+    pub fn prompts(&self, n_prompts: u64, tokens: u64, precision: KvPrecision) -> u64 {
         let one = match &self.geometry {
             Some(known) => known.bytes(tokens, precision),
             None => {
@@ -74,7 +75,8 @@ impl KvModel {
 
     /// Bytes of the largest working set of these, at FP8 and at FP16; by the model's name where its geometry is not
     /// known.
-    fn working_set(&self, contexts: &[ContextPlan]) -> (u64, u64) {
+    #[must_use]
+    pub fn working_set(&self, contexts: &[ContextPlan]) -> (u64, u64) {
         match &self.geometry {
             Some(known) => {
                 let largest = |precision| {
@@ -112,7 +114,8 @@ impl KvModel {
     }
 
     /// How the sizes are known.
-    fn source(&self) -> Option<Line> {
+    #[must_use]
+    pub fn source(&self) -> Option<Line> {
         let config = |text| Some(Line::styled(Style::Config, text));
         if let Some(known) = &self.geometry {
             return config(format!(
