@@ -121,7 +121,8 @@ pub const OPTION_GENERATIONS: &[&[&str]] = &[SEED_OPTIONS, FIRST_OPTIONS, LATEST
 
 const USAGE: &str = "\
 working_set_tester --api-endpoint <URL>... --context-sizes <TOKENS>...
-                          --min-working-set-size <TOKENS> --max-working-set-size <TOKENS>
+                          --min-working-set-size <TOKENS>
+                          --max-working-set-size <TOKENS>
                           --working-set-increments <N> [OPTIONS]";
 
 const EXAMPLES: &str = "\

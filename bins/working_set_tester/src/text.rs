@@ -9,7 +9,9 @@ mod memory;
 mod period;
 mod start;
 
-pub use finish::{Sizes, brief_report, final_table, test_done, test_failed};
+pub use finish::{
+    Sizes, brief_report, context_done, final_table, rate_done, test_done, test_failed,
+};
 pub use memory::memory;
 pub use period::{grown, growth_planned, period_result, period_start, periods_end};
 pub use start::{banner, context_start, start_facts, test_skipped, test_start};

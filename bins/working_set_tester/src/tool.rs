@@ -146,6 +146,15 @@ impl StudyTool for Plan {
         text::test_done(self.common.mode, outcome)
     }
 
+    fn rate_done(&self, test: TestName) -> Option<Line> {
+        let is_last = test.working_set_size == Some(self.last_size());
+        is_last.then(|| text::rate_done(test.cache_hit_rate))
+    }
+
+    fn context_done(&self, context_size: u64) -> Option<Line> {
+        Some(text::context_done(context_size))
+    }
+
     fn test_failed(&self, test: TestName, reason: &str) -> Line {
         text::test_failed(&self.common, test, reason)
     }

@@ -153,6 +153,16 @@ pub trait StudyTool {
     /// A test has its result.
     fn test_done(&self, outcome: &TestOutcome) -> Vec<Line>;
 
+    /// All tests of a context size and rate have their results, the one at hand as the last of them.
+    fn rate_done(&self, _test: TestName) -> Option<Line> {
+        None
+    }
+
+    /// All tests of a context size have their results.
+    fn context_done(&self, _context_size: u64) -> Option<Line> {
+        None
+    }
+
     /// A test yielded nothing.
     fn test_failed(&self, test: TestName, reason: &str) -> Line;
 

@@ -79,6 +79,24 @@ pub fn test_done(mode: Mode, outcome: &TestOutcome) -> Vec<Line> {
     lines
 }
 
+/// All sizes at a rate have their results.
+#[must_use]
+pub fn rate_done(cache_hit_rate: u32) -> Line {
+    Line::styled(
+        Style::Success,
+        format!("  ✓ Cache hit rate {cache_hit_rate}% complete"),
+    )
+}
+
+/// All tests of a context size have their results.
+#[must_use]
+pub fn context_done(context_size: u64) -> Line {
+    Line::styled(
+        Style::Success,
+        format!("✓ Context size {} complete", thousands(context_size)),
+    )
+}
+
 /// A test yielded nothing.
 #[must_use]
 pub fn test_failed(options: &StudyOptions, test: TestName, reason: &str) -> Line {

@@ -93,7 +93,7 @@ fn brief_prints_exactly_the_report_in_every_mode() {
 #[test]
 fn a_run_without_a_result_reports_zeros_and_fails() {
     let mut config = server::linear(0.01, 0.002);
-    config.faults = sim::FaultPlan::of("status:500".parse().expect("a fault"));
+    config.faults = sim::FaultPlan::of("500".parse().expect("a fault"));
     let server = server::start(config);
     let place = Place::new();
     let run = place.quick(&server, "--brief").run().exits(1);

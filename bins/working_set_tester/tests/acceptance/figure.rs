@@ -14,7 +14,8 @@ fn small_cache() -> sim::Background {
     server::start(config)
 }
 
-// Sets of 4, 10, 16 and 22 prompts of 512 tokens in round-robin: the first fits, the others evict each other.
+// Sets of 4, 10, 16 and 22 prompts of 512 tokens in round-robin: the first two fit, the others evict themselves. Of a
+// request that is served from cache, its question and the chat template are not: a seventh of it.
 #[test]
 fn beyond_the_cache_nothing_is_hit_and_the_test_says_that_this_is_the_finding() {
     let server = small_cache();
@@ -29,7 +30,7 @@ fn beyond_the_cache_nothing_is_hit_and_the_test_says_that_this_is_the_finding() 
     let output = place.output();
     let rates = output.summary().numbers("reported_cache_hit_rate");
     assert_eq!(rates.len(), 4);
-    assert!(rates[0] > 0.9, "{rates:?}");
+    assert!(rates[0] > 0.8 && rates[1] > 0.8, "{rates:?}");
     assert!(rates[2] < 0.1 && rates[3] < 0.1, "{rates:?}");
     let told: Vec<&str> = run
         .warnings()
@@ -66,7 +67,8 @@ fn where_every_size_fits_nothing_is_doubted() {
     }
     let rates = output.summary().matching(&[("cache_hit_rate", "100")]);
     for rate in rates.numbers("reported_cache_hit_rate") {
-        assert!((0.95..=1.0).contains(&rate), "{rate}");
+        // All but the question and the chat template.
+        assert!((0.8..=1.0).contains(&rate), "{rate}");
     }
     output.assert_valid();
 }

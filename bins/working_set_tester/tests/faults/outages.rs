@@ -183,7 +183,7 @@ fn no_first_token_within_the_test_fails_it_and_names_the_remedy() {
 #[test]
 fn a_server_that_fails_every_time_is_given_up_without_a_flood_of_lines() {
     let mut config = server::fixed(0.01);
-    config.faults = sim::FaultPlan::of("status:500".parse().expect("a fault"));
+    config.faults = sim::FaultPlan::of("500".parse().expect("a fault"));
     let server = server::start(config);
     for arguments in [crate::QUICK, SUSTAINED] {
         let place = Place::new();

@@ -15,6 +15,12 @@ use crate::test_name::TestName;
 /// before the phase is, and the originals stamped both on the wall clock.
 const SLACK: f64 = 1.0;
 
+/// A period ends sharp, with requests under way: the last one of it may be handed to its connection this many seconds
+/// later. A window ends behind its drain, so none of its requests can.
+const LATE_LAUNCH: f64 = 0.5;
+/// What the phase ids of periods begin with.
+const PERIOD: &str = "SUSTAINED_P";
+
 /// When the phases of every test were. Periods of sustained tests count as phases.
 #[derive(Debug, Default)]
 pub(crate) struct PhaseSpans {
@@ -53,7 +59,7 @@ impl PhaseSpans {
             .into_iter()
             .flat_map(|(test, rows)| rows.iter().map(move |row| (*test, row)))
         {
-            let id = format!("SUSTAINED_P{}", row.period_number);
+            let id = format!("{PERIOD}{}", row.period_number);
             push(test, id, row.start_time, row.end_time);
         }
         Self { of_test }
@@ -79,15 +85,26 @@ impl PhaseSpans {
         phase_id: &str,
         launch_time: f64,
     ) -> Option<TestName> {
-        self.of_test
-            .iter()
-            .filter(|(test, _)| test.context_size == context_size)
-            .find(|(_, spans)| {
-                spans
-                    .iter()
-                    .any(|span| span.holds(phase_id, launch_time, 0.0))
-            })
-            .map(|(test, _)| *test)
+        let of_context = || {
+            let tests = self.of_test.iter();
+            tests.filter(|(test, _)| test.context_size == context_size)
+        };
+        let held = of_context().find(|(_, spans)| {
+            spans
+                .iter()
+                .any(|span| span.holds(phase_id, launch_time, 0.0))
+        });
+        if held.is_some() || !phase_id.starts_with(PERIOD) {
+            return held.map(|(test, _)| *test);
+        }
+        let late = |span: &Span| {
+            let by = launch_time - span.end;
+            (span.phase_id == phase_id && (0.0..=LATE_LAUNCH).contains(&by)).then_some(by)
+        };
+        of_context()
+            .flat_map(|(test, spans)| spans.iter().filter_map(late).map(move |by| (by, *test)))
+            .min_by(|a, b| a.0.total_cmp(&b.0))
+            .map(|(_, test)| test)
     }
 }
 
@@ -177,6 +194,21 @@ mod tests {
         assert_eq!(rate_at(101.005), None);
         assert_eq!(rate_at(101.01), Some(50));
         assert_eq!(rate_at(102.02), None);
+        // The last requests of a period are handed over behind its end.
+        let period = |rate, end| PhaseRow {
+            phase_id: "SUSTAINED_P1".to_owned(),
+            ..phase(rate, end - 1.0, end)
+        };
+        let periods = [period(0, 101.0), period(50, 105.0)];
+        let spans_of_periods = PhaseSpans::of(&periods, &BTreeMap::new());
+        let rate_at = |at| {
+            let test = spans_of_periods.test_at(context, "SUSTAINED_P1", at);
+            test.map(|test| test.cache_hit_rate)
+        };
+        assert_eq!(rate_at(101.1), Some(0));
+        assert_eq!(rate_at(105.0), Some(50));
+        assert_eq!(rate_at(105.2), Some(50));
+        assert_eq!(rate_at(103.0), None);
         // Detail rows name their test and may be a little off.
         let test = TestName::new(context, 0);
         assert!(spans.fits(test, &id, 101.5) && !spans.fits(test, &id, 103.0));

@@ -47,7 +47,6 @@ impl Pages {
                 self.thresholds.max_ttft,
                 &self.context,
             )
-            .map(drop)
         } else {
             write_sustained_chart(
                 &self.dir,
@@ -56,13 +55,18 @@ impl Pages {
                 (self.thresholds.max_ttft, self.thresholds.min_speed),
                 &self.context,
             )
-            .map(drop)
+            .map(Some)
         };
-        if let Err(error) = drawn {
-            tracing::warn!(
+        match drawn {
+            Ok(page) => {
+                for page in page {
+                    tracing::info!("Generated graph: {}", page.display());
+                }
+            }
+            Err(error) => tracing::warn!(
                 "The chart of this test could not be written: {:#}",
                 anyhow::Error::new(error)
-            );
+            ),
         }
     }
 
@@ -76,7 +80,7 @@ impl Pages {
         for warning in &data.warnings {
             tracing::warn!("{warning}");
         }
-        self.warn(write_comparison_charts(&self.dir, &data, &self.context).map(drop));
+        self.warn(write_comparison_charts(&self.dir, &data, &self.context).map(tell_drawn));
         self.warn(write_index_of(&data, &self.context.version));
     }
 
@@ -87,5 +91,12 @@ impl Pages {
                 anyhow::Error::new(error)
             );
         }
+    }
+}
+
+/// These are drawn again and again while the run goes on.
+fn tell_drawn(pages: Vec<PathBuf>) {
+    for page in pages {
+        tracing::debug!("Generated graph: {}", page.display());
     }
 }

@@ -9,6 +9,7 @@ use cli::progress::ProgressHandle;
 use engine::event::{DoubtKind, Observer, RunLine, StudyEvent};
 use engine::progress::Live;
 use ramp::{Note, Purpose, StopReason};
+use report::test_name::TestName;
 
 use super::pages::Pages;
 use super::text::{self, LevelStatistics, Run};
@@ -52,7 +53,25 @@ pub(super) struct Teller<'t, T> {
     /// The level judged last failed because its requests did.
     was_faulty: bool,
     has_told_no_usage: bool,
+    failed: Failed,
     pages: Pages,
+}
+
+/// The last test that yielded nothing, if any: its context and its rate are not complete.
+#[derive(Debug, Clone, Copy, Default)]
+struct Failed(Option<TestName>);
+
+impl Failed {
+    fn in_context(self, context_size: u64) -> bool {
+        self.0.is_some_and(|test| test.context_size == context_size)
+    }
+
+    fn at_rate_of(self, other: TestName) -> bool {
+        self.in_context(other.context_size)
+            && self
+                .0
+                .is_some_and(|test| test.cache_hit_rate == other.cache_hit_rate)
+    }
 }
 
 impl<'t, T: StudyTool> Teller<'t, T> {
@@ -62,6 +81,7 @@ impl<'t, T: StudyTool> Teller<'t, T> {
             runs: Vec::new(),
             was_faulty: false,
             has_told_no_usage: false,
+            failed: Failed::default(),
             pages,
         }
     }
@@ -226,12 +246,21 @@ impl<T: StudyTool> Observer for Teller<'_, T> {
                 log_lines(&tool.test_done(outcome));
             }
             StudyEvent::TestFailed { test, reason } => {
+                self.failed = Failed(Some(*test));
                 log_lines(&[tool.test_failed(*test, reason)]);
             }
-            StudyEvent::TestStored { outcome, .. } => {
+            StudyEvent::TestStored { test, outcome } => {
                 self.pages.test(outcome);
+                if !self.failed.at_rate_of(*test) {
+                    log_lines(tool.rate_done(*test).as_slice());
+                }
             }
-            StudyEvent::ContextDone { .. } => self.finish_pages(),
+            StudyEvent::ContextDone { context_size } => {
+                self.finish_pages();
+                if !self.failed.in_context(*context_size) {
+                    log_lines(tool.context_done(*context_size).as_slice());
+                }
+            }
         }
     }
 }
