@@ -178,12 +178,9 @@ fn run(page: &str, number: usize) -> (Place, Output, Finished) {
         .run()
         .exits(0)
         .says("✓ All tests complete!");
-    let dir = words.iter().skip_while(|word| *word != "--output-dir");
-    let output = Output::new(
-        place
-            .path()
-            .join(dir.skip(1).next().map_or("output", |dir| dir)),
-    );
+    let flag = words.iter().position(|word| word == "--output-dir");
+    let dir = flag.map_or("output", |at| words[at + 1].as_str());
+    let output = Output::new(place.path().join(dir));
     output.assert_valid();
     (place, output, ended)
 }

@@ -58,11 +58,8 @@ impl Pages {
             .map(Some)
         };
         match drawn {
-            Ok(page) => {
-                for page in page {
-                    tracing::info!("Generated graph: {}", page.display());
-                }
-            }
+            Ok(Some(page)) => tracing::info!("Generated graph: {}", page.display()),
+            Ok(None) => {}
             Err(error) => tracing::warn!(
                 "The chart of this test could not be written: {:#}",
                 anyhow::Error::new(error)
