@@ -8,16 +8,15 @@ use working_set_tester::plan::Plan;
 #[path = "../../cache_rate_tester/tests/support/support.rs"]
 #[allow(dead_code, reason = "other targets use the rest")]
 mod support;
+#[path = "support/tool.rs"]
+mod tool;
 
 use support::output::Output;
 use support::process::{Finished, Place};
 use support::server;
 
-/// The tool, and where it is.
-const TOOL: &str = "working_set_tester";
-const BINARY: &str = env!("CARGO_BIN_EXE_working_set_tester");
 /// What all smaller copies have in common; what the page gave stands before it.
-const QUICK: &str = "--output-tokens 4 --chunk-size 16 --max-concurrency 16 --test-duration 4 --ramp-duration 1 \
+const SMALLER: &str = "--output-tokens 4 --chunk-size 16 --max-concurrency 16 --test-duration 4 --ramp-duration 1 \
     --assessment-period 1 --num-retries 0";
 /// Tokens of contexts and working sets are divided by this.
 const FACTOR: u64 = 100;
@@ -129,7 +128,7 @@ fn the_misspelt_example_gets_a_suggestion() {
         .iter()
         .find(|words| words.iter().any(|word| word == "--api-edpoint"));
     let ended = place
-        .program(BINARY)
+        .program(tool::BINARY)
         .args(&misspelt.expect("one is misspelt")[1..])
         .run()
         .exits(2)
@@ -159,7 +158,7 @@ fn smaller(words: &[String], url: &str) -> Vec<String> {
             _ => word.clone(),
         });
     }
-    copy.extend(QUICK.split_whitespace().map(str::to_owned));
+    copy.extend(SMALLER.split_whitespace().map(str::to_owned));
     copy
 }
 

@@ -5,9 +5,9 @@ use std::fs;
 
 use sim::{Background, ReceivedRequest};
 
-use crate::QUICK;
 use crate::support::process::Place;
 use crate::support::server::{self, TlsFront, measured, request_id, text, warm_ups};
+use crate::tool::QUICK;
 
 /// Number of the working-set prompt that a request is built on.
 fn prompt(request: &ReceivedRequest) -> Option<String> {

@@ -5,9 +5,9 @@ use std::net::TcpListener;
 
 use sim::{FaultPlan, FaultRule};
 
-use crate::QUICK;
 use crate::support::process::{Finished, Place};
 use crate::support::server;
+use crate::tool::QUICK;
 
 /// An address where nobody listens.
 fn nobody() -> String {

@@ -22,12 +22,5 @@ mod ramp;
 mod resume;
 mod script;
 mod sustained;
-
-/// The tool, and where it is.
-const TOOL: &str = "cache_rate_tester";
-const BINARY: &str = env!("CARGO_BIN_EXE_cache_rate_tester");
-/// The smallest run that measures: one level, one window of 1 s and one retry, per rate. Options given behind
-/// these replace them.
-const QUICK: &str = "--tokenizer builtin --context-sizes 1000 --working-set-size 8000 \
-    --output-tokens 4 --start-concurrency 2 --max-concurrency 2 --ramp-duration 1 --test-duration 4 \
-    --num-retries 1 --cache-hit-rates 0";
+#[path = "../support/tool.rs"]
+mod tool;

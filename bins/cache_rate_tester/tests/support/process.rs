@@ -45,15 +45,15 @@ impl Place {
 
     /// The tool, to be started here with these arguments, separated by blanks.
     pub(crate) fn tool(&self, args: &str) -> Tool {
-        Tool::new(crate::BINARY.as_ref(), self.path())
+        Tool::new(crate::tool::BINARY.as_ref(), self.path())
             // A busy machine of tests is a bad client, and says so; what comes of that has tests of its own.
             .args(["--calibrate", "off"])
             .args(args.split_whitespace())
     }
 
-    /// The tool with [`crate::QUICK`] and more arguments, against `server`.
+    /// The tool with [`crate::tool::QUICK`] and more arguments, against `server`.
     pub(crate) fn quick(&self, server: &Background, more: &str) -> Tool {
-        self.tool(crate::QUICK)
+        self.tool(crate::tool::QUICK)
             .args(["--api-endpoint", &server.url()])
             .args(more.split_whitespace())
     }
@@ -70,7 +70,7 @@ impl Place {
 
     /// The log file of all runs here.
     pub(crate) fn log(&self) -> String {
-        std::fs::read_to_string(self.path().join(format!("{}.log", crate::TOOL)))
+        std::fs::read_to_string(self.path().join(format!("{}.log", crate::tool::TOOL)))
             .unwrap_or_default()
     }
 

@@ -5,9 +5,8 @@
 //! * [`output`]: what it left behind: CSV by column name, JSON, pages, and the one validator.
 //!
 //! A test target includes it with
-//! `#[path = "../support/support.rs"] mod support;`, those of `working_set_tester` from their own place. At its root
-//! it says which tool is tested: `TOOL` is its name, `BINARY` its path, and `QUICK` are the arguments of the smallest
-//! run that measures.
+//! `#[path = "../support/support.rs"] mod support;`, those of `working_set_tester` from their own place. Which
+//! tool is tested is said by the target's module `tool`.
 //!
 //! Promise: every server takes a free port and every process a directory of its own, so that tests run
 //! side by side; a process never outlives its test. Refuses to wait without a limit.

@@ -58,10 +58,10 @@ fn expected_report(server: &sim::Background, summary: &Table, rates: &str) -> St
 fn brief_prints_exactly_the_report_in_every_mode() {
     let server = server::swift();
     for (arguments, more, rates) in [
-        (crate::QUICK, "", "100"),
-        (crate::QUICK, "--cache-hit-rates 100 50", "50,100"),
+        (crate::tool::QUICK, "", "100"),
+        (crate::tool::QUICK, "--cache-hit-rates 100 50", "50,100"),
         (
-            crate::QUICK,
+            crate::tool::QUICK,
             "--mode ramp --max-ttft 1 --max-concurrency 2",
             "100",
         ),
@@ -112,11 +112,11 @@ fn the_script_reproduces_the_configuration_in_every_mode() {
     let server = server::swift();
     for (arguments, more) in [
         (
-            crate::QUICK,
+            crate::tool::QUICK,
             "--fixed-concurrency-levels 3 1 --ensure-working-set-coverage --seed 5 --chunk-size 128 --ttft-metric max",
         ),
         (
-            crate::QUICK,
+            crate::tool::QUICK,
             "--mode ramp --max-concurrency 2 --reinit-strategy once --random-working-set-selection",
         ),
         (

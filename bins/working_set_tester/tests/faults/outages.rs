@@ -114,7 +114,7 @@ fn a_level_that_is_refused_ends_its_size_and_keeps_the_levels_before_it() {
     });
     let place = Place::new();
     place
-        .tool(crate::QUICK)
+        .tool(crate::tool::QUICK)
         .args("--fixed-concurrency-levels 1 8 2 --max-ttft 5".split(' '))
         .args(["--api-endpoint", &relay.url()])
         .run()
@@ -185,7 +185,7 @@ fn a_server_that_fails_every_time_is_given_up_without_a_flood_of_lines() {
     let mut config = server::fixed(0.01);
     config.faults = sim::FaultPlan::of("500".parse().expect("a fault"));
     let server = server::start(config);
-    for arguments in [crate::QUICK, SUSTAINED] {
+    for arguments in [crate::tool::QUICK, SUSTAINED] {
         let place = Place::new();
         let run = place
             .tool(arguments)
@@ -214,7 +214,7 @@ fn a_server_that_dies_at_the_second_size_keeps_the_first() {
     });
     let place = Place::new();
     place
-        .tool(crate::QUICK)
+        .tool(crate::tool::QUICK)
         .args(["--api-endpoint", &relay.url()])
         .run()
         .exits(1)

@@ -1,5 +1,7 @@
 //! A test bench: an engine context over the simulator in process, or over a server that follows a script.
 
+#[path = "bench/look.rs"]
+mod look;
 #[path = "bench/studied.rs"]
 mod studied;
 
@@ -23,11 +25,11 @@ use engine::transport::{Kind, Outgoing, Transport};
 use engine::warm_up::{WarmUp, WarmUpError, WarmedUp, warm_up};
 use engine::window::{WindowOutcome, WindowSettings, run_window};
 use futures_util::future::LocalBoxFuture;
+use metrics::PeriodRow;
 use metrics::health::Histogram;
 use metrics::summary::TestKey;
 use metrics::timeline::{ChunkStamp, Exchange, Failure, FailureKind, Timeline, Usage};
 use metrics::window::{SpeedMetric, TtftMetric};
-use metrics::{PeriodRow, RequestRecord};
 use ramp::{Controller, Purpose, SustainedController, SustainedSettings, WindowSpec};
 use sim::config::SimConfig;
 use sim::model::ServiceModel;
@@ -36,6 +38,7 @@ use workload::{
     ContextPlan, PieceTable, PromptPlan, Seed, SelectionOrder, Selector, TextTokenizer, WorkingSet,
 };
 
+pub(crate) use look::{most_in_flight, records_by_request, tell_growth};
 pub(crate) use studied::{Studied, study, study_until};
 
 /// Output tokens of every measured request.
@@ -683,45 +686,5 @@ impl Bench {
     /// From now on prompts are taken in this order, and so many of them.
     pub(crate) fn select(&mut self, order: SelectionOrder, n_prompts: usize) {
         self.selector = Selector::new(order, n_prompts, None, &Seed::new(7));
-    }
-}
-
-/// Rows in the order of their launch.
-pub(crate) fn records_by_request(records: &[RequestRecord]) -> Vec<RequestRecord> {
-    let mut rows = records.to_vec();
-    rows.sort_by(|a, b| a.launch_time.total_cmp(&b.launch_time));
-    rows
-}
-
-/// Most requests outstanding at one instant, by the rows' own times.
-pub(crate) fn most_in_flight(records: &[RequestRecord]) -> usize {
-    // Ends before starts at the same instant: a replacement is launched when its predecessor has ended.
-    let mut events: Vec<(f64, i32)> = records
-        .iter()
-        .flat_map(|r| [(r.launch_time + 1e-6, 1), (r.finish_time, -1)])
-        .collect();
-    events.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-    let mut now = 0;
-    let mut most = 0;
-    for (_, change) in events {
-        now += change;
-        most = most.max(now);
-    }
-    usize::try_from(most).unwrap()
-}
-
-/// What an event says of growth and coverage, in short.
-pub(crate) fn tell_growth(event: &StudyEvent<'_>) -> Option<String> {
-    match event {
-        StudyEvent::Grown {
-            added,
-            n_prompts,
-            target,
-            tokens,
-            ..
-        } => Some(format!("+{added}: {n_prompts} of {target}, {tokens}")),
-        StudyEvent::Extending { sent, needed } => Some(format!("extending {sent}/{needed}")),
-        StudyEvent::NotCovered { sent, needed } => Some(format!("not covered {sent}/{needed}")),
-        _ => None,
     }
 }
