@@ -25,7 +25,6 @@ use report::stamp::RunStamp;
 use serde_json::{Number, Value, json};
 use setup::terminal::{Terminal, TerminalOptions};
 use setup::tokenizer::{self, LoadedTokenizer};
-use workload::PieceTable;
 
 use crate::plan::Plan;
 use crate::prompts::PromptMaker;
@@ -164,10 +163,7 @@ async fn measure(
             run_script: files.script,
         },
     ));
-    let pieces = PieceTable::build(&loaded.tokenizer)
-        .with_context(|| format!("preparing prompts with tokenizer {}", loaded.name))
-        .map_err(|error| Failure::run(error).with_hint("pass another one with --tokenizer"))?;
-    let maker = PromptMaker::new(&pieces, &seed);
+    let maker = PromptMaker::new(&loaded.pieces, &seed);
 
     let metadata = metadata(plan, &model, &loaded, seed_facts.value.clone());
     metadata.save(files.dir.path()).map_err(Failure::run)?;

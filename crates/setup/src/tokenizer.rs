@@ -2,6 +2,8 @@
 //!
 //! Promise: one that was named is used exactly or not at all.
 
+mod kept;
+
 use std::thread;
 
 use anyhow::Context as _;
@@ -11,16 +13,18 @@ use cli::options::DEFAULT_TOKENIZER;
 use hub::{HubEnv, TokenizerRef, find_tokenizer};
 use report::metadata::TokenizerFacts;
 use tokio::sync::oneshot;
-use workload::TextTokenizer;
+use workload::{PieceCounts, PieceTable, TextTokenizer};
 
 /// Model id by which the bundled simulator is known.
 pub const SIMULATOR_MODEL: &str = "kv-cache-sim";
 
-/// A tokenizer and where it came from.
+/// A tokenizer, what is known about it, and where it came from.
 #[derive(Debug)]
 pub struct LoadedTokenizer {
     /// Counts tokens.
     pub tokenizer: TextTokenizer,
+    /// Pieces of text and what they count under it.
+    pub pieces: PieceTable,
     /// By which it was found: a path, a Hub id, `builtin`.
     pub name: String,
     /// Where its bytes were, in words.
@@ -71,11 +75,28 @@ pub async fn load_aside(given: Option<&str>, model: &str) -> Result<LoadedTokeni
         .map_err(Failure::run)?
 }
 
+/// A tokenizer whose pieces of text are not counted yet.
+struct Found {
+    tokenizer: TextTokenizer,
+    name: String,
+    origin: String,
+    kept: Option<PieceCounts>,
+}
+
 /// The one given, exactly; else that of the simulator; else that of the server's model; else the default.
 ///
 /// # Errors
 /// When none can be had.
 pub fn load(given: Option<&str>, default: &str, model: &str) -> Result<LoadedTokenizer, Failure> {
+    let found = find_first(given, default, model)?;
+    let name = found.name.clone();
+    found
+        .prepared()
+        .with_context(|| format!("preparing prompts with tokenizer {name}"))
+        .map_err(|error| Failure::run(error).with_hint("pass another one with --tokenizer"))
+}
+
+fn find_first(given: Option<&str>, default: &str, model: &str) -> Result<Found, Failure> {
     let env = HubEnv::from_process();
     if let Some(given) = given {
         return find(given, &env).map_err(no_tokenizer);
@@ -101,14 +122,52 @@ fn no_tokenizer(error: anyhow::Error) -> Failure {
     )
 }
 
-fn find(name: &str, env: &HubEnv) -> anyhow::Result<LoadedTokenizer> {
+fn find(name: &str, env: &HubEnv) -> anyhow::Result<Found> {
     let reference = TokenizerRef::parse(name)?;
     let file = find_tokenizer(&reference, env)?;
-    let tokenizer = TextTokenizer::from_bytes(&file.bytes)
-        .with_context(|| format!("loading tokenizer {name}"))?;
-    Ok(LoadedTokenizer {
+    let tokenizer = TextTokenizer::known(file.bytes);
+    let kept = kept::find(tokenizer.fingerprint());
+    if kept.is_none() {
+        tokenizer
+            .load()
+            .with_context(|| format!("loading tokenizer {name}"))?;
+    }
+    Ok(Found {
         tokenizer,
         name: name.to_owned(),
         origin: file.origin,
+        kept,
     })
+}
+
+impl Found {
+    /// With its pieces of text counted: from what an earlier run kept, or now.
+    fn prepared(self) -> anyhow::Result<LoadedTokenizer> {
+        let tokenizer = self.tokenizer;
+        let kept = self
+            .kept
+            .and_then(|kept| PieceTable::rebuild(&tokenizer, &kept));
+        let pieces = match kept {
+            Some(pieces) => {
+                // The first prompts need it for their check, but nothing before them does.
+                let tokenizer = tokenizer.clone();
+                thread::Builder::new()
+                    .name("tokenizer".to_owned())
+                    .spawn(move || tokenizer.load())
+                    .context("starting a thread")?;
+                pieces
+            }
+            None => {
+                let (pieces, counts) = PieceTable::build_and_keep(&tokenizer)?;
+                kept::keep(tokenizer.fingerprint(), &counts);
+                pieces
+            }
+        };
+        Ok(LoadedTokenizer {
+            tokenizer,
+            pieces,
+            name: self.name,
+            origin: self.origin,
+        })
+    }
 }

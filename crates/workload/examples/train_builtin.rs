@@ -15,6 +15,7 @@ use tokenizers::{
     DecoderWrapper, NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper,
     SplitDelimiterBehavior, TokenizerBuilder,
 };
+use workload::{PieceTable, TextTokenizer};
 
 /// Entries of the vocabulary: all bytes, every word of ours behind a space, the commoner ones also without.
 const VOCABULARY: usize = 7168;
@@ -27,23 +28,28 @@ const STARTER_LENGTH: usize = 5;
 const SPLIT: &str =
     r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
-/// Trains and writes the built-in tokenizer, or with `--check` compares a new training with the committed file.
+/// Trains and writes the built-in tokenizer and what it counts, or with `--check` compares a new training with the
+/// committed files.
 fn main() -> anyhow::Result<()> {
-    let path = asset_path();
-    let shown = path.display();
-    let json = train()?;
-    match std::env::args().nth(1).as_deref() {
-        None => std::fs::write(&path, &json).with_context(|| format!("writing {shown}")),
-        Some("--check") => {
-            let committed =
-                std::fs::read_to_string(&path).with_context(|| format!("reading {shown}"))?;
-            if committed != json {
-                bail!("{shown} is not what a new training gives; run `cargo xtask train-builtin`");
+    let tokenizer = train()?;
+    let pieces = measure(&tokenizer)?;
+    for (path, json) in [(asset_path(), tokenizer), (pieces_path(), pieces)] {
+        let shown = path.display();
+        match std::env::args().nth(1).as_deref() {
+            None => std::fs::write(&path, &json).with_context(|| format!("writing {shown}"))?,
+            Some("--check") => {
+                let committed =
+                    std::fs::read_to_string(&path).with_context(|| format!("reading {shown}"))?;
+                if committed != json {
+                    bail!(
+                        "{shown} is not what a new training gives; run `cargo xtask train-builtin`"
+                    );
+                }
             }
-            Ok(())
+            Some(other) => bail!("unknown argument {other}; the only one is --check"),
         }
-        Some(other) => bail!("unknown argument {other}; the only one is --check"),
     }
+    Ok(())
 }
 
 /// Where the tokenizer lives in the repository.
@@ -52,6 +58,21 @@ pub(crate) fn asset_path() -> PathBuf {
         env!("CARGO_MANIFEST_DIR"),
         "/../hub/assets/builtin-tokenizer.json"
     ))
+}
+
+/// Where the token counts of our pieces of text live.
+pub(crate) fn pieces_path() -> PathBuf {
+    PathBuf::from(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/assets/builtin-pieces.json"
+    ))
+}
+
+/// Measures our pieces of text under the tokenizer.
+pub(crate) fn measure(tokenizer: &str) -> anyhow::Result<String> {
+    let tokenizer = TextTokenizer::from_bytes(tokenizer.as_bytes())?;
+    let (_, counts) = PieceTable::build_and_keep(&tokenizer)?;
+    Ok(counts.to_json())
 }
 
 /// Trains the tokenizer and returns its `tokenizer.json`.

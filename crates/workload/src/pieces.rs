@@ -11,6 +11,7 @@
 //!
 //! Refuses tokenizers with fewer than [`MIN_SINGLES`] single-token words: exact lengths and nonces need them.
 
+mod counts;
 mod layout;
 mod measure;
 
@@ -19,6 +20,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::tokenizer::{TextTokenizer, TokenizerError};
+use counts::Counter;
+pub use counts::{PieceCounts, PieceCountsError};
 
 /// Fewest words of one token that a tokenizer must have.
 pub const MIN_SINGLES: usize = 64;
@@ -84,6 +87,8 @@ pub(crate) struct Inner {
     pub(crate) questions: Vec<Question>,
     /// What stands behind "# PROMPT_<i>": a newline, or nothing where the tokenizer does not keep newlines apart.
     pub(crate) header_end: &'static str,
+    /// Tokens of that first line for `i` = 0, 1, …; of larger sets the rest is counted when it is written.
+    pub(crate) header_tokens: Vec<u16>,
     /// Tokens of " the" between words.
     pub(crate) word_tokens: usize,
     kinds: Vec<Kind>,
@@ -149,7 +154,28 @@ impl PieceTable {
     /// # Errors
     /// When the tokenizer refuses English, has too few single-token words, or does not add up.
     pub fn build(tokenizer: &TextTokenizer) -> Result<Self, PieceError> {
-        layout::build(tokenizer).map(|inner| Self(Arc::new(inner)))
+        let counter = Counter::asking(tokenizer);
+        layout::build(tokenizer, &counter).map(|inner| Self(Arc::new(inner)))
+    }
+
+    /// As [`Self::build`], with the tokenizer's answers, for [`Self::rebuild`].
+    ///
+    /// # Errors
+    /// As [`Self::build`].
+    pub fn build_and_keep(tokenizer: &TextTokenizer) -> Result<(Self, PieceCounts), PieceError> {
+        let counter = Counter::asking(tokenizer);
+        let inner = layout::build(tokenizer, &counter)?;
+        Ok((Self(Arc::new(inner)), counter.into_counts(tokenizer)))
+    }
+
+    /// The same table without asking the tokenizer, a few milliseconds; `None` when `kept` is of another tokenizer or
+    /// of another vocabulary of ours.
+    pub fn rebuild(tokenizer: &TextTokenizer, kept: &PieceCounts) -> Option<Self> {
+        let counter = Counter::remembering(tokenizer, kept)?;
+        let inner = layout::build(tokenizer, &counter).ok()?;
+        counter
+            .was_the_same_interview()
+            .then(|| Self(Arc::new(inner)))
     }
 
     /// The tokenizer the table was measured with.

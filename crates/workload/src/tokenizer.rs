@@ -3,7 +3,9 @@
 //! Promise: text is encoded without special tokens, without truncation and without padding, whatever the file asks
 //! for (some carry a limit of 128 tokens and pad to it). Refuses to load files: bytes come in.
 
-use std::sync::Arc;
+use std::borrow::Cow;
+use std::mem;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use sha2::{Digest as _, Sha256};
 use tokenizers::{Encoding, Tokenizer};
@@ -28,8 +30,43 @@ pub enum TokenizerError {
 /// A text tokenizer: cheap to clone, shared by threads.
 #[derive(Clone)]
 pub struct TextTokenizer {
-    inner: Arc<Tokenizer>,
+    inner: Arc<Parsed>,
     fingerprint: u64,
+}
+
+/// A tokenizer, or the file that it will be made of when it is needed.
+struct Parsed {
+    tokenizer: OnceLock<Result<Tokenizer, String>>,
+    /// Empty once the tokenizer is there.
+    file: Mutex<Cow<'static, [u8]>>,
+}
+
+impl Parsed {
+    fn get(&self) -> Result<&Tokenizer, TokenizerError> {
+        self.tokenizer
+            .get_or_init(|| {
+                let file =
+                    mem::take(&mut *self.file.lock().unwrap_or_else(PoisonError::into_inner));
+                parse(&file).map_err(|e| e.to_string())
+            })
+            .as_ref()
+            .map_err(|e| TokenizerError::Parse(e.as_str().into()))
+    }
+}
+
+/// The tokenizer of a file, without what it says of truncation and padding.
+fn parse(file: &[u8]) -> Result<Tokenizer, tokenizers::Error> {
+    let mut tokenizer = Tokenizer::from_bytes(file)?;
+    tokenizer.with_truncation(None)?;
+    tokenizer.with_padding(None);
+    Ok(tokenizer)
+}
+
+fn fingerprint(file: &[u8]) -> u64 {
+    let digest: [u8; 32] = Sha256::digest(file).into();
+    let mut head = [0; 8];
+    head.copy_from_slice(&digest[..8]);
+    u64::from_be_bytes(head)
 }
 
 impl std::fmt::Debug for TextTokenizer {
@@ -44,16 +81,34 @@ impl TextTokenizer {
     /// # Errors
     /// [`TokenizerError::Parse`] when the bytes are no tokenizer file.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, TokenizerError> {
-        let mut inner = Tokenizer::from_bytes(bytes).map_err(TokenizerError::Parse)?;
-        inner.with_truncation(None).map_err(TokenizerError::Parse)?;
-        inner.with_padding(None);
-        let digest: [u8; 32] = Sha256::digest(bytes).into();
-        let mut head = [0; 8];
-        head.copy_from_slice(&digest[..8]);
+        let tokenizer = parse(bytes).map_err(TokenizerError::Parse)?;
         Ok(Self {
-            inner: Arc::new(inner),
-            fingerprint: u64::from_be_bytes(head),
+            inner: Arc::new(Parsed {
+                tokenizer: OnceLock::from(Ok(tokenizer)),
+                file: Mutex::default(),
+            }),
+            fingerprint: fingerprint(bytes),
         })
+    }
+
+    /// The tokenizer of a file that [`Self::from_bytes`] has loaded before, parsed by the first who needs it, or ahead by
+    /// [`Self::load`].
+    pub fn known(file: Cow<'static, [u8]>) -> Self {
+        Self {
+            fingerprint: fingerprint(&file),
+            inner: Arc::new(Parsed {
+                tokenizer: OnceLock::new(),
+                file: Mutex::new(file),
+            }),
+        }
+    }
+
+    /// Parses the file now, if nobody has yet.
+    ///
+    /// # Errors
+    /// [`TokenizerError::Parse`] when the file is no tokenizer after all.
+    pub fn load(&self) -> Result<(), TokenizerError> {
+        self.inner.get().map(|_| ())
     }
 
     /// Identifies the tokenizer file: the first 64 bits of its SHA-256.
@@ -91,6 +146,7 @@ impl TextTokenizer {
     pub(crate) fn spans(&self, text: &str) -> Result<Vec<(usize, usize)>, TokenizerError> {
         let encoding = self
             .inner
+            .get()?
             .encode(text, false)
             .map_err(|e| refused(text, e))?;
         Ok(encoding.get_offsets().to_vec())
@@ -98,8 +154,16 @@ impl TextTokenizer {
 
     fn fast(&self, text: &str) -> Result<Encoding, TokenizerError> {
         self.inner
+            .get()?
             .encode_fast(text, false)
             .map_err(|e| refused(text, e))
+    }
+}
+
+impl TokenizerError {
+    /// A text that the tokenizer refused when it was last asked.
+    pub(crate) fn refused_before(text: &str) -> Self {
+        refused(text, "refused when last asked".into())
     }
 }
 

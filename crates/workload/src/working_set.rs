@@ -232,11 +232,14 @@ impl WorkingSet {
         let stride = self.plan.chunk_size.max(1);
         let seed = self.seed.child(&format!("prompt {i}"));
         let header = format!("# PROMPT_{i}{}", table.header_end);
-        let tokens = self
-            .table
-            .tokenizer()
-            .try_count(&format!("{header} the"))?
-            .saturating_sub(table.word_tokens) as u64;
+        let tokens = match table.header_tokens.get(i) {
+            Some(tokens) => u64::from(*tokens),
+            None => self
+                .table
+                .tokenizer()
+                .try_count(&format!("{header} the"))?
+                .saturating_sub(table.word_tokens) as u64,
+        };
         let mut writer = Writer::new(
             table,
             seed.rng(),

@@ -1,7 +1,5 @@
 //! Runs that are cut short, and the same command afterwards.
 
-use std::collections::BTreeSet;
-
 use crate::support::process::Place;
 use crate::support::server;
 
@@ -39,9 +37,7 @@ fn assert_complete(place: &Place, kept: &[String], server: &sim::Background, n_b
             .iter()
             .all(|r| server::text(r).starts_with("# PROMPT_"))
     );
-    let all = server::measured(server);
-    let distinct: BTreeSet<_> = all.iter().map(|r| &r.text_sha256).collect();
-    assert_eq!(distinct.len(), all.len(), "a prompt was sent twice");
+    server::assert_no_prompt_came_twice(&server::measured(server));
     assert!(
         output.doubts(1000, 50).is_empty(),
         "{:?}",

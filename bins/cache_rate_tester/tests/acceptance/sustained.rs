@@ -301,9 +301,7 @@ fn cut_short_and_repeated(signal: &str) {
     detail.assert_unique(&["cache_hit_rate", "request_id"]);
     detail.assert_unique(&["launch_time"]);
     assert_whole(&output, 1000, 50);
-    let all = server::measured(&server);
-    let distinct: BTreeSet<_> = all.iter().map(|r| &r.text_sha256).collect();
-    assert_eq!(distinct.len(), all.len(), "a prompt was sent twice");
+    server::assert_no_prompt_came_twice(&server::measured(&server));
     output.assert_valid();
 }
 

@@ -1,6 +1,6 @@
 //! Servers with answers that are known in advance.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use rustls::crypto::ring;
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use sim::model::ServiceModel;
-use sim::{Background, ReceivedRequest, RecordLimits, SimConfig};
+use sim::{Background, ReceivedRequest, RecordLimits, RequestState, SimConfig};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -75,6 +75,21 @@ pub(crate) fn measured(server: &Background) -> Vec<ReceivedRequest> {
     let mut requests = server.generations();
     requests.retain(|request| !request_id(request).starts_with("WARMUP_"));
     requests
+}
+
+/// No prompt came twice. A request that its client gave up before the server had read its prompt has none to compare.
+pub(crate) fn assert_no_prompt_came_twice(requests: &[ReceivedRequest]) {
+    let mut texts = BTreeSet::new();
+    for request in requests {
+        match &request.text_sha256 {
+            Some(text) => assert!(
+                texts.insert(text),
+                "{} sent a prompt again",
+                request_id(request)
+            ),
+            None => assert_eq!(request.state, RequestState::Cancelled, "{request:?}"),
+        }
+    }
 }
 
 /// The text of a request's prompt, all of it.

@@ -146,9 +146,7 @@ async fn measure<T: StudyTool>(
         tokenizer: &loaded.described(),
         kv: &kv,
     }));
-    let pieces = PieceTable::build(&loaded.tokenizer)
-        .with_context(|| format!("preparing prompts with tokenizer {}", loaded.name))
-        .map_err(|error| Failure::run(error).with_hint("pass another one with --tokenizer"))?;
+    let pieces = loaded.pieces.clone();
 
     let parameters = tool.parameters(KnownFacts {
         detected_model: Some(&model),

@@ -6,6 +6,7 @@
 use bytes::Bytes;
 use rand_chacha::ChaCha8Rng;
 
+use super::counts::Counter;
 use super::measure::Gauge;
 use super::{Inner, Kind, MIN_SINGLES, Piece, PieceError, Question, Span};
 use crate::escape::escape_into;
@@ -54,6 +55,8 @@ const TEMPLATES: [&str; 14] = [
 /// Signs between the words of code-like lines.
 const OPERATORS: [&str; 8] = [" +", " -", " *", " ==", " <", " >", " %", " &"];
 
+/// First lines of working-set prompts that are counted ahead.
+const HEADERS: usize = 1024;
 /// Words of a topic that also appear with punctuation.
 const PUNCTUATED_NOUNS: usize = 24;
 /// Calls and heads per topic.
@@ -91,10 +94,10 @@ struct TopicTexts {
 
 /// Measures everything and lays it out. A tokenizer under which longer words do not add up gets a table of
 /// one-token words alone.
-pub(super) fn build(tokenizer: &TextTokenizer) -> Result<Inner, PieceError> {
-    match measure_and_lay_out(tokenizer, Gauge::new(tokenizer)?) {
+pub(super) fn build(tokenizer: &TextTokenizer, counter: &Counter<'_>) -> Result<Inner, PieceError> {
+    match measure_and_lay_out(tokenizer, Gauge::new(counter)?) {
         Err(PieceError::WordsDoNotAddUp) => {
-            measure_and_lay_out(tokenizer, Gauge::of_singles(tokenizer)?)
+            measure_and_lay_out(tokenizer, Gauge::of_singles(counter)?)
         }
         outcome => outcome,
     }
@@ -102,7 +105,7 @@ pub(super) fn build(tokenizer: &TextTokenizer) -> Result<Inner, PieceError> {
 
 fn measure_and_lay_out(
     tokenizer: &TextTokenizer,
-    mut gauge: Gauge<'_>,
+    mut gauge: Gauge<'_, '_>,
 ) -> Result<Inner, PieceError> {
     let all = words::all();
     let ones: Vec<&'static str> = all
@@ -121,7 +124,7 @@ fn measure_and_lay_out(
         .iter()
         .map(|t| measure_topic(&mut gauge, t))
         .collect();
-    let word_list = |gauge: &mut Gauge<'_>, list: &[&str]| {
+    let word_list = |gauge: &mut Gauge<'_, '_>, list: &[&str]| {
         measured(gauge, list.iter().map(|w| format!(" {w}")))
     };
     let operators = measured(&mut gauge, OPERATORS.iter().map(|o| (*o).to_owned()));
@@ -169,6 +172,7 @@ fn measure_and_lay_out(
     let n_one = starters.partition_point(|(_, tokens)| *tokens == 1);
     let long_starters = arena.add(Kind::Word, &starters[n_one..]);
     let starters = arena.add(Kind::Word, &starters[..n_one]);
+    let header_end = header_end(&gauge, &single_texts);
     Ok(Inner {
         tokenizer: tokenizer.clone(),
         arena: arena.bytes,
@@ -178,19 +182,22 @@ fn measure_and_lay_out(
         long_starters,
         layout,
         questions: measure_questions(&gauge)?,
-        header_end: header_end(&gauge, &single_texts),
+        header_end,
+        header_tokens: (0..HEADERS)
+            .map_while(|i| gauge.leading(&format!("# PROMPT_{i}{header_end}")))
+            .collect(),
         word_tokens: gauge.word_tokens,
         kinds: arena.kinds,
     })
 }
 
-fn measured(gauge: &mut Gauge<'_>, texts: impl Iterator<Item = String>) -> Texts {
+fn measured(gauge: &mut Gauge<'_, '_>, texts: impl Iterator<Item = String>) -> Texts {
     texts
         .filter_map(|text| gauge.inner(&text).map(|n| (text, n)))
         .collect()
 }
 
-fn measure_topic(gauge: &mut Gauge<'_>, topic: &words::Topic) -> TopicTexts {
+fn measure_topic(gauge: &mut Gauge<'_, '_>, topic: &words::Topic) -> TopicTexts {
     let (nouns, verbs) = (topic.nouns(), topic.verbs());
     let mut rng = Seed::new(0).child(topic.name).rng();
     let mut picks = nouns.clone();
@@ -222,7 +229,7 @@ fn measure_topic(gauge: &mut Gauge<'_>, topic: &words::Topic) -> TopicTexts {
 
 /// Tries every kind of joint and gives up kinds, the least needed first, until all that remain add up.
 fn clean_kinds(
-    gauge: &Gauge<'_>,
+    gauge: &Gauge<'_, '_>,
     mut by_kind: Vec<(Kind, Texts)>,
 ) -> Result<Vec<Kind>, PieceError> {
     by_kind.retain(|(_, texts)| !texts.is_empty());
@@ -257,7 +264,13 @@ fn clean_kinds(
 }
 
 /// Whether `n` sampled pairs of `left` and `right` count as much as their pieces.
-fn joins(gauge: &Gauge<'_>, rng: &mut ChaCha8Rng, left: &Texts, right: &Texts, n: usize) -> bool {
+fn joins(
+    gauge: &Gauge<'_, '_>,
+    rng: &mut ChaCha8Rng,
+    left: &Texts,
+    right: &Texts,
+    n: usize,
+) -> bool {
     let (mut text, mut tokens) = (String::new(), 0);
     for _ in 0..n {
         for texts in [left, right] {
@@ -323,7 +336,7 @@ struct SharedSpans {
 
 fn lay_out(
     arena: &mut Arena,
-    gauge: &mut Gauge<'_>,
+    gauge: &mut Gauge<'_, '_>,
     topics: &[TopicTexts],
     shared: &SharedSpans,
 ) -> Layout {
@@ -400,7 +413,7 @@ enum Slot {
     Fixed(Span),
 }
 
-fn parse_template(arena: &mut Arena, gauge: &mut Gauge<'_>, template: &str) -> Vec<Slot> {
+fn parse_template(arena: &mut Arena, gauge: &mut Gauge<'_, '_>, template: &str) -> Vec<Slot> {
     let mut slots: Vec<Slot> = Vec::new();
     for part in template.split(' ') {
         let (slot, end) = match part.strip_prefix('[') {
@@ -430,7 +443,7 @@ fn end_kind(end: &str) -> Kind {
 }
 
 /// A fixed word of a template, with its comma if it has one and the tokenizer allows it.
-fn fixed(arena: &mut Arena, gauge: &mut Gauge<'_>, part: &str) -> Span {
+fn fixed(arena: &mut Arena, gauge: &mut Gauge<'_, '_>, part: &str) -> Span {
     let bare = part.trim_end_matches(|c: char| !c.is_ascii_lowercase());
     let kind = end_kind(&part[bare.len()..]);
     let with_end = measured(gauge, std::iter::once(format!(" {part}")));
@@ -509,7 +522,7 @@ fn mixed(rng: &mut ChaCha8Rng, topic: &TopicSpans, shared: &SharedSpans) -> Prog
     program
 }
 
-fn measure_questions(gauge: &Gauge<'_>) -> Result<Vec<Question>, PieceError> {
+fn measure_questions(gauge: &Gauge<'_, '_>) -> Result<Vec<Question>, PieceError> {
     QUESTIONS
         .iter()
         .map(|question| {
@@ -525,7 +538,7 @@ fn measure_questions(gauge: &Gauge<'_>) -> Result<Vec<Question>, PieceError> {
 }
 
 /// Whether "# PROMPT_<i>" may end in a newline: its joint with the nonce behind it is tried for short and long numbers.
-fn header_end(gauge: &Gauge<'_>, singles: &[(String, u16)]) -> &'static str {
+fn header_end(gauge: &Gauge<'_, '_>, singles: &[(String, u16)]) -> &'static str {
     let mut rng = Seed::new(0).child("header").rng();
     let clean = [0, 7, 12, 345, 99_999].iter().all(|i| {
         let header = format!("# PROMPT_{i}\n");

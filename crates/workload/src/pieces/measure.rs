@@ -4,7 +4,8 @@
 
 use std::collections::HashMap;
 
-use crate::tokenizer::{TextTokenizer, TokenizerError};
+use super::counts::Counter;
+use crate::tokenizer::TokenizerError;
 
 /// The word that stands around everything that is measured.
 const ANCHOR: &str = "the";
@@ -13,8 +14,8 @@ const ANCHOR: &str = "the";
 const MAX_TOKENS: usize = 64;
 
 /// Encodes pieces between two anchors and remembers their counts.
-pub(super) struct Gauge<'t> {
-    tokenizer: &'t TextTokenizer,
+pub(super) struct Gauge<'c, 't> {
+    counter: &'c Counter<'t>,
     /// Tokens of "the the".
     pair: usize,
     /// Tokens of " the" between words.
@@ -23,13 +24,13 @@ pub(super) struct Gauge<'t> {
     known: HashMap<String, Option<u16>>,
 }
 
-impl<'t> Gauge<'t> {
-    pub(super) fn new(tokenizer: &'t TextTokenizer) -> Result<Self, TokenizerError> {
-        let one = tokenizer.try_count(ANCHOR)?;
-        let pair = tokenizer.try_count(&format!("{ANCHOR} {ANCHOR}"))?;
+impl<'c, 't> Gauge<'c, 't> {
+    pub(super) fn new(counter: &'c Counter<'t>) -> Result<Self, TokenizerError> {
+        let one = counter.count(ANCHOR)?;
+        let pair = counter.count(&format!("{ANCHOR} {ANCHOR}"))?;
         let word_tokens = pair.saturating_sub(one);
         Ok(Self {
-            tokenizer,
+            counter,
             pair,
             word_tokens,
             singles_only: false,
@@ -38,10 +39,10 @@ impl<'t> Gauge<'t> {
     }
 
     /// A gauge that lets pass pieces of one token only.
-    pub(super) fn of_singles(tokenizer: &'t TextTokenizer) -> Result<Self, TokenizerError> {
+    pub(super) fn of_singles(counter: &'c Counter<'t>) -> Result<Self, TokenizerError> {
         Ok(Self {
             singles_only: true,
-            ..Self::new(tokenizer)?
+            ..Self::new(counter)?
         })
     }
 
@@ -51,8 +52,8 @@ impl<'t> Gauge<'t> {
             return *known;
         }
         let all = self
-            .tokenizer
-            .try_count(&format!("{ANCHOR}{piece} {ANCHOR}"))
+            .counter
+            .count(&format!("{ANCHOR}{piece} {ANCHOR}"))
             .ok();
         let tokens = usable(all.and_then(|n| n.checked_sub(self.pair)))
             .filter(|n| *n == 1 || !self.singles_only);
@@ -62,21 +63,21 @@ impl<'t> Gauge<'t> {
 
     /// Tokens of `text` at the very beginning, with a word behind it.
     pub(super) fn leading(&self, text: &str) -> Option<u16> {
-        let all = self.tokenizer.try_count(&format!("{text} {ANCHOR}")).ok();
+        let all = self.counter.count(&format!("{text} {ANCHOR}")).ok();
         usable(all.and_then(|n| n.checked_sub(self.word_tokens)))
     }
 
     /// Tokens that `tail` adds at the very end, behind words.
     pub(super) fn trailing(&self, tail: &str) -> Result<u64, TokenizerError> {
         let body = format!("{ANCHOR} {ANCHOR} {ANCHOR}");
-        let all = self.tokenizer.try_count(&format!("{body}{tail}"))?;
-        Ok(all.saturating_sub(self.tokenizer.try_count(&body)?) as u64)
+        let all = self.counter.count(&format!("{body}{tail}"))?;
+        Ok(all.saturating_sub(self.counter.count(&body)?) as u64)
     }
 
     /// Whether the pieces, one behind the other between two anchors, count as much as `expected` says.
     pub(super) fn adds_up(&self, pieces: &str, expected: usize) -> bool {
-        self.tokenizer
-            .try_count(&format!("{ANCHOR}{pieces} {ANCHOR}"))
+        self.counter
+            .count(&format!("{ANCHOR}{pieces} {ANCHOR}"))
             .is_ok_and(|n| n == self.pair + expected)
     }
 

@@ -18,6 +18,14 @@ fn training_again_gives_the_committed_bytes() {
 }
 
 #[test]
+fn measuring_again_gives_the_committed_counts() {
+    let tokenizer = std::fs::read_to_string(train_builtin::asset_path()).unwrap();
+    let committed = std::fs::read_to_string(train_builtin::pieces_path()).unwrap();
+    let same = train_builtin::measure(&tokenizer).unwrap() == committed;
+    assert!(same, "run `cargo xtask train-builtin`");
+}
+
+#[test]
 fn nearly_every_word_of_ours_is_one_token() {
     let tokenizer = families::builtin();
     let words = workload::words::all();

@@ -11,4 +11,6 @@ mod families;
 #[cfg(test)]
 mod fingerprints;
 #[cfg(test)]
+mod kept_counts;
+#[cfg(test)]
 mod verification;
