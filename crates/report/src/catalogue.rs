@@ -228,9 +228,19 @@ fn joined(remarks: impl IntoIterator<Item = String>) -> Option<String> {
     (!remarks.is_empty()).then(|| remarks.join(", "))
 }
 
+/// Whether a chart shows the spread of its points.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Spread {
+    /// As a band.
+    Band,
+    /// Not at all.
+    Hidden,
+}
+
 /// Captions for the accounting of these points, one sentence per way that occurs, and for those that the
 /// client limits.
-fn captions<'a>(points: impl IntoIterator<Item = &'a RatePoint>) -> Vec<String> {
+fn captions<'a>(points: impl IntoIterator<Item = &'a RatePoint>, spread: Spread) -> Vec<String> {
+    let of_bands = |text: &'static str| if spread == Spread::Band { text } else { "" };
     let mut seen: Vec<RateSource> = Vec::new();
     let mut limited = false;
     for point in points {
@@ -250,19 +260,21 @@ fn captions<'a>(points: impl IntoIterator<Item = &'a RatePoint>) -> Vec<String> 
     if measured(RateSource::Window) {
         out.push(format!(
             "{lead} is window-accounted: each request counts with the share of its tokens that falls into the measured window. \
-             Points are means over the windows at the peak level, bands run from the lowest window to the highest."
+             Points are means over the windows at the peak level{}.",
+            of_bands(", bands run from the lowest window to the highest")
         ));
     }
     if measured(RateSource::Periods) {
         out.push(format!(
             "{lead} is that of the whole test: all tokens that arrived, divided by the length of all assessment periods. \
-             Latencies are means over the periods, and there is no band."
+             Latencies are means over the periods{}.",
+            of_bands(", and there is no band")
         ));
     }
     if measured(RateSource::PeriodSpread) {
         out.push(format!(
-            "{lead} and latencies are means over the assessment periods at each size of the working set; bands run from the lowest \
-             period to the highest."
+            "{lead} and latencies are means over the assessment periods at each size of the working set{}.",
+            of_bands("; bands run from the lowest period to the highest")
         ));
     }
     if measured(RateSource::Strict) {
@@ -283,7 +295,8 @@ fn captions<'a>(points: impl IntoIterator<Item = &'a RatePoint>) -> Vec<String> 
             "window-accounted means"
         };
         out.push(format!(
-            "Hollow markers are values of the summary file ({which}), used where a test has no readable window data; they have no band."
+            "Hollow markers are values of the summary file ({which}), used where a test has no readable window data{}.",
+            of_bands("; they have no band")
         ));
     }
     out.extend(limited.then(|| CLIENT_NOTE.to_owned()));

@@ -101,6 +101,20 @@ fn captions_say_which_throughput_is_drawn() {
     assert!(ramp(LevelSource::Published).contains("originals' formula"));
 }
 
+/// Comparisons draw no band, and their captions explained one.
+#[test]
+fn captions_speak_of_bands_only_where_there_are_some() {
+    let mut n_bands = 0;
+    for chart in catalogue(&[0, 50, 100], &[1, 2, 4]) {
+        let told = chart.captions.iter().any(|c| c.contains("bands run"));
+        let all = chart.panels.iter().flat_map(|p| p.series());
+        let drawn = all.into_iter().any(|s| s.style == SeriesStyle::Band);
+        assert_eq!(told, drawn, "{}", chart.stem);
+        n_bands += u32::from(drawn);
+    }
+    assert!(n_bands > 0);
+}
+
 #[test]
 fn every_chart_is_well_formed_with_no_point_one_and_two_thousand() {
     let many: Vec<u32> = (1..=2_000).collect();

@@ -2,7 +2,7 @@
 //! `ttft_comparison_ctx<C>`.
 
 use super::comparison::{Line, SPEEDUP_LINES, throughput_panel};
-use super::{CLIENT_NOTE, RatePoint, captions, latency_axis, log_note, rate_axis, tokens};
+use super::{CLIENT_NOTE, RatePoint, Spread, captions, latency_axis, log_note, rate_axis, tokens};
 use crate::chart::{Body, Chart, ChartKind, Ink, NumberFormat, Panel, Series};
 
 /// One run at one context.
@@ -39,7 +39,7 @@ pub fn combined_charts(context_size: u64, runs: &[RunLine]) -> [Chart; 3] {
 }
 
 fn sources(runs: &[RunLine]) -> Vec<String> {
-    captions(runs.iter().flat_map(|r| &r.points))
+    captions(runs.iter().flat_map(|r| &r.points), Spread::Hidden)
 }
 
 fn throughput(

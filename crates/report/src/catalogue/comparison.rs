@@ -1,7 +1,7 @@
 //! `input_throughput_comparison.html`, `output_throughput_comparison.html` and
 //! `output_metrics_comparison.html`: all contexts side by side over the hit rate.
 
-use super::{CLIENT_LIMITED, CLIENT_NOTE, RatePoint, captions, rate_axis, tokens, value_axis};
+use super::{CLIENT_LIMITED, CLIENT_NOTE, RatePoint, Spread, captions, rate_axis, tokens, value_axis};
 use crate::chart::{
     Axis, Body, Chart, ChartKind, Dash, Ink, Marker, NumberFormat, Panel, Series, SeriesStyle, Side,
 };
@@ -45,7 +45,7 @@ fn throughput_comparison(
         };
         format!("Speedup (relative to {relative_to})")
     });
-    let mut captions = captions(contexts.iter().flat_map(|c| &c.points));
+    let mut captions = captions(contexts.iter().flat_map(|c| &c.points), Spread::Hidden);
     if panel.y2.is_some() {
         captions.push(format!(
             "{SPEEDUP_LINES} throughput divided by that of the same context at {}.",

@@ -5,7 +5,7 @@ use metrics::retry::{Band, RateSource, RetryMetrics, retry_metrics, retry_metric
 use metrics::{Completed as _, PhaseRow, Sample, SummaryRow};
 
 use super::{
-    CLIENT_LIMITED, Mean, PAUSE_NOTE, SUMMARY_VALUE, SummaryLine, achieved_rate, band_of, captions,
+    CLIENT_LIMITED, Mean, PAUSE_NOTE, SUMMARY_VALUE, Spread, SummaryLine, achieved_rate, band_of, captions,
     joined, latency_axis, log_note, rate_axis, rate_text, tokens, value_axis, whole,
 };
 use crate::chart::{
@@ -206,7 +206,7 @@ pub fn performance_chart(input: &PerformanceInput) -> Chart {
         }]),
         lines: Vec::new(),
     });
-    let mut captions = captions(&input.points);
+    let mut captions = captions(&input.points, Spread::Band);
     if input.points.iter().any(|p| p.pause_removed) {
         captions.push(PAUSE_NOTE.to_owned());
     }

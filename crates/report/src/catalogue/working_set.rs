@@ -11,7 +11,7 @@ use metrics::retry::{Band, RateSource};
 use super::comparison::{Line, OUTPUT_METRICS, SPEEDUP_LINES, output_panels, throughput_panel};
 use super::performance::figures_over;
 use super::{
-    Mean, PAUSE_NOTE, RatePoint, captions, exact, latency_axis, log_note, rate_text, tokens,
+    Mean, PAUSE_NOTE, RatePoint, Spread, captions, exact, latency_axis, log_note, rate_text, tokens,
     value_axis,
 };
 use crate::chart::{
@@ -174,9 +174,9 @@ fn set_axis<'a>(lines: impl Iterator<Item = &'a SetLine>) -> Axis {
     }
 }
 
-fn sources<'a>(lines: impl Iterator<Item = &'a SetLine>) -> Vec<String> {
+fn sources<'a>(lines: impl Iterator<Item = &'a SetLine>, spread: Spread) -> Vec<String> {
     let points: Vec<&RatePoint> = lines.flat_map(|l| l.points.iter().map(|p| &p.1)).collect();
-    let mut out = captions(points.iter().copied());
+    let mut out = captions(points.iter().copied(), spread);
     if points.iter().any(|p| p.pause_removed) {
         out.push(PAUSE_NOTE.to_owned());
     }
@@ -220,7 +220,7 @@ fn performance(
         stem: format!("performance_vs_working_set_{context}{}", suffix(one_of_several)),
         title: "Performance vs Working Set Size".to_owned(),
         subtitles: vec![format!("Context: {} | {}", tokens(context), about_rates(&rates))],
-        captions: sources(lines.iter().copied())
+        captions: sources(lines.iter().copied(), Spread::Band)
             .into_iter()
             .chain(log_note(&panels))
             .collect(),
@@ -290,7 +290,7 @@ fn comparisons(lines: &[SetLine], rates: &[u32], one_of_several: Option<u32>) ->
             })
             .collect();
         share_scales(&mut panels);
-        let mut captions = sources(shown());
+        let mut captions = sources(shown(), Spread::Hidden);
         captions.push(format!(
             "{SPEEDUP_LINES} throughput divided by that of the same context at its smallest working set."
         ));

@@ -336,12 +336,15 @@ fn hit_rates(data: &RunData, out: &mut Vec<Finding>) {
         } else if let Some(check) = check_cached(at_peak.iter().copied(), chunk - 1) {
             // A few requests may meet an eviction; a figure is off when more than one in fifty does.
             if check.n_mismatched * 50 > check.n {
+                let by = if check.lowest == check.highest {
+                    check.lowest.to_string()
+                } else {
+                    format!("{} to {}", check.lowest, check.highest)
+                };
                 let n = format!(
-                    "{} of {} requests off by {} to {} tokens",
+                    "{} of {} requests off by {by} tokens",
                     count(check.n_mismatched as u64),
                     count(check.n as u64),
-                    check.lowest,
-                    check.highest
                 );
                 let is_short = check.highest <= i64::try_from(chunk).unwrap_or(i64::MAX);
                 if is_short && test.working_set_size.is_some() {
