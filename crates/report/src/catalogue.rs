@@ -37,7 +37,7 @@ pub use working_set::{SetLine, working_set_charts};
 use metrics::Completed;
 use metrics::retry::{Band, RateSource};
 
-use crate::chart::{Axis, AxisRange, NumberFormat, Panel, Series, Ticks, count, fixed};
+use crate::chart::{Axis, AxisRange, NumberFormat, Panel, Series, Side, Ticks, count, fixed};
 
 /// What the third line of a title block says about a test or a context.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -174,12 +174,21 @@ fn value_axis(title: &str, format: NumberFormat) -> Axis {
 /// Values that span this factor do not fit on an axis from zero: the small ones would lie on its line.
 const TWO_DECADES: f64 = 100.0;
 
-/// A left axis for latencies: from zero, or logarithmic where they span two decades or more.
-fn latency_axis(title: &str, format: NumberFormat, series: &[Series]) -> Axis {
+/// A left axis for figures of these series: from zero, or logarithmic where they span two decades or more.
+fn figure_axis(title: &str, format: NumberFormat, series: &[Series]) -> Axis {
+    axis_of_side(title, format, series, Side::Left)
+}
+
+/// As [`figure_axis`], for the series of one side.
+fn axis_of_side(title: &str, format: NumberFormat, series: &[Series], side: Side) -> Axis {
     let (mut low, mut high) = (f64::INFINITY, 0.0f64);
-    for value in series.iter().flat_map(|s| &s.points).filter_map(|p| p.y) {
-        low = low.min(value);
-        high = high.max(value);
+    let of_side = series.iter().filter(|s| s.side == side);
+    for point in of_side.flat_map(|s| &s.points) {
+        let band = point.range.into_iter().flat_map(|(from, to)| [from, to]);
+        for value in point.y.into_iter().chain(band) {
+            low = low.min(value);
+            high = high.max(value);
+        }
     }
     Axis {
         range: if low > 0.0 && high >= low * TWO_DECADES {
@@ -191,12 +200,13 @@ fn latency_axis(title: &str, format: NumberFormat, series: &[Series]) -> Axis {
     }
 }
 
-/// Says which left axes are logarithmic.
+/// Says which axes of values are logarithmic.
 fn log_note(panels: &[Panel]) -> Option<String> {
     let mut titles: Vec<&str> = panels
         .iter()
-        .filter(|p| p.y.range == AxisRange::Log)
-        .map(|p| p.y.title.as_str())
+        .flat_map(|p| std::iter::once(&p.y).chain(&p.y2))
+        .filter(|axis| axis.range == AxisRange::Log)
+        .map(|axis| axis.title.as_str())
         .collect();
     titles.dedup();
     (!titles.is_empty()).then(|| {

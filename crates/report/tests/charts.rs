@@ -168,6 +168,39 @@ fn throughput_and_ttft_begin_at_zero() {
     }
 }
 
+/// On an axis from zero everything but the fastest test lay on the line of the axis.
+#[test]
+fn throughput_over_two_decades_gets_logarithmic_axes_that_are_named() {
+    let mut context = context(8_000, &[0, 50, 100]);
+    for (point, factor) in context.points.iter_mut().zip([1.0, 3.0, 300.0]) {
+        let mean = 1_000.0 * factor;
+        (point.input.mean, point.input.min, point.input.max) = (mean, mean * 0.9, mean * 1.1);
+    }
+    let single = performance(context.points.clone());
+    let compared = input_throughput_comparison(std::slice::from_ref(&context));
+    for chart in [&single, &compared] {
+        let panel = &chart.panels[0];
+        let axes = std::iter::once(&panel.y).chain(&panel.y2);
+        for axis in axes {
+            assert_eq!(axis.range, AxisRange::Log, "{}: {}", chart.stem, axis.title);
+            let named = |c: &String| c.starts_with("Logarithmic") && c.contains(&axis.title);
+            assert!(chart.captions.iter().any(named), "{:?}", chart.captions);
+        }
+        for layout in [Layout::Wide, Layout::Narrow] {
+            let svg = draw(chart, layout).svg;
+            assert!(
+                !svg.contains("NaN") && !svg.contains("inf"),
+                "{}",
+                chart.stem
+            );
+        }
+    }
+    // A window without any throughput has no place on such an axis.
+    context.points[0].input.min = 0.0;
+    let chart = performance(context.points);
+    assert_eq!(chart.panels[0].y.range, AxisRange::FromZero);
+}
+
 #[test]
 fn an_unknown_value_is_a_gap_and_not_a_zero() {
     let mut input = concurrency(WindowKind::Ramp, &[1, 2, 3, 4, 5, 6]);

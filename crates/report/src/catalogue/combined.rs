@@ -2,7 +2,7 @@
 //! `ttft_comparison_ctx<C>`.
 
 use super::comparison::{Line, SPEEDUP_LINES, throughput_panel};
-use super::{CLIENT_NOTE, RatePoint, Spread, captions, latency_axis, log_note, rate_axis, tokens};
+use super::{CLIENT_NOTE, RatePoint, Spread, captions, figure_axis, log_note, rate_axis, tokens};
 use crate::chart::{Body, Chart, ChartKind, Ink, NumberFormat, Panel, Series};
 
 /// One run at one context.
@@ -70,6 +70,7 @@ fn throughput(
             }
         ));
     }
+    captions.extend(log_note(std::slice::from_ref(&panel)));
     Chart {
         kind: ChartKind::RunThroughput,
         stem: format!("{}_throughput_ctx{context_size}", side.to_lowercase()),
@@ -93,7 +94,7 @@ fn ttft(context_size: u64, runs: &[RunLine]) -> Chart {
         Panel {
             title: name.to_owned(),
             x: rate_axis(),
-            y: latency_axis(&format!("{name} (seconds)"), format, &series),
+            y: figure_axis(&format!("{name} (seconds)"), format, &series),
             y2: None,
             body: Body::Series(series),
             lines: Vec::new(),

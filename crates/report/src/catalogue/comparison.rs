@@ -1,7 +1,10 @@
 //! `input_throughput_comparison.html`, `output_throughput_comparison.html` and
 //! `output_metrics_comparison.html`: all contexts side by side over the hit rate.
 
-use super::{CLIENT_LIMITED, CLIENT_NOTE, RatePoint, Spread, captions, rate_axis, tokens, value_axis};
+use super::{
+    CLIENT_LIMITED, CLIENT_NOTE, RatePoint, Spread, axis_of_side, captions, figure_axis, log_note,
+    rate_axis, tokens,
+};
 use crate::chart::{
     Axis, Body, Chart, ChartKind, Dash, Ink, Marker, NumberFormat, Panel, Series, SeriesStyle, Side,
 };
@@ -55,6 +58,7 @@ fn throughput_comparison(
             }
         ));
     }
+    captions.extend(log_note(std::slice::from_ref(&panel)));
     Chart {
         kind: ChartKind::ThroughputComparison,
         stem: format!("{}_throughput_comparison", side.to_lowercase()),
@@ -189,8 +193,15 @@ pub(super) fn throughput_panel(
     let panel = Panel {
         title: String::new(),
         x: x.clone(),
-        y: value_axis(&format!("{side} Tokens/s"), NumberFormat::THROUGHPUT),
-        y2: right.then(|| value_axis(&title(&baselines), NumberFormat::TIMES)),
+        y: figure_axis(
+            &format!("{side} Tokens/s"),
+            NumberFormat::THROUGHPUT,
+            &series,
+        ),
+        y2: right.then(|| {
+            let title = title(&baselines);
+            axis_of_side(&title, NumberFormat::TIMES, &series, Side::Right)
+        }),
         body: Body::Series(series),
         lines: Vec::new(),
     };
@@ -209,6 +220,7 @@ pub fn output_metrics_comparison(contexts: &[ContextPoints]) -> Chart {
         .enumerate()
         .map(|(i, context)| Line::of_context(i, context.context_size, over_rates(context)))
         .collect();
+    let panels = output_panels(&lines, &rate_axis(), "Across Context Lengths");
     Chart {
         kind: ChartKind::OutputMetrics,
         stem: "output_metrics_comparison".to_owned(),
@@ -216,10 +228,11 @@ pub fn output_metrics_comparison(contexts: &[ContextPoints]) -> Chart {
         subtitles: Vec::new(),
         captions: std::iter::once(OUTPUT_METRICS.to_owned())
             .chain(limited.then(|| CLIENT_NOTE.to_owned()))
+            .chain(log_note(&panels))
             .collect(),
         description: "Inter-token latency and generation speed of one request, for every context."
             .to_owned(),
-        panels: output_panels(&lines, &rate_axis(), "Across Context Lengths").into(),
+        panels: panels.into(),
         height: 800,
         shared_legend: true,
     }
@@ -231,26 +244,27 @@ pub(super) const OUTPUT_METRICS: &str = "Both figures are those of the summary f
 
 /// Inter-token latency and request speed, both from the summary.
 pub(super) fn output_panels(lines: &[Line<'_>], x: &Axis, across: &str) -> [Panel; 2] {
-    let panel = |title: &str, y: &str, format, value: fn(&RatePoint) -> Option<f64>| Panel {
-        title: format!("{title} {across}"),
-        x: x.clone(),
-        y: value_axis(y, format),
-        y2: None,
-        body: Body::Series(
-            lines
-                .iter()
-                .map(|line| {
-                    let mut series = line.series(Ink::PALETTE_LEN, format, value);
-                    // These figures are always the summary's: no marker stands out.
-                    for (point, (_, of)) in series.points.iter_mut().zip(&line.points) {
-                        point.hollow = false;
-                        point.note = of.client_limited.then(|| CLIENT_LIMITED.to_owned());
-                    }
-                    series
-                })
-                .collect(),
-        ),
-        lines: Vec::new(),
+    let panel = |title: &str, y: &str, format, value: fn(&RatePoint) -> Option<f64>| {
+        let series: Vec<Series> = lines
+            .iter()
+            .map(|line| {
+                let mut series = line.series(Ink::PALETTE_LEN, format, value);
+                // These figures are always the summary's: no marker stands out.
+                for (point, (_, of)) in series.points.iter_mut().zip(&line.points) {
+                    point.hollow = false;
+                    point.note = of.client_limited.then(|| CLIENT_LIMITED.to_owned());
+                }
+                series
+            })
+            .collect();
+        Panel {
+            title: format!("{title} {across}"),
+            x: x.clone(),
+            y: figure_axis(y, format, &series),
+            y2: None,
+            body: Body::Series(series),
+            lines: Vec::new(),
+        }
     };
     [
         panel(

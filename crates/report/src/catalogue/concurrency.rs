@@ -9,8 +9,8 @@ use metrics::{Completed, PhaseRow, SummaryRow};
 
 use super::performance::threshold;
 use super::{
-    CLIENT_LIMITED, CLIENT_NOTE, Mean, SummaryLine, achieved_rate, joined, latency_axis, log_note,
-    rate_text, tokens, value_axis,
+    CLIENT_LIMITED, CLIENT_NOTE, Mean, SummaryLine, achieved_rate, figure_axis, joined, log_note,
+    rate_text, tokens,
 };
 use crate::chart::{
     Axis, AxisRange, Body, Chart, ChartKind, Dash, Ink, Marker, NumberFormat, Orientation, Panel,
@@ -319,11 +319,7 @@ pub fn concurrency_chart(input: &ConcurrencyInput) -> Chart {
         |title: &str, y_title: &str, format, series: Vec<Series>, lines: Vec<RefLine>| Panel {
             title: title.to_owned(),
             x: x.clone(),
-            y: if format == seconds {
-                latency_axis(y_title, format, &series)
-            } else {
-                value_axis(y_title, format)
-            },
+            y: figure_axis(y_title, format, &series),
             y2: None,
             body: Body::Series(series),
             lines,

@@ -5,8 +5,8 @@ use metrics::retry::{Band, RateSource, RetryMetrics, retry_metrics, retry_metric
 use metrics::{Completed as _, PhaseRow, Sample, SummaryRow};
 
 use super::{
-    CLIENT_LIMITED, Mean, PAUSE_NOTE, SUMMARY_VALUE, Spread, SummaryLine, achieved_rate, band_of, captions,
-    joined, latency_axis, log_note, rate_axis, rate_text, tokens, value_axis, whole,
+    CLIENT_LIMITED, Mean, PAUSE_NOTE, SUMMARY_VALUE, Spread, SummaryLine, achieved_rate, band_of,
+    captions, figure_axis, joined, log_note, rate_axis, rate_text, tokens, value_axis, whole,
 };
 use crate::chart::{
     Axis, Body, Chart, ChartKind, Dash, Ink, Marker, NumberFormat, Orientation, Panel, Point,
@@ -272,25 +272,26 @@ pub(super) fn figures_over(
             dash: Dash::Solid,
             marker: Marker::Circle,
         };
+        let both = vec![
+            series(
+                format!("{key}-range"),
+                format!("{side} range"),
+                SeriesStyle::Band,
+                band.collect(),
+            ),
+            series(
+                format!("{key}-avg"),
+                format!("{side} tokens/s (avg)"),
+                line,
+                mean.collect(),
+            ),
+        ];
         Panel {
             title: format!("{side} Throughput vs {over}"),
             x: x.clone(),
-            y: value_axis(&format!("{side} Tokens/s"), NumberFormat::THROUGHPUT),
+            y: figure_axis(&format!("{side} Tokens/s"), NumberFormat::THROUGHPUT, &both),
             y2: None,
-            body: Body::Series(vec![
-                series(
-                    format!("{key}-range"),
-                    format!("{side} range"),
-                    SeriesStyle::Band,
-                    band.collect(),
-                ),
-                series(
-                    format!("{key}-avg"),
-                    format!("{side} tokens/s (avg)"),
-                    line,
-                    mean.collect(),
-                ),
-            ]),
+            body: Body::Series(both),
             lines: Vec::new(),
         }
     };
@@ -344,7 +345,7 @@ pub(super) fn figures_over(
     let ttft = Panel {
         title: format!("TTFT Metrics vs {over}"),
         x: x.clone(),
-        y: latency_axis("TTFT (seconds)", NumberFormat::SECONDS, &ttft),
+        y: figure_axis("TTFT (seconds)", NumberFormat::SECONDS, &ttft),
         y2: None,
         body: Body::Series(ttft),
         lines: max_ttft.map(threshold).into_iter().collect(),

@@ -4,7 +4,7 @@
 use metrics::PeriodRow;
 
 use super::{
-    CLIENT_LIMITED, CLIENT_NOTE, Mean, SummaryLine, joined, latency_axis, log_note, tokens,
+    CLIENT_LIMITED, CLIENT_NOTE, Mean, SummaryLine, figure_axis, joined, log_note, tokens,
     value_axis, whole,
 };
 use crate::chart::{
@@ -111,7 +111,7 @@ pub fn sustained_chart(input: &SustainedInput) -> Chart {
         Panel {
             title: title.to_owned(),
             x: time_axis(),
-            y: value_axis(y, format),
+            y: figure_axis(y, format, &all),
             y2: Some(Axis {
                 ticks: Ticks::Whole,
                 ..value_axis("Concurrency Level", NumberFormat::COUNT)
@@ -263,6 +263,7 @@ pub fn sustained_chart(input: &SustainedInput) -> Chart {
             "{ARRIVAL} Speed and ITL of requests that still run at the end of a period are those so far."
         ))
         .chain(client_note(&input.periods))
+        .chain(log_note(&panels))
         .collect(),
         description: "Throughput, latency and concurrency over the time of one test.".to_owned(),
         panels,
@@ -296,7 +297,6 @@ pub fn sustained_comparison(tests: &[SustainedInput]) -> Option<Chart> {
     if tests.len() < 2 {
         return None;
     }
-    let seconds = NumberFormat::SECONDS;
     let panel = |title: &str, y: &str, format, value: fn(&PeriodRow) -> Option<f64>| {
         let series = tests.iter().enumerate().map(|(i, test)| Series {
             key: format!("ctx-{}", test.test.context_size),
@@ -318,11 +318,7 @@ pub fn sustained_comparison(tests: &[SustainedInput]) -> Option<Chart> {
         Panel {
             title: format!("{title} Over Time - Cache {rate}%"),
             x: time_axis(),
-            y: if format == seconds {
-                latency_axis(y, format, &series)
-            } else {
-                value_axis(y, format)
-            },
+            y: figure_axis(y, format, &series),
             y2: None,
             body: Body::Series(series),
             lines: Vec::new(),

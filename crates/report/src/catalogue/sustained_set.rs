@@ -3,7 +3,7 @@
 use metrics::PeriodRow;
 
 use super::sustained::{SustainedInput, client_note, remark};
-use super::{Mean, exact, latency_axis, log_note, value_axis};
+use super::{Mean, exact, figure_axis, log_note, value_axis};
 use crate::chart::{
     Axis, AxisRange, Body, Chart, ChartKind, Dash, Ink, Marker, NumberFormat, Orientation, Panel,
     Point, RefLine, Series, SeriesStyle, Side, Ticks, count, fixed,
@@ -97,7 +97,7 @@ pub fn sustained_set_chart(input: &SustainedInput) -> Chart {
         ),
         panel(
             "TTFT Metrics",
-            latency_axis("Seconds", NumberFormat::SECONDS, &ttft),
+            figure_axis("Seconds", NumberFormat::SECONDS, &ttft),
             ttft,
             limit(input.max_ttft, |v| format!("Max TTFT Threshold ({v:?}s)")),
         ),

@@ -11,8 +11,7 @@ use metrics::retry::{Band, RateSource};
 use super::comparison::{Line, OUTPUT_METRICS, SPEEDUP_LINES, output_panels, throughput_panel};
 use super::performance::figures_over;
 use super::{
-    Mean, PAUSE_NOTE, RatePoint, Spread, captions, exact, latency_axis, log_note, rate_text, tokens,
-    value_axis,
+    Mean, PAUSE_NOTE, RatePoint, Spread, captions, exact, figure_axis, log_note, rate_text, tokens,
 };
 use crate::chart::{
     Axis, AxisRange, Body, Chart, ChartKind, Dash, Ink, Marker, NumberFormat, Panel, Series,
@@ -294,6 +293,7 @@ fn comparisons(lines: &[SetLine], rates: &[u32], one_of_several: Option<u32>) ->
         captions.push(format!(
             "{SPEEDUP_LINES} throughput divided by that of the same context at its smallest working set."
         ));
+        captions.extend(log_note(&panels));
         Chart {
             kind: ChartKind::SetThroughputComparison,
             stem: format!(
@@ -333,9 +333,11 @@ fn comparisons(lines: &[SetLine], rates: &[u32], one_of_several: Option<u32>) ->
         stem: format!("output_metrics_comparison{}", suffix(one_of_several)),
         title: "Output Token Metrics Comparison Across Working Set Sizes".to_owned(),
         subtitles: about.clone(),
-        captions: vec![
+        captions: std::iter::once(
             if from_periods { PERIOD_MEANS } else { OUTPUT_METRICS }.to_owned(),
-        ],
+        )
+        .chain(log_note(&panels))
+        .collect(),
         description: "Inter-token latency and generation speed of one request over the size of the working set."
             .to_owned(),
         height: 400 * u32::try_from(panels.len()).unwrap_or(2),
@@ -380,11 +382,7 @@ fn cache_comparison(context: u64, lines: &[&SetLine]) -> Chart {
         Panel {
             title: String::new(),
             x: x.clone(),
-            y: if format == NumberFormat::SECONDS {
-                latency_axis(title, format, &series)
-            } else {
-                value_axis(title, format)
-            },
+            y: figure_axis(title, format, &series),
             y2: None,
             body: Body::Series(series),
             lines: Vec::new(),
