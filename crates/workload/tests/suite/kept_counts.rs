@@ -22,6 +22,7 @@ fn texts(table: &PieceTable) -> Vec<Vec<u8>> {
         .map(|k| {
             let fresh = plan.fresh(&RequestKey {
                 context_size: 8000,
+                working_set_size: None,
                 cache_hit_rate: 0,
                 attempt: 1,
                 phase_id: "P",
