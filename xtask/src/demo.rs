@@ -9,15 +9,16 @@ mod tiers;
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use comfy_table::{CellAlignment, Table, presets};
-use xshell::{Shell, cmd};
+use xshell::Shell;
 
+use crate::simulator::Simulator;
 use crate::workspace;
 
 /// Block size of the simulated cache, and so the most by which cached tokens may miss their target.
@@ -31,33 +32,42 @@ pub(crate) struct Args {
     /// Write the first study to this directory, and the second to its `working_set` [default: target/demo].
     #[arg(long, value_name = "DIR")]
     output_dir: Option<PathBuf>,
+    /// Run the programs in this directory instead of building them.
+    #[arg(long, value_name = "DIR")]
+    bin_dir: Option<PathBuf>,
 }
 
 /// Runs the demo.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let root = workspace::root();
-    let shell = Shell::new()?;
-    shell.change_dir(&root);
-    eprintln!("Building release binaries (the first time this takes some minutes)");
-    cmd!(
-        shell,
-        "cargo build --release --locked -p kv_cache_sim -p cache_rate_tester -p working_set_tester"
-    )
-    .quiet()
-    .run()?;
-    let output = output_dir(args, &root)?;
+    let bin = match &args.bin_dir {
+        Some(given) => std::path::absolute(given)?,
+        None => {
+            let shell = Shell::new()?;
+            shell.change_dir(&root);
+            let tools = ["kv_cache_sim", "cache_rate_tester", "working_set_tester"];
+            workspace::build_released(&shell, None, &tools.map(str::to_owned))?
+        }
+    };
+    run_in(&bin, &output_dir(args, &root)?)
+}
+
+/// Runs the demo with the programs in `bin`, its first study into the empty directory `output`.
+///
+/// # Errors
+/// When a study fails, the server served something else from cache than was meant, or a border does not show.
+pub(crate) fn run_in(bin: &Path, output: &Path) -> Result<()> {
     let start = Instant::now();
-    let bin = root.join("target/release");
-    let mut server = Simulator::start(&bin.join("kv_cache_sim"), &[])?;
-    let studied = study(&bin.join("cache_rate_tester"), &server.url, &output);
+    let mut server = simulator(bin, &[])?;
+    let studied = study(&bin.join("cache_rate_tester"), server.url(), output);
     server.stop();
     studied?;
-    let rates = achieved(&output)?;
+    let rates = achieved(output)?;
     let stdout = std::io::stdout();
     writeln!(stdout.lock(), "{}\n", table(&rates))?;
     judge(&rates)?;
     let sweep = output.join("working_set");
-    let told = tiers::act(&bin, &sweep)?;
+    let told = tiers::act(bin, &sweep)?;
     writeln!(stdout.lock(), "{told}\n")?;
     writeln!(
         stdout.lock(),
@@ -89,74 +99,15 @@ fn output_dir(args: &Args, root: &Path) -> Result<PathBuf> {
     Ok(output)
 }
 
-/// The running simulator; ends with the demo, also when the demo fails.
-struct Simulator {
-    child: Child,
-    url: String,
-}
-
-impl Simulator {
-    fn start(binary: &Path, options: &[String]) -> Result<Self> {
-        let mut child = Command::new(binary)
-            .args(["--port", "0", "--block-size", &BLOCK_SIZE.to_string()])
-            .args(options)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .with_context(|| format!("starting {}", binary.display()))?;
-        let mut line = String::new();
-        let out = child
-            .stdout
-            .take()
-            .context("the simulator's output is not piped")?;
-        BufReader::new(out).read_line(&mut line)?;
-        let Some(url) = line
-            .trim()
-            .rsplit(' ')
-            .next()
-            .filter(|word| word.starts_with("http://"))
-        else {
-            bail!("the simulator did not say where it listens, but: {line:?}");
-        };
-        Ok(Self {
-            url: url.to_owned(),
-            child,
-        })
-    }
-
-    fn stop(&mut self) {
-        // Already gone is as good as stopped.
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
-}
-
-impl Drop for Simulator {
-    fn drop(&mut self) {
-        self.stop();
-    }
-}
-
-/// Runs a tester against a server, in the directory above its output.
-fn run_tool(binary: &Path, url: &str, output: &Path, options: &[(&str, &str)]) -> Result<()> {
-    let status = Command::new(binary)
-        .args(["--api-endpoint", url, "--tokenizer", "builtin"])
-        .args(
-            options
-                .iter()
-                .flat_map(|(flag, values)| std::iter::once(*flag).chain(values.split_whitespace())),
-        )
-        .arg("--output-dir")
-        .arg(output)
-        .current_dir(
-            output
-                .parent()
-                .context("the output directory has no parent")?,
-        )
-        .status()
-        .with_context(|| format!("running {}", binary.display()))?;
-    ensure!(status.success(), "the study ended with {status}");
-    Ok(())
+/// The simulator with blocks of the size that the demo judges by.
+fn simulator(bin: &Path, options: &[String]) -> Result<Simulator> {
+    let block = ["--block-size".to_owned(), BLOCK_SIZE.to_string()];
+    let options: Vec<&str> = block
+        .iter()
+        .chain(options)
+        .map(String::as_str)
+        .collect();
+    Simulator::start(&bin.join("kv_cache_sim"), &options)
 }
 
 fn study(binary: &Path, url: &str, output: &Path) -> Result<()> {
@@ -344,6 +295,7 @@ mod tests {
         let named = root.path().join("mine");
         let args = Args {
             output_dir: Some(named.clone()),
+            bin_dir: None,
         };
         assert_eq!(output_dir(&args, root.path()).unwrap(), named);
         std::fs::write(named.join("progress.json"), "{}").unwrap();

@@ -4,8 +4,12 @@
 
 mod bench;
 mod demo;
+mod dist;
 mod fetch_tokenizers;
+mod shims;
+mod simulator;
 mod tidy;
+mod wheel;
 mod workspace;
 
 use std::process::ExitCode;
@@ -33,6 +37,13 @@ enum Task {
     Bench(bench::Args),
     /// Check house rules: dependency graph, file sizes, pure crates.
     Tidy,
+    /// Pack the release: tar.gz with tools, shims, man pages, completions, docs and licences (also: dist).
+    #[command(visible_alias = "dist")]
+    Release(dist::Args),
+    /// Pack the released tools as a Python wheel.
+    Wheel(wheel::Args),
+    /// Use the shims as old scripts do, with the tools of the packed release.
+    Shims(shims::Args),
     /// Run everything that CI runs.
     Ci,
 }
@@ -70,6 +81,9 @@ fn run() -> Result<()> {
         .run()?),
         Task::Bench(args) => bench::run(&shell, &args),
         Task::Tidy => tidy::run(),
+        Task::Release(args) => dist::run(&args),
+        Task::Wheel(args) => wheel::run(&args),
+        Task::Shims(args) => shims::run(&args),
         Task::Ci => Ok(cmd!(shell, "bash .ci/run").quiet().run()?),
     }
 }

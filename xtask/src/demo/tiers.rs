@@ -9,7 +9,7 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use comfy_table::{CellAlignment, Table, presets};
 
-use super::{Row, Simulator, filled, newest, number, rows, run_tool};
+use super::{Row, filled, newest, number, rows, run_tool, simulator};
 
 /// Tokens of a prompt: eight chunks, so that nothing is rounded.
 const CONTEXT: u64 = 2048;
@@ -80,11 +80,11 @@ pub(super) fn act(bin: &Path, output: &Path) -> Result<String> {
     for tier in &TIERS {
         options.extend(["--tier".to_owned(), tier.option()]);
     }
-    let mut server = Simulator::start(&bin.join("kv_cache_sim"), &options)?;
+    let mut server = simulator(bin, &options)?;
     let size = |prompts: u64| (prompts * CONTEXT).to_string();
     let ran = run_tool(
         &bin.join("working_set_tester"),
-        &server.url,
+        server.url(),
         output,
         &[
             ("--context-sizes", &CONTEXT.to_string()),

@@ -1,0 +1,87 @@
+//! Writes the man page and the shell completions of every tool, from the options that the tool itself parses.
+//!
+//! `manual DIR` fills `DIR/man/man1` and `DIR/completions/{bash,zsh,fish}`; `cargo xtask release` runs it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use clap::{Command, CommandFactory};
+use clap_complete::{Shell, generate_to};
+use clap_mangen::Man;
+use cli::argparse::prepare;
+
+/// Every tool with the command that its `main` parses with.
+fn commands() -> Vec<Command> {
+    macro_rules! command {
+        ($tool:ident) => {
+            prepare(
+                $tool::args::Args::command(),
+                $tool::args::OPTION_GENERATIONS,
+            )
+        };
+    }
+    vec![
+        command!(cache_rate_tester),
+        command!(combine_graphs),
+        command!(generate_index),
+        prepare(kv_cache_sim::Args::command(), &[]),
+        command!(kv_cache_size),
+        command!(llm_benchmark),
+        command!(regenerate_graphs),
+        command!(single_prompt_tester),
+    ]
+}
+
+fn main() -> Result<()> {
+    let dir = std::env::args_os()
+        .nth(1)
+        .map(PathBuf::from)
+        .context("the first argument is the directory to write to")?;
+    for command in commands() {
+        write(command, &dir)?;
+    }
+    Ok(())
+}
+
+fn write(mut command: Command, dir: &Path) -> Result<()> {
+    let name = command.get_name().to_owned();
+    for (shell, folder) in [
+        (Shell::Bash, "bash"),
+        (Shell::Zsh, "zsh"),
+        (Shell::Fish, "fish"),
+    ] {
+        let folder = dir.join("completions").join(folder);
+        fs::create_dir_all(&folder)?;
+        generate_to(shell, &mut command, &name, &folder)?;
+    }
+    let folder = dir.join("man/man1");
+    fs::create_dir_all(&folder)?;
+    let mut page = Vec::new();
+    // The title's date stays empty, so that a page depends on nothing but the options.
+    Man::new(command).render(&mut page)?;
+    let path = folder.join(format!("{name}.1"));
+    fs::write(&path, page).with_context(|| format!("writing {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_tool_has_a_manual() {
+        let bins = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../bins");
+        let mut tools: Vec<String> = fs::read_dir(bins)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.join("Cargo.toml").exists())
+            .map(|path| path.file_name().unwrap().to_str().unwrap().to_owned())
+            .collect();
+        tools.sort();
+        let manuals: Vec<String> = commands()
+            .iter()
+            .map(|command| command.get_name().to_owned())
+            .collect();
+        assert_eq!(manuals, tools, "a new tool needs a line in commands()");
+    }
+}

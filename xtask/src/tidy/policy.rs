@@ -1,0 +1,236 @@
+//! What a dependency may be: the lists of `deny.toml`, the toolchain that is tested, and that somebody uses it.
+//!
+//! `cargo deny` and `cargo machete` say the same and more, but take longer to build than all of our checks together;
+//! what they would say first is said here from `cargo metadata` alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use cargo_metadata::{Metadata, MetadataCommand, Package};
+use spdx::{Expression, ParseMode};
+
+use crate::workspace;
+
+/// Checks every dependency on every platform, and that each of ours names none in vain.
+pub(super) fn breaches() -> Result<Vec<String>> {
+    let root = workspace::root();
+    let metadata = MetadataCommand::new()
+        .manifest_path(root.join("Cargo.toml"))
+        .other_options(vec!["--locked".to_owned()])
+        .exec()?;
+    let rules = Rules::parse(&std::fs::read_to_string(root.join("deny.toml"))?);
+    let tested = metadata
+        .packages
+        .iter()
+        .filter(|package| package.source.is_none())
+        .find_map(|package| package.rust_version.clone())
+        .context("the workspace has no rust-version")?;
+    let mut breaches = Vec::new();
+    for package in metadata.packages.iter().filter(|p| p.source.is_some()) {
+        breaches.extend(rules.breaches(&Facts::of(package)));
+        if let Some(asked) = &package.rust_version
+            && *asked > tested
+        {
+            breaches.push(format!(
+                "{} {} asks for Rust {asked}, the workspace is tested with {tested}",
+                package.name, package.version
+            ));
+        }
+    }
+    breaches.extend(unused(&metadata)?);
+    Ok(breaches)
+}
+
+/// What the rules look at.
+#[derive(Debug)]
+struct Facts {
+    name: String,
+    licence: String,
+    source: String,
+}
+
+impl Facts {
+    fn of(package: &Package) -> Self {
+        Self {
+            name: package.name.to_string(),
+            licence: package.license.clone().unwrap_or_default(),
+            source: package
+                .source
+                .as_ref()
+                .map(|source| source.repr.clone())
+                .unwrap_or_default(),
+        }
+    }
+}
+
+/// The lists of `deny.toml` that are checked here.
+#[derive(Debug)]
+struct Rules {
+    licences: BTreeSet<String>,
+    banned: BTreeSet<String>,
+    registries: BTreeSet<String>,
+}
+
+impl Rules {
+    /// Reads the lists of strings in the file; other settings are cargo-deny's.
+    fn parse(text: &str) -> Self {
+        let mut lists: BTreeMap<(String, String), BTreeSet<String>> = BTreeMap::new();
+        let mut section = String::new();
+        let mut key = String::new();
+        for line in text.lines().map(str::trim) {
+            if line.starts_with('#') {
+                continue;
+            }
+            if let Some(name) = line.strip_prefix('[').and_then(|l| l.strip_suffix(']')) {
+                name.clone_into(&mut section);
+                key.clear();
+                continue;
+            }
+            let values = match line.split_once(" = ") {
+                Some((name, values)) => {
+                    name.clone_into(&mut key);
+                    values
+                }
+                None => line,
+            };
+            let strings = values.split('"').skip(1).step_by(2).map(str::to_owned);
+            lists
+                .entry((section.clone(), key.clone()))
+                .or_default()
+                .extend(strings);
+        }
+        let mut take = |section: &str, key: &str| {
+            lists
+                .remove(&(section.to_owned(), key.to_owned()))
+                .unwrap_or_default()
+        };
+        Self {
+            licences: take("licenses", "allow"),
+            banned: take("bans", "deny"),
+            registries: take("sources", "allow-registry"),
+        }
+    }
+
+    fn breaches(&self, package: &Facts) -> Vec<String> {
+        let name = &package.name;
+        let mut breaches = Vec::new();
+        let licensed =
+            Expression::parse_mode(&package.licence, ParseMode::LAX).is_ok_and(|licence| {
+                licence.evaluate(|asked| {
+                    asked
+                        .license
+                        .id()
+                        .is_some_and(|id| self.licences.contains(id.name))
+                })
+            });
+        if !licensed {
+            breaches.push(format!(
+                "{name} has the licence {:?}, which deny.toml does not allow",
+                package.licence
+            ));
+        }
+        if self.banned.contains(name) {
+            breaches.push(format!("{name} is banned by deny.toml"));
+        }
+        let registry = package.source.strip_prefix("registry+");
+        if !registry.is_some_and(|url| self.registries.contains(url)) {
+            breaches.push(format!(
+                "{name} comes from {}, which deny.toml does not allow",
+                package.source
+            ));
+        }
+        breaches
+    }
+}
+
+/// Dependencies of our packages whose name stands in none of their files.
+fn unused(metadata: &Metadata) -> Result<Vec<String>> {
+    let mut breaches = Vec::new();
+    for package in metadata.packages.iter().filter(|p| p.source.is_none()) {
+        let home = package
+            .manifest_path
+            .parent()
+            .context("a manifest without a directory")?;
+        let mut code = String::new();
+        for dir in ["src", "tests", "benches", "examples"] {
+            append_code(home.join(dir).as_std_path(), &mut code)?;
+        }
+        let words: BTreeSet<&str> = code
+            .split(|c: char| !c.is_alphanumeric() && c != '_')
+            .collect();
+        for dependency in &package.dependencies {
+            let name = dependency.rename.as_ref().unwrap_or(&dependency.name);
+            if !words.contains(name.replace('-', "_").as_str()) {
+                breaches.push(format!("{} never uses its dependency {name}", package.name));
+            }
+        }
+    }
+    Ok(breaches)
+}
+
+fn append_code(dir: &Path, code: &mut String) -> Result<()> {
+    let Ok(entries) = std::fs::read_dir(dir) else {
+        return Ok(());
+    };
+    for entry in entries {
+        let path = entry?.path();
+        if path.is_dir() {
+            append_code(&path, code)?;
+        } else if path.extension().is_some_and(|end| end == "rs") {
+            code.push_str(&std::fs::read_to_string(&path)?);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RULES: &str = "\
+# allow = [\"GPL-3.0\"]
+[licenses]
+allow = [
+    \"MIT\",
+    # \"GPL-3.0\",
+    \"ISC\",
+]
+[bans]
+multiple-versions = \"warn\"
+deny = [\"openssl\"]
+[sources]
+allow-registry = [\"https://crates\"]
+";
+
+    fn breaches(name: &str, licence: &str, source: &str) -> usize {
+        let facts = Facts {
+            name: name.to_owned(),
+            licence: licence.to_owned(),
+            source: source.to_owned(),
+        };
+        Rules::parse(RULES).breaches(&facts).len()
+    }
+
+    #[test]
+    fn a_package_needs_a_licence_a_source_and_no_ban() {
+        let home = "registry+https://crates";
+        for licence in ["MIT", "GPL-3.0 OR MIT", "MIT/Apache-2.0", "MIT AND ISC"] {
+            assert_eq!(breaches("a", licence, home), 0, "{licence}");
+        }
+        for licence in ["GPL-3.0", "MIT AND GPL-3.0", "", "my own"] {
+            assert_eq!(breaches("a", licence, home), 1, "{licence}");
+        }
+        assert_eq!(breaches("openssl", "MIT", home), 1);
+        assert_eq!(breaches("a", "MIT", "git+https://crates"), 1);
+    }
+
+    #[test]
+    fn the_repositorys_own_rules_are_read() {
+        let text = std::fs::read_to_string(workspace::root().join("deny.toml")).unwrap();
+        let rules = Rules::parse(&text);
+        assert!(rules.licences.contains("Apache-2.0"));
+        assert!(rules.banned.contains("openssl-sys"));
+        assert_eq!(rules.registries.len(), 1);
+    }
+}

@@ -1,0 +1,351 @@
+//! The Python files that old scripts call, run as the user's pages say, through `sh`: what comes out of them is what
+//! the program in their place was given and gave.
+//!
+//! The program here is a recorder; `cargo xtask shims` does the same with the released tools.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::fs;
+use std::io::Write;
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use xshell::{Shell, TempDir};
+
+/// Writes its arguments, each with a NUL behind it, to `$RECORD`, its input to its output, and ends with `$CODE`.
+const RECORDER: &str = r#"#!/bin/sh
+for word in "$@"; do printf '%s\0' "$word"; done >"$RECORD"
+cat
+printf 'said on stderr' >&2
+exit "${CODE:-0}"
+"#;
+/// The same arguments, as a Python program in place of the original sees them.
+const ORIGINAL: &str = r#"import os, sys
+with open(os.environ["RECORD"], "wb") as record:
+    for word in sys.argv[1:]:
+        record.write(os.fsencode(word) + b"\0")
+"#;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// Every shim: its path below `scripts/`, and the program that it becomes.
+fn shims() -> BTreeMap<String, String> {
+    let mut shims = BTreeMap::from([(
+        "llm_benchmark/main.py".to_owned(),
+        "llm_benchmark".to_owned(),
+    )]);
+    for entry in fs::read_dir(root().join("scripts")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        if let Some(tool) = name.strip_suffix(".py") {
+            shims.insert(name.clone(), tool.to_owned());
+        }
+    }
+    shims
+}
+
+/// A bundle of shims and recorders, and beside it a directory with the originals' names.
+struct Suite {
+    dir: TempDir,
+}
+
+impl Suite {
+    fn new() -> Self {
+        let dir = Shell::new().unwrap().create_temp_dir().unwrap();
+        for (shim, tool) in shims() {
+            let text = fs::read(root().join("scripts").join(&shim)).unwrap();
+            write(&dir.path().join("scripts").join(&shim), &text);
+            write(
+                &dir.path().join("originals").join(&shim),
+                ORIGINAL.as_bytes(),
+            );
+            write(&dir.path().join("bin").join(tool), RECORDER.as_bytes());
+        }
+        // Debian has no `python` without a 3.
+        write(
+            &dir.path().join("path/python"),
+            b"#!/bin/sh\nexec python3 \"$@\"\n",
+        );
+        Self { dir }
+    }
+
+    fn record(&self) -> PathBuf {
+        self.dir.path().join("record")
+    }
+
+    fn recorded(&self) -> Vec<Vec<u8>> {
+        let bytes = fs::read(self.record()).unwrap();
+        fs::remove_file(self.record()).unwrap();
+        let mut words: Vec<Vec<u8>> = bytes.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect();
+        assert_eq!(words.pop(), Some(vec![]));
+        words
+    }
+
+    /// `program` in `dir` of the suite, as an old script would start it.
+    fn command(&self, program: &str, dir: &str) -> Command {
+        let mut path = self.dir.path().join("path").into_os_string();
+        path.push(":");
+        path.push(std::env::var_os("PATH").unwrap());
+        let mut command = Command::new(program);
+        command
+            .current_dir(self.dir.path().join(dir))
+            .env("PATH", path)
+            .env("RECORD", self.record())
+            .env("UV_OFFLINE", "1")
+            .env("UV_PYTHON_DOWNLOADS", "never")
+            .env("UV_CACHE_DIR", self.dir.path().join("uv-cache"));
+        command
+    }
+
+    fn sh(&self, line: &str, dir: &str) -> Output {
+        self.command("sh", dir).args(["-c", line]).output().unwrap()
+    }
+}
+
+fn write(path: &Path, bytes: &[u8]) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, bytes).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+/// How a script may start a shim. `uv` is not everywhere; CI has it and sets `KV_REQUIRE_UV`.
+fn forms(shim: &str) -> Vec<Vec<String>> {
+    let words = |line: &str| line.split(' ').map(str::to_owned).collect();
+    let mut forms = vec![
+        words(&format!("python {shim}")),
+        words(&format!("./{shim}")),
+    ];
+    if has_uv() {
+        forms.push(words(&format!("uv run python {shim}")));
+    }
+    forms
+}
+
+fn has_uv() -> bool {
+    let found = Command::new("uv").arg("--version").output().is_ok();
+    assert!(
+        found || std::env::var_os("KV_REQUIRE_UV").is_none(),
+        "uv is not on PATH: pip install uv"
+    );
+    found
+}
+
+/// The user's pages, each once, as the tests of the tools keep them.
+fn pages() -> BTreeSet<String> {
+    let mut pages = BTreeSet::new();
+    for tool in fs::read_dir(root().join("bins")).unwrap() {
+        let Ok(data) = fs::read_dir(tool.unwrap().path().join("tests/data")) else {
+            continue;
+        };
+        for entry in data {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap();
+            if name.starts_with("seed_") {
+                pages.insert(fs::read_to_string(path).unwrap());
+            }
+        }
+    }
+    pages
+}
+
+/// Commands of a page's blocks that call a Python file, as they stand there, continued lines together.
+fn commands(page: &str) -> Vec<String> {
+    let mut commands = Vec::new();
+    let mut in_block = false;
+    let mut command = String::new();
+    for line in page.lines() {
+        if line.trim_start().starts_with("```") {
+            in_block = !in_block;
+            continue;
+        }
+        if !in_block || line.trim_start().starts_with('#') {
+            continue;
+        }
+        command.push_str(line);
+        command.push('\n');
+        if !line.ends_with('\\') {
+            let whole = std::mem::take(&mut command);
+            if whole.contains(".py") {
+                commands.push(whole);
+            }
+        }
+    }
+    commands
+}
+
+#[test]
+fn every_command_of_the_users_pages_gives_the_program_what_it_gave_the_original() {
+    let suite = Suite::new();
+    let shims = shims();
+    let mut n_run = 0;
+    for command in pages().iter().flat_map(|page| commands(page)) {
+        let called = command
+            .split_whitespace()
+            .find(|word| word.ends_with(".py"))
+            .unwrap()
+            .to_owned();
+        let (dir, shim) = match called.as_str() {
+            "main.py" => ("/llm_benchmark", "llm_benchmark/main.py".to_owned()),
+            _ => ("", called),
+        };
+        if !shims.contains_key(&shim) || (command.contains("uv run") && !has_uv()) {
+            continue;
+        }
+        let theirs = suite.sh(&command, &format!("originals{dir}"));
+        assert!(theirs.status.success(), "{command}: {theirs:?}");
+        let given = suite.recorded();
+        let ours = suite.sh(&command, &format!("scripts{dir}"));
+        assert!(ours.status.success(), "{command}: {ours:?}");
+        assert_eq!(suite.recorded(), given, "{command}");
+        n_run += 1;
+    }
+    assert!(n_run >= 25, "{n_run} commands");
+}
+
+#[test]
+fn arguments_input_output_and_exit_code_pass_to_the_byte() {
+    let suite = Suite::new();
+    let mut arguments: Vec<OsString> = [
+        "",
+        "two words",
+        "-5",
+        "--x=*",
+        "$HOME `id` 'q' \"",
+        "a\nb",
+        "é",
+    ]
+    .map(OsString::from)
+    .to_vec();
+    arguments.push(OsString::from_vec(vec![b'-', 0xff, 0xfe]));
+    let given: Vec<Vec<u8>> = arguments
+        .iter()
+        .map(|word| word.clone().into_vec())
+        .collect();
+    let input: Vec<u8> = (0..=255).cycle().take(100_000).collect();
+    for shim in shims().into_keys() {
+        for (form, code) in forms(&shim).into_iter().zip([0, 2, 143]) {
+            let mut child = suite
+                .command(&form[0], "scripts")
+                .args(&form[1..])
+                .args(&arguments)
+                .env("CODE", code.to_string())
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap();
+            let mut stdin = child.stdin.take().unwrap();
+            let sent = input.clone();
+            let writer = std::thread::spawn(move || stdin.write_all(&sent));
+            let output = child.wait_with_output().unwrap();
+            writer.join().unwrap().unwrap();
+            assert_eq!(output.status.code(), Some(code), "{form:?}: {output:?}");
+            assert_eq!(suite.recorded(), given, "{form:?}");
+            assert!(output.stdout == input, "{form:?} changed its output");
+            assert_eq!(output.stderr, b"said on stderr", "{form:?}");
+        }
+    }
+}
+
+#[test]
+fn a_signal_to_the_python_process_is_one_to_the_program() {
+    let suite = Suite::new();
+    // Says when it is ready, and what became of the signals that Python ignores.
+    let program = "#!/bin/sh\ntrap 'exit 130' INT\ntrap 'exit 143' TERM\ngrep SigIgn /proc/$$/status\n\
+                   while :; do sleep 0.01; done\n";
+    write(
+        &suite.dir.path().join("bin/cache_rate_tester"),
+        program.as_bytes(),
+    );
+    for (signal, code) in [("INT", 130), ("TERM", 143)] {
+        let mut child = suite
+            .command("python3", "scripts")
+            .arg("cache_rate_tester.py")
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        let stdout = child.stdout.as_mut().unwrap();
+        std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut line).unwrap();
+        let ignored = u64::from_str_radix(line.split_whitespace().last().unwrap(), 16).unwrap();
+        let (pipe, file_size) = (1 << (13 - 1), 1 << (25 - 1));
+        assert_eq!(ignored & (pipe | file_size), 0, "{line}");
+        let pid = child.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args(["-s", signal, &pid])
+                .status()
+                .unwrap()
+                .success()
+        );
+        let status = child.wait().unwrap();
+        assert_eq!((status.code(), status.signal()), (Some(code), None));
+    }
+}
+
+#[test]
+fn the_program_is_found_beside_the_shim_in_the_bundle_in_the_build_and_on_the_path() {
+    let shim = fs::read(root().join("scripts/kv_cache_size.py")).unwrap();
+    for at in [
+        "suite/kv_cache_size",
+        "suite/bin/kv_cache_size",
+        "bin/kv_cache_size",
+        "target/release/kv_cache_size",
+        "path/kv_cache_size",
+    ] {
+        let suite = Suite::new();
+        fs::remove_dir_all(suite.dir.path().join("bin")).unwrap();
+        write(&suite.dir.path().join("suite/kv_cache_size.py"), &shim);
+        let missing = suite.sh("python kv_cache_size.py M", "suite");
+        assert_eq!(missing.status.code(), Some(1));
+        assert!(missing.stdout.is_empty());
+        let said = String::from_utf8(missing.stderr).unwrap();
+        assert!(said.contains("kv_cache_size is not found"), "{said}");
+        write(&suite.dir.path().join(at), RECORDER.as_bytes());
+        let found = suite.sh("python kv_cache_size.py M", "suite");
+        assert!(found.status.success(), "{at}: {found:?}");
+        assert_eq!(suite.recorded(), [b"M"], "{at}");
+        // A link to the shim, from wherever, finds what the shim finds.
+        std::os::unix::fs::symlink(
+            suite.dir.path().join("suite/kv_cache_size.py"),
+            suite.dir.path().join("originals/link.py"),
+        )
+        .unwrap();
+        assert!(
+            suite.sh("./link.py M", "originals").status.success(),
+            "{at}"
+        );
+    }
+}
+
+#[test]
+fn shims_differ_in_their_names_only_and_every_original_has_one() {
+    let shims = shims();
+    let mut programs = BTreeSet::new();
+    for (shim, tool) in &shims {
+        let text = fs::read_to_string(root().join("scripts").join(shim)).unwrap();
+        let file = shim.rsplit('/').next().unwrap();
+        programs.insert(
+            text.replace(&format!("python {file}"), "python FILE")
+                .replace(&format!("the {tool} binary"), "the NAME binary")
+                .replace(&format!("\"{tool}\""), "\"NAME\""),
+        );
+    }
+    assert_eq!(programs.len(), 1, "{programs:#?}");
+    for entry in fs::read_dir(root().join("bins")).unwrap() {
+        let tool = entry.unwrap().file_name().into_string().unwrap();
+        // The simulator replaces nothing.
+        assert!(
+            tool == "kv_cache_sim" || shims.values().any(|name| *name == tool),
+            "{tool} has no shim in scripts/"
+        );
+    }
+    for requirements in ["requirements.txt", "llm_benchmark/requirements.txt"] {
+        let text = fs::read_to_string(root().join("scripts").join(requirements)).unwrap();
+        assert!(text.lines().all(|line| line.starts_with('#')), "{text}");
+    }
+}
