@@ -44,7 +44,20 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-fn write(mut command: Command, dir: &Path) -> Result<()> {
+/// Splits a description into the one line of a page's head and the whole text of its body.
+fn described(command: Command) -> Command {
+    let whole = command
+        .get_long_about()
+        .or(command.get_about())
+        .map(ToString::to_string)
+        .unwrap_or_default();
+    let line = whole.lines().next().unwrap_or_default();
+    let line = line.trim_end_matches('.').to_owned();
+    command.about(line).long_about(whole)
+}
+
+fn write(command: Command, dir: &Path) -> Result<()> {
+    let mut command = described(command);
     let name = command.get_name().to_owned();
     for (shell, folder) in [
         (Shell::Bash, "bash"),

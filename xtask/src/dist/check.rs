@@ -149,9 +149,14 @@ fn check_tool(bundle: &Path, tool: &str, version: &str) -> Result<()> {
         "{tool} --version says {told:?}"
     );
     let page = std::fs::read_to_string(bundle.join(format!("share/man/man1/{tool}.1")))?;
+    let head = page
+        .split(".SH NAME\n")
+        .nth(1)
+        .and_then(|rest| rest.split(".SH").next())
+        .with_context(|| format!("the man page of {tool} has no name"))?;
     ensure!(
-        page.contains(".TH") && page.contains("EXIT") | page.contains("xit code"),
-        "the man page of {tool} says nothing of exit codes"
+        page.contains(&format!(".TH {tool} 1")) && head.trim().lines().count() == 1,
+        "the man page of {tool} has no head of one line: {head:?}"
     );
     let completions = bundle.join(format!("share/completions/bash/{tool}.bash"));
     let mut bash = base(Command::new("bash"));
