@@ -5,6 +5,7 @@
 mod bench;
 mod demo;
 mod dist;
+mod docs;
 mod fetch_tokenizers;
 mod shims;
 mod simulator;
@@ -35,7 +36,7 @@ enum Task {
     TrainBuiltin,
     /// Run the benches whose figures stand in docs/performance.md.
     Bench(bench::Args),
-    /// Check house rules: dependency graph, file sizes, pure crates.
+    /// Check house rules: dependency graph, licences, file sizes, pure crates, docs.
     Tidy,
     /// Pack the release: tar.gz with tools, shims, man pages, completions, docs and licences (also: dist).
     #[command(visible_alias = "dist")]
@@ -44,6 +45,8 @@ enum Task {
     Wheel(wheel::Args),
     /// Use the shims as old scripts do, with the tools of the packed release.
     Shims(shims::Args),
+    /// Run every command of README and docs against the simulated server.
+    Docs(docs::Args),
     /// Run everything that CI runs.
     Ci,
 }
@@ -84,6 +87,7 @@ fn run() -> Result<()> {
         Task::Release(args) => dist::run(&args),
         Task::Wheel(args) => wheel::run(&args),
         Task::Shims(args) => shims::run(&args),
+        Task::Docs(args) => docs::run(&args),
         Task::Ci => Ok(cmd!(shell, "bash .ci/run").quiet().run()?),
     }
 }

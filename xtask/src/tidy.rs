@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use cargo_metadata::DependencyKind;
 use xshell::{Shell, cmd};
 
-use crate::workspace;
+use crate::{docs, workspace};
 
 /// Which of our crates may depend on which. A new edge is a design decision: make it here, on purpose.
 const MAY_USE: &[(&str, &[&str])] = &[
@@ -123,6 +123,7 @@ const MOST_MAIN_LINES: usize = 30;
 pub(crate) fn run() -> Result<()> {
     let mut breaches = dependency_breaches()?;
     breaches.extend(policy::breaches()?);
+    breaches.extend(docs::breaches()?);
     for (path, text) in sources()? {
         breaches.extend(file_breaches(&path, &text));
     }

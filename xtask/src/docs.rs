@@ -1,0 +1,241 @@
+//! What README and docs promise: every command in them is run, every link leads somewhere, every page is in the book.
+//!
+//! A box marked `bash` is run by `cargo xtask docs`, one marked `bash ci` holds lines that `.ci/run` runs; all others say
+//! that they are no commands (`text`, `json`, …). `cargo xtask tidy` holds pages to that.
+
+mod execute;
+mod page;
+
+use std::collections::BTreeMap;
+use std::path::{Component, Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use xshell::{Shell, cmd};
+
+use crate::workspace;
+use page::{Block, Page};
+
+/// Words behind the backticks of boxes that hold no command.
+const NO_COMMANDS: &[&str] = &["text", "json", "yaml", "toml", "csv", "rust", "python"];
+
+/// Options of the check.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Run the commands of these pages only, such as docs/simulator.md.
+    pages: Vec<PathBuf>,
+    /// Run the programs in this directory instead of building them.
+    #[arg(long, value_name = "DIR")]
+    bin_dir: Option<PathBuf>,
+}
+
+/// Runs every command of README and docs.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let shell = Shell::new()?;
+    shell.change_dir(workspace::root());
+    let bin = match &args.bin_dir {
+        Some(given) => std::path::absolute(given)?,
+        None => workspace::build_released(&shell, None, &workspace::tools()?)?,
+    };
+    let mut n_boxes = 0;
+    let pages = pages(&shell)?;
+    for (path, page) in &pages {
+        if !args.pages.is_empty() && !args.pages.contains(path) {
+            continue;
+        }
+        let boxes: Vec<&Block> = page
+            .blocks
+            .iter()
+            .filter(|block| block.info == "bash")
+            .collect();
+        if !boxes.is_empty() {
+            eprintln!("{}: {} boxes", path.display(), boxes.len());
+            execute::page(&shell, &bin, path, &boxes)?;
+            n_boxes += boxes.len();
+        }
+    }
+    ensure!(n_boxes > 0, "no page has a command");
+    eprintln!("{n_boxes} boxes of commands ran");
+    Ok(())
+}
+
+/// What is wrong with pages, links and the book's list.
+pub(crate) fn breaches() -> Result<Vec<String>> {
+    let shell = Shell::new()?;
+    shell.change_dir(workspace::root());
+    let pages = pages(&shell)?;
+    let ci = std::fs::read_to_string(workspace::root().join(".ci/run"))?;
+    let mut breaches = Vec::new();
+    for (path, page) in &pages {
+        breaches.extend(box_breaches(path, page, &ci));
+        breaches.extend(link_breaches(path, page, &pages));
+    }
+    breaches.extend(book_breaches(&pages));
+    Ok(breaches)
+}
+
+/// The pages by their path in the repository.
+fn pages(shell: &Shell) -> Result<BTreeMap<PathBuf, Page>> {
+    let listed = cmd!(
+        shell,
+        "git ls-files --cached --others --exclude-standard *.md"
+    )
+    .quiet()
+    .read()?;
+    listed
+        .lines()
+        .filter(|path| !path.contains("tests/data/"))
+        .filter(|path| workspace::root().join(path).exists())
+        .map(|path| {
+            let text = std::fs::read_to_string(workspace::root().join(path))
+                .with_context(|| path.to_owned())?;
+            Ok((PathBuf::from(path), Page::parse(&text)))
+        })
+        .collect()
+}
+
+fn box_breaches(path: &Path, page: &Page, ci: &str) -> Vec<String> {
+    let shown = path.display();
+    let mut breaches = Vec::new();
+    for line in &page.indented {
+        breaches.push(format!(
+            "{shown}:{line}: a box by indentation; put it between backticks and say what it holds"
+        ));
+    }
+    for block in &page.blocks {
+        let line = block.line;
+        match block.info.as_str() {
+            "bash" => {}
+            "bash ci" => {
+                for command in block.commands() {
+                    if !ci.lines().any(|known| known.trim().contains(&command)) {
+                        breaches.push(format!("{shown}:{line}: .ci/run does not run `{command}`"));
+                    }
+                }
+            }
+            info if NO_COMMANDS.contains(&info) => {}
+            info => breaches.push(format!(
+                "{shown}:{line}: a box marked {info:?}: `bash` is run by cargo xtask docs, `bash ci` by .ci/run; else `text` or \
+                 the kind of data"
+            )),
+        }
+    }
+    breaches
+}
+
+fn link_breaches(path: &Path, page: &Page, pages: &BTreeMap<PathBuf, Page>) -> Vec<String> {
+    let shown = path.display();
+    let mut breaches = Vec::new();
+    for (line, link) in &page.links {
+        if link.contains("://") || link.starts_with("mailto:") {
+            continue;
+        }
+        let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
+        let target = if file.is_empty() {
+            path.to_owned()
+        } else {
+            resolved(path, file)
+        };
+        if !workspace::root().join(&target).exists() {
+            breaches.push(format!("{shown}:{line}: {link} leads nowhere"));
+        } else if path.starts_with("docs") && !target.starts_with("docs") {
+            breaches.push(format!(
+                "{shown}:{line}: {link} leads out of the book; name the file instead"
+            ));
+        } else if !anchor.is_empty()
+            && !pages
+                .get(&target)
+                .is_some_and(|page| page.anchors.contains(anchor))
+        {
+            breaches.push(format!("{shown}:{line}: {link} has no such heading"));
+        }
+    }
+    breaches
+}
+
+/// A link's target as a path in the repository.
+fn resolved(from: &Path, link: &str) -> PathBuf {
+    let mut target = from.parent().unwrap_or(Path::new("")).to_owned();
+    for part in Path::new(link).components() {
+        match part {
+            Component::ParentDir => {
+                target.pop();
+            }
+            Component::Normal(name) => target.push(name),
+            _ => {}
+        }
+    }
+    target
+}
+
+/// Every page below docs/ is in the book, once.
+fn book_breaches(pages: &BTreeMap<PathBuf, Page>) -> Vec<String> {
+    let summary = Path::new("docs/SUMMARY.md");
+    let Some(list) = pages.get(summary) else {
+        return vec!["docs/SUMMARY.md is missing".to_owned()];
+    };
+    let listed: Vec<PathBuf> = list
+        .links
+        .iter()
+        .map(|(_, link)| resolved(summary, link))
+        .collect();
+    pages
+        .keys()
+        .filter(|path| path.starts_with("docs") && *path != summary)
+        .filter_map(|path| {
+            let n = listed.iter().filter(|listed| *listed == path).count();
+            (n != 1).then(|| {
+                format!(
+                    "docs/SUMMARY.md lists {} {n} times, not once",
+                    path.display()
+                )
+            })
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn book(path: &str, text: &str) -> BTreeMap<PathBuf, Page> {
+        BTreeMap::from([(PathBuf::from(path), Page::parse(text))])
+    }
+
+    #[test]
+    fn a_box_of_commands_that_nobody_runs_is_a_breach() {
+        let count = |text: &str| {
+            box_breaches(
+                Path::new("x.md"),
+                &Page::parse(text),
+                "  cargo xtask demo --locked\n",
+            )
+            .len()
+        };
+        assert_eq!(count("```bash\nls\n```\n"), 0);
+        assert_eq!(count("```text\nls\n```\n"), 0);
+        assert_eq!(count("```\nls\n```\n"), 1);
+        assert_eq!(count("```sh\nls\n```\n"), 1);
+        assert_eq!(count("text\n\n    ls\n"), 1);
+        assert_eq!(count("- item\n\n    more of it\n"), 0);
+        assert_eq!(count("```bash ci\ncargo xtask demo   # a minute\n```\n"), 0);
+        assert_eq!(count("```bash ci\ncargo xtask demo\ncargo fly\n```\n"), 1);
+    }
+
+    #[test]
+    fn links_lead_to_files_and_headings() {
+        let count = |text: &str| {
+            let pages = book("docs/performance.md", text);
+            link_breaches(
+                Path::new("docs/performance.md"),
+                &pages[Path::new("docs/performance.md")],
+                &pages,
+            )
+            .len()
+        };
+        assert_eq!(count("# A `b`, c\n[x](#a-b-c) [y](https://z/q#w)\n"), 0);
+        assert_eq!(count("[x](#nothing)\n"), 1);
+        assert_eq!(count("[x](no_such_page.md)\n"), 1);
+        assert_eq!(count("[x](../README.md)\n"), 1);
+        assert_eq!(count("`[x](no_such_page.md)`\n"), 0);
+    }
+}
