@@ -3,7 +3,7 @@
 mod report;
 
 use anyhow::Result;
-use xshell::{Shell, cmd};
+use xshell::Shell;
 
 use crate::workspace;
 
@@ -50,7 +50,9 @@ pub(crate) fn run(shell: &Shell, args: &Args) -> Result<()> {
             }
         };
         for target in targets {
-            cmd!(shell, "cargo bench --locked -p {package} --bench {target}").run()?;
+            workspace::cargo(shell)
+                .args(["bench", "--locked", "-p", package, "--bench", target])
+                .run()?;
         }
     }
     Ok(())
@@ -58,13 +60,20 @@ pub(crate) fn run(shell: &Shell, args: &Args) -> Result<()> {
 
 /// Builds the tool that is measured as it is released, and runs the bench that runs it.
 fn client(shell: &Shell, cells: &[String]) -> Result<()> {
-    cmd!(shell, "cargo build --release --locked -p cache_rate_tester").run()?;
-    let tool = workspace::target_directory()?.join("release/cache_rate_tester");
+    let tool = "cache_rate_tester".to_owned();
+    let tool = workspace::build_released(shell, None, &[tool])?.join("cache_rate_tester");
     let _tool = shell.push_env("CLIENT_TOOL", tool);
-    cmd!(
-        shell,
-        "cargo bench --locked -p core-client --bench client -- {cells...}"
-    )
-    .run()?;
+    workspace::cargo(shell)
+        .args([
+            "bench",
+            "--locked",
+            "-p",
+            "core-client",
+            "--bench",
+            "client",
+            "--",
+        ])
+        .args(cells)
+        .run()?;
     Ok(())
 }

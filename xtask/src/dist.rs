@@ -270,12 +270,11 @@ fn add_manual(shell: &Shell, tools: &[String], files: &mut Files) -> Result<()> 
 pub(crate) fn manual(shell: &Shell, tools: &[String]) -> Result<BTreeMap<String, Vec<u8>>> {
     let work = shell.create_temp_dir()?;
     let dir = work.path();
-    cmd!(
-        shell,
-        "cargo run --quiet --release --locked -p manual -- {dir}"
-    )
-    .quiet()
-    .run()?;
+    workspace::cargo(shell)
+        .args(["run", "--quiet", "--release", "--locked", "-p", "manual"])
+        .arg("--")
+        .arg(dir)
+        .run()?;
     let mut files = BTreeMap::new();
     for tool in tools {
         for path in [

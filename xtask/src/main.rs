@@ -68,26 +68,25 @@ fn run() -> Result<()> {
         Task::Demo(args) => demo::run(&args),
         Task::Validate { dir } => {
             let dir = std::path::absolute(dir)?;
-            Ok(cmd!(
-                shell,
-                "cargo run --quiet --release --locked -p report --example validate -- {dir}"
-            )
-            .quiet()
-            .run()?)
+            Ok(workspace::cargo(&shell)
+                .args(["run", "--quiet", "--release", "--locked"])
+                .args(["-p", "report", "--example", "validate", "--"])
+                .arg(dir)
+                .run()?)
         }
         Task::FetchTokenizers => fetch_tokenizers::run(),
-        Task::TrainBuiltin => Ok(cmd!(
-            shell,
-            "cargo run --quiet --release --locked -p workload --example train_builtin"
-        )
-        .quiet()
-        .run()?),
+        Task::TrainBuiltin => Ok(workspace::cargo(&shell)
+            .args(["run", "--quiet", "--release", "--locked"])
+            .args(["-p", "workload", "--example", "train_builtin"])
+            .run()?),
         Task::Bench(args) => bench::run(&shell, &args),
         Task::Tidy => tidy::run(),
         Task::Release(args) => dist::run(&args),
         Task::Wheel(args) => wheel::run(&args),
         Task::Shims(args) => shims::run(&args),
         Task::Docs(args) => docs::run(&args),
-        Task::Ci => Ok(cmd!(shell, "bash .ci/run").quiet().run()?),
+        Task::Ci => Ok(workspace::without_xtask(cmd!(shell, "bash .ci/run"))
+            .quiet()
+            .run()?),
     }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
 use cargo_metadata::{Metadata, MetadataCommand};
-use xshell::{Shell, cmd};
+use xshell::{Cmd, Shell, cmd};
 
 /// The workspace's root directory.
 pub(crate) fn root() -> PathBuf {
@@ -71,6 +71,29 @@ pub(crate) fn version() -> Result<String> {
     Ok(versions.into_iter().collect())
 }
 
+/// cargo without what the cargo that runs xtask has put into the environment.
+///
+/// Build scripts (ring's is one) ask to be run anew when `CARGO_MANIFEST_DIR` and its like change. With xtask's own values
+/// in the environment everything above ring would be built again each time that somebody builds without xtask.
+pub(crate) fn cargo(shell: &Shell) -> Cmd<'_> {
+    without_xtask(cmd!(shell, "cargo")).quiet()
+}
+
+/// A command that may call cargo, for the same reason.
+pub(crate) fn without_xtask(command: Cmd<'_>) -> Cmd<'_> {
+    std::env::vars_os()
+        .filter(|(name, _)| is_xtasks_own(&name.to_string_lossy()))
+        .fold(command, |command, (name, _)| command.env_remove(name))
+}
+
+/// Whether cargo sets that variable for the program that it runs.
+fn is_xtasks_own(name: &str) -> bool {
+    ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_"]
+        .iter()
+        .any(|begin| name.starts_with(begin))
+        || ["CARGO", "CARGO_CRATE_NAME", "CARGO_PRIMARY_PACKAGE"].contains(&name)
+}
+
 /// Builds tools as they are released and answers with the directory that holds them.
 ///
 /// Everything that needs released tools builds them in this way, so that cargo builds them once.
@@ -88,11 +111,28 @@ pub(crate) fn build_released(
         None => (target_directory()?, vec![]),
         Some(target) => (target_directory()?.join(target), vec!["--target", target]),
     };
-    cmd!(
-        shell,
-        "cargo build --release --locked {target...} {packages...}"
-    )
-    .quiet()
-    .run()?;
+    cargo(shell)
+        .args(["build", "--release", "--locked"])
+        .args(target)
+        .args(packages)
+        .run()?;
     Ok(dir.join("release"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_user_sets_stays_and_what_cargo_run_sets_goes() {
+        for (name, own) in [
+            ("CARGO_PKG_NAME", true),
+            ("CARGO_MANIFEST_DIR", true),
+            ("CARGO_TARGET_DIR", false),
+            ("CARGO_HOME", false),
+            ("CARGO_PROFILE_RELEASE_LTO", false),
+        ] {
+            assert_eq!(is_xtasks_own(name), own, "{name}");
+        }
+    }
 }

@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use xshell::{Shell, cmd};
+use xshell::Shell;
 
 use crate::workspace;
 
@@ -26,12 +26,7 @@ const RUNS: usize = 3;
 
 /// Builds the programs, makes the data if they are not there, and prints what was measured.
 pub(super) fn run(shell: &Shell) -> Result<()> {
-    cmd!(
-        shell,
-        "cargo build --release --locked -p generate_index -p regenerate_graphs -p combine_graphs"
-    )
-    .quiet()
-    .run()?;
+    workspace::build_released(shell, None, &TOOLS.map(str::to_owned))?;
     let target = target_dir();
     let dir = target.join("bench-report");
     let bytes = make(&dir)?;

@@ -29,8 +29,11 @@ pub(super) fn run(shell: &Shell, target: Option<&str>, first: &Path) -> Result<(
         let _dir = shell.push_dir(&clone);
         let _target = shell.push_env("CARGO_TARGET_DIR", &build);
         let target = target.map_or(vec![], |target| vec!["--target", target]);
-        cmd!(shell, "cargo xtask release {target...} --out-dir {out}")
-            .quiet()
+        workspace::cargo(shell)
+            .args(["xtask", "release"])
+            .args(target)
+            .arg("--out-dir")
+            .arg(&out)
             .run()?;
     }
     let name = first.file_name().context("an archive without a name")?;
