@@ -97,6 +97,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "llm_benchmark",
             "regenerate_graphs",
             "single_prompt_tester",
+            "working_set_tester",
         ],
     ),
 ];

@@ -30,6 +30,7 @@ fn commands() -> Vec<Command> {
         command!(llm_benchmark),
         command!(regenerate_graphs),
         command!(single_prompt_tester),
+        command!(working_set_tester),
     ]
 }
 
