@@ -102,11 +102,7 @@ fn output_dir(args: &Args, root: &Path) -> Result<PathBuf> {
 /// The simulator with blocks of the size that the demo judges by.
 fn simulator(bin: &Path, options: &[String]) -> Result<Simulator> {
     let block = ["--block-size".to_owned(), BLOCK_SIZE.to_string()];
-    let options: Vec<&str> = block
-        .iter()
-        .chain(options)
-        .map(String::as_str)
-        .collect();
+    let options: Vec<&str> = block.iter().chain(options).map(String::as_str).collect();
     Simulator::start(&bin.join("kv_cache_sim"), &options)
 }
 
