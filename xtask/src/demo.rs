@@ -106,6 +106,28 @@ fn simulator(bin: &Path, options: &[String]) -> Result<Simulator> {
     Simulator::start(&bin.join("kv_cache_sim"), &options)
 }
 
+/// Runs a tester against a server, in the directory above its output.
+fn run_tool(binary: &Path, url: &str, output: &Path, options: &[(&str, &str)]) -> Result<()> {
+    let status = Command::new(binary)
+        .args(["--api-endpoint", url, "--tokenizer", "builtin"])
+        .args(
+            options
+                .iter()
+                .flat_map(|(flag, values)| std::iter::once(*flag).chain(values.split_whitespace())),
+        )
+        .arg("--output-dir")
+        .arg(output)
+        .current_dir(
+            output
+                .parent()
+                .context("the output directory has no parent")?,
+        )
+        .status()
+        .with_context(|| format!("running {}", binary.display()))?;
+    ensure!(status.success(), "the study ended with {status}");
+    Ok(())
+}
+
 fn study(binary: &Path, url: &str, output: &Path) -> Result<()> {
     let rates = RATES.map(|r| r.to_string()).join(" ");
     run_tool(
