@@ -177,16 +177,31 @@ fn unused(metadata: &Metadata) -> Result<Vec<String>> {
     Ok(breaches)
 }
 
+/// Appends the code below `dir`, and that of the directories in which a `#[path]` of it leads: tests share support.
 fn append_code(dir: &Path, code: &mut String) -> Result<()> {
-    let Ok(entries) = std::fs::read_dir(dir) else {
-        return Ok(());
-    };
-    for entry in entries {
-        let path = entry?.path();
-        if path.is_dir() {
-            append_code(&path, code)?;
-        } else if path.extension().is_some_and(|end| end == "rs") {
-            code.push_str(&std::fs::read_to_string(&path)?);
+    let mut open = vec![dir.to_owned()];
+    let mut seen = BTreeSet::new();
+    while let Some(dir) = open.pop() {
+        let Ok(dir) = dir.canonicalize() else {
+            continue;
+        };
+        if !seen.insert(dir.clone()) {
+            continue;
+        }
+        for entry in std::fs::read_dir(&dir)? {
+            let path = entry?.path();
+            if path.is_dir() {
+                open.push(path);
+            } else if path.extension().is_some_and(|end| end == "rs") {
+                let text = std::fs::read_to_string(&path)?;
+                let leads = text
+                    .lines()
+                    .filter_map(|line| line.trim().strip_prefix("#[path = \""))
+                    .filter_map(|rest| rest.split('"').next())
+                    .filter_map(|lead| Some(dir.join(lead).parent()?.to_owned()));
+                open.extend(leads);
+                code.push_str(&text);
+            }
         }
     }
     Ok(())
