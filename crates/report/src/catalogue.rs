@@ -176,14 +176,9 @@ const TWO_DECADES: f64 = 100.0;
 
 /// A left axis for figures of these series: from zero, or logarithmic where they span two decades or more.
 fn figure_axis(title: &str, format: NumberFormat, series: &[Series]) -> Axis {
-    axis_of_side(title, format, series, Side::Left)
-}
-
-/// As [`figure_axis`], for the series of one side.
-fn axis_of_side(title: &str, format: NumberFormat, series: &[Series], side: Side) -> Axis {
     let (mut low, mut high) = (f64::INFINITY, 0.0f64);
-    let of_side = series.iter().filter(|s| s.side == side);
-    for point in of_side.flat_map(|s| &s.points) {
+    let left = series.iter().filter(|s| s.side == Side::Left);
+    for point in left.flat_map(|s| &s.points) {
         let band = point.range.into_iter().flat_map(|(from, to)| [from, to]);
         for value in point.y.into_iter().chain(band) {
             low = low.min(value);

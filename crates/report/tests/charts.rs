@@ -194,6 +194,11 @@ fn throughput_over_two_decades_gets_logarithmic_axes_that_are_named() {
                 chart.stem
             );
         }
+        // What is said is also what is drawn, on the right as well.
+        let page = page_data(&chart_page(chart, &PageContext::default()));
+        let frame = &page["layouts"]["wide"][0];
+        assert_eq!(frame["y"][2], true, "{}", chart.stem);
+        assert_eq!(frame["y2"][2] == true, panel.y2.is_some(), "{}", chart.stem);
     }
     // A window without any throughput has no place on such an axis.
     context.points[0].input.min = 0.0;

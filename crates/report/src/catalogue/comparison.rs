@@ -2,8 +2,8 @@
 //! `output_metrics_comparison.html`: all contexts side by side over the hit rate.
 
 use super::{
-    CLIENT_LIMITED, CLIENT_NOTE, RatePoint, Spread, axis_of_side, captions, figure_axis, log_note,
-    rate_axis, tokens,
+    CLIENT_LIMITED, CLIENT_NOTE, RatePoint, Spread, captions, figure_axis, log_note, rate_axis,
+    tokens, value_axis,
 };
 use crate::chart::{
     Axis, Body, Chart, ChartKind, Dash, Ink, Marker, NumberFormat, Panel, Series, SeriesStyle, Side,
@@ -190,18 +190,20 @@ pub(super) fn throughput_panel(
         });
     }
     let right = !baselines.is_empty();
+    let y = figure_axis(
+        &format!("{side} Tokens/s"),
+        NumberFormat::THROUGHPUT,
+        &series,
+    );
     let panel = Panel {
         title: String::new(),
         x: x.clone(),
-        y: figure_axis(
-            &format!("{side} Tokens/s"),
-            NumberFormat::THROUGHPUT,
-            &series,
-        ),
-        y2: right.then(|| {
-            let title = title(&baselines);
-            axis_of_side(&title, NumberFormat::TIMES, &series, Side::Right)
+        // A multiple runs beside its throughput only where both axes are of one kind.
+        y2: right.then(|| Axis {
+            range: y.range,
+            ..value_axis(&title(&baselines), NumberFormat::TIMES)
         }),
+        y,
         body: Body::Series(series),
         lines: Vec::new(),
     };

@@ -530,8 +530,11 @@ fn vertical(panel: &Panel, look: &Look) -> (Scale, Option<Scale>) {
     let near = lines.filter(|v| high <= 0.0 || *v <= high * THRESHOLD_REACH);
     let y = Scale::new(&panel.y, left.chain(near), look.y_ticks);
     let y2 = panel.y2.as_ref().map(|axis| {
-        let high = values(series, Side::Right).fold(0.0, f64::max);
-        Scale::aligned_with(&y, axis.ticks, high)
+        let right = values(series, Side::Right);
+        if axis.range == AxisRange::Log {
+            return Scale::new(axis, right, look.y_ticks);
+        }
+        Scale::aligned_with(&y, axis.ticks, right.fold(0.0, f64::max))
     });
     (y, y2)
 }
