@@ -42,7 +42,7 @@ pub(super) fn page(shell: &Shell, bin: &Path, path: &Path, boxes: &[&Block]) -> 
     }
     let port = free_port()?;
     let mut script =
-        String::from("set -euo pipefail\ntrap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n");
+        String::from("set -eo pipefail\ntrap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n");
     let text: String = boxes
         .iter()
         .map(|block| format!(": 'box of line {}'\n{}", block.line, block.text))
