@@ -204,6 +204,19 @@ impl RunData {
             .filter(move |row| TestName::from(*row) == test)
     }
 
+    /// The periods of a test in which the working set grew.
+    pub(crate) fn growing(&self, test: TestName) -> Option<&[PeriodRow]> {
+        let periods = self.periods.get(&test)?;
+        let grows = periods.iter().any(|p| p.working_set_size.is_some());
+        grows.then_some(periods)
+    }
+
+    /// Whether every test is a sustained one.
+    pub(crate) fn is_only_sustained(&self) -> bool {
+        let is_sustained = |row: &SummaryRow| self.periods.contains_key(&row.into());
+        !self.periods.is_empty() && self.summary.iter().all(is_sustained)
+    }
+
     /// The samples of a test, from the newest file of its context that holds it.
     #[must_use]
     pub fn samples(&self, test: TestName) -> &TestSamples {

@@ -170,7 +170,7 @@ fn index_page(inventory: &Inventory, data: &RunData, version: &str, now: &Zoned)
         policy: policy_without_script(),
         style: style_sheet(),
         version,
-        heading: kind.heading(),
+        heading: kind.heading(data.is_only_sustained()),
         generated: now.strftime("%Y-%m-%d %H:%M:%S").to_string(),
         model: data.model().unwrap_or("Unknown").to_owned(),
         endpoint: config::endpoint(data),

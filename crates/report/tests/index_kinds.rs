@@ -200,6 +200,7 @@ fn a_sustained_run_without_a_summary_shows_what_its_periods_amount_to() {
     assert_contains(
         &words,
         &[
+            "Sustained Mode Performance Test",
             "Periods 7",
             "Total Requests 182",
             "93,184 input, 5,824 output",

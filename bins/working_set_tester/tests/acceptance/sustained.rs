@@ -194,6 +194,10 @@ fn the_set_grows_on_schedule_inside_the_periods() {
     );
     let ids = detail.texts("request_id");
     assert!(ids.contains(&"P1_c2_r0".to_owned()) && ids.contains(&"P2_c22_r0".to_owned()));
+    // The test is judged by its periods, some of which held the threshold, and not by its mean over all sizes.
+    let index = output.read("index.html");
+    assert!(index.contains("Sustained Mode Performance Test"));
+    assert!(index.contains("under the threshold") && !index.contains("above the threshold"));
     // Only what the test begins with is warm (example 11).
     assert_eq!(server::warm_ups(&server).len(), 10);
     assert_whole(&output, 1000, 200_000, 90);
@@ -224,6 +228,8 @@ fn a_threshold_that_the_lowest_level_breaks_three_times_ends_the_test() {
     assert_eq!(table.distinct("concurrency_level"), ["2".to_owned()].into());
     assert_eq!(output.completed(), ["512_4096_100"]);
     assert_eq!(output.doubts(512, 100), ["no_level_passed"]);
+    let index = output.read("index.html");
+    assert!(index.contains("no test kept the threshold"));
     assert_whole(&output, 512, 4096, 100);
     output.assert_valid();
 }

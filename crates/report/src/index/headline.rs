@@ -74,7 +74,8 @@ impl Headline {
     }
 }
 
-/// One result that can be the best: a row of the summary, or an assessment period where there is no summary.
+/// One result that can be the best: a row of the summary, or an assessment period where there is no summary, or where the
+/// row stands for all sizes of a working set that grew.
 struct Result {
     test: TestName,
     input: f64,
@@ -114,9 +115,6 @@ fn results(data: &RunData) -> Vec<Result> {
         concurrency: row.peak_concurrency,
         kept: kept(data, row),
     };
-    if !data.summary.is_empty() {
-        return data.summary.iter().map(of_row).collect();
-    }
     let of_period = |test: TestName, row: &PeriodRow| Result {
         test: TestName {
             // The set that was active, not the largest of the test.
@@ -137,9 +135,21 @@ fn results(data: &RunData) -> Vec<Result> {
             },
         ),
     };
-    data.periods
+    let of_test = |test: TestName, rows: &[PeriodRow]| -> Vec<Result> {
+        rows.iter().map(|row| of_period(test, row)).collect()
+    };
+    if data.summary.is_empty() {
+        let tests = data.periods.iter();
+        return tests
+            .flat_map(|(test, rows)| of_test(*test, rows))
+            .collect();
+    }
+    data.summary
         .iter()
-        .flat_map(|(test, rows)| rows.iter().map(move |row| of_period(*test, row)))
+        .flat_map(|row| match data.growing(row.into()) {
+            Some(periods) => of_test(row.into(), periods),
+            None => vec![of_row(row)],
+        })
         .collect()
 }
 

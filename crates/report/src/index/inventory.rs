@@ -174,8 +174,10 @@ impl fmt::Display for RunKind {
 }
 
 impl RunKind {
-    pub(super) fn heading(self) -> &'static str {
+    /// `only_sustained` says whether every test of the directory is a sustained one.
+    pub(super) fn heading(self, only_sustained: bool) -> &'static str {
         match self {
+            Self::WorkingSet if only_sustained => Self::Sustained.heading(true),
             Self::CacheRate => "Cache Rate Performance Test",
             Self::WorkingSet => "Working Set Performance Test",
             Self::Sustained => "Sustained Mode Performance Test",

@@ -1,10 +1,13 @@
 //! Whether a result kept the thresholds of its run.
 
-use metrics::SummaryRow;
+use metrics::{PeriodRow, SummaryRow};
 
 use super::super::config::{min_speed, speed_metric, ttft_metric};
 use crate::catalogue::max_ttft;
 use crate::data::RunData;
+
+/// Decisions behind a period that broke a threshold, or had nothing to show.
+const BROKEN: [&str; 2] = ["RAMP_DOWN", "MIN_REACHED"];
 
 /// Whether a test's figures keep the thresholds of the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,8 +34,16 @@ pub(in crate::index) fn has_threshold(data: &RunData) -> bool {
     max_ttft(data).is_some() || min_speed(data).is_some()
 }
 
-/// Judges a summary row by the thresholds stored with the run.
+/// Judges a summary row by the thresholds stored with the run. That of a test whose working set grew stands for its climb
+/// and for every size, so its periods are judged instead: one that kept them is enough.
 pub(in crate::index) fn kept(data: &RunData, row: &SummaryRow) -> Kept {
+    if let Some(periods) = data.growing(row.into()) {
+        let held = |period: &PeriodRow| !BROKEN.contains(&period.decision.as_str());
+        return match periods.iter().any(held) {
+            true => Kept::Yes,
+            false => Kept::No,
+        };
+    }
     judge(
         data,
         Judged {
