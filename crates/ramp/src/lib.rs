@@ -7,6 +7,7 @@
 mod climb;
 pub mod controller;
 mod fixed;
+mod held;
 pub mod judge;
 pub mod note;
 pub mod outcome;
@@ -17,6 +18,7 @@ pub mod sustained;
 pub use climb::{KnownLevel, RampController, RampRules, RampSettings};
 pub use controller::{Controller, Purpose, Step, WindowSpec};
 pub use fixed::{FixedController, FixedRules, FixedSettings, LevelOrder, RepeatName};
+pub use held::highest_held;
 pub use judge::{Broken, Observation, Thresholds, Verdict, headroom_multiple, judge};
 pub use note::Note;
 pub use outcome::{Peak, RampOutcome, StopReason, TestedLevel};

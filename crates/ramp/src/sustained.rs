@@ -163,6 +163,14 @@ impl Decision {
         Self::PlateauRampDown,
     ];
 
+    /// The decision of that word; `None` for words of other tools.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|decision| decision.as_str() == word)
+    }
+
     /// The word of the `decision` column.
     #[must_use]
     pub fn as_str(self) -> &'static str {

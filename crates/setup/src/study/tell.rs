@@ -54,6 +54,7 @@ pub(super) struct Teller<'t, T> {
     was_faulty: bool,
     has_told_no_usage: bool,
     failed: Failed,
+    has_told_short_windows: bool,
     pages: Pages,
 }
 
@@ -82,6 +83,7 @@ impl<'t, T: StudyTool> Teller<'t, T> {
             was_faulty: false,
             has_told_no_usage: false,
             failed: Failed::default(),
+            has_told_short_windows: false,
             pages,
         }
     }
@@ -215,7 +217,11 @@ impl<T: StudyTool> Observer for Teller<'_, T> {
                 ..
             } => log_lines(&tool.period_result(row, figures, decided)),
             StudyEvent::PeriodsEnded { stop, periods } => {
-                log_lines(&tool.periods_end(stop, periods));
+                let mut lines = tool.periods_end(stop, periods);
+                if options.thresholds.is_active() && !periods.is_empty() {
+                    lines.push(text::level_held(periods));
+                }
+                log_lines(&lines);
             }
             StudyEvent::Note(Note::LevelDone { concurrency }) => {
                 let runs = std::mem::take(&mut self.runs);
@@ -244,6 +250,12 @@ impl<T: StudyTool> Observer for Teller<'_, T> {
                     log_lines(&text::runs_table(&runs));
                 }
                 log_lines(&tool.test_done(outcome));
+                if !self.has_told_short_windows
+                    && let Some(line) = text::short_windows(options, &outcome.summary)
+                {
+                    log_lines(&[line]);
+                    self.has_told_short_windows = true;
+                }
             }
             StudyEvent::TestFailed { test, reason } => {
                 self.failed = Failed(Some(*test));

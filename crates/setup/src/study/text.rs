@@ -3,9 +3,11 @@
 //! Promise: pure functions from results to lines; nothing is printed here and nothing is computed that ends in a file.
 //! An undefined value is `n/a`.
 
+mod capacity;
 mod finish;
 mod level;
 
+pub use capacity::{level_held, short_windows};
 pub use finish::{
     FailedTest, RunEnd, Totals, end_of_run, input_tokens, limited_report, output_tokens, sums,
 };
