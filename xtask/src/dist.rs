@@ -242,7 +242,9 @@ pub(crate) fn stripped(shell: &Shell, program: &Path) -> Result<Vec<u8>> {
     let work = shell.create_temp_dir()?;
     let to = work.path().join("stripped");
     if objcopy.exists() {
+        // Its LLVM is a shared library of the toolchain; `cargo run` says where, a plain call of xtask does not.
         cmd!(shell, "{objcopy} --strip-all {program} {to}")
+            .env("LD_LIBRARY_PATH", sysroot(shell)?.join("lib"))
             .quiet()
             .run()?;
     } else {
