@@ -383,7 +383,7 @@ async fn exchange(
             }
             None => {
                 answer.end(at, None, redactor);
-                route.pool.put_back(link).await;
+                route.pool.put_back_after_stream(link).await;
                 return Ok(());
             }
         }

@@ -60,7 +60,12 @@ pub(crate) async fn hand_over(
                 *status = Some(response.status().as_u16());
                 return Ok((link, response));
             }
-            Err(HeadError::Broken(error)) => return Err(fault::before_head(&error)),
+            Err(HeadError::Broken(error)) => {
+                if !lease.is_fresh {
+                    pool.was_closed_under_a_request();
+                }
+                return Err(fault::before_head(&error));
+            }
             // Nothing was written, so this is no second try of a request but the first on a
             // connection that stands.
             Err(HeadError::Unsent(request)) if !lease.is_fresh => body = request.into_body(),

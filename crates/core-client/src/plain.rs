@@ -311,7 +311,7 @@ impl Inner {
                         return Err(fault::in_body(&error, exchange.frames.len()));
                     }
                     None => {
-                        self.pool.put_back(link).await;
+                        self.pool.put_back_after_stream(link).await;
                         return Ok(at);
                     }
                 }

@@ -4,14 +4,16 @@
 //! no limit is put on how many there are.
 
 use std::mem;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use http::{Request, Response};
 use http_body_util::BodyExt;
 use hyper::body::{Frame, Incoming};
-use tokio::time::timeout_at;
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::body::RequestBody;
 use crate::conn::{H1, H2, H2Stream, HeadError};
@@ -20,6 +22,31 @@ use crate::dial::{DialError, Dialer, Dialled};
 /// Connections that are dialled ahead at the same time. Servers queue only so many handshakes (128 is a
 /// common backlog) and drop the rest for a second; this bounds the burst, not the number of connections.
 const DIAL_BURST: usize = 64;
+
+/// How long the connection of the first streamed answers is watched: does the server close it without a word?
+const FIRST_LOOK: Duration = Duration::from_millis(20);
+/// Between two glances of that look.
+const GLANCE: Duration = Duration::from_millis(1);
+
+/// What a server does with a connection when a streamed answer has ended. Some (llama.cpp) close it although they have
+/// promised to keep it; a request handed over in that moment is lost.
+#[derive(Debug, Default)]
+struct Manners(AtomicU8);
+
+impl Manners {
+    const UNKNOWN: u8 = 0;
+    const KEEPS: u8 = 1;
+    const CLOSES: u8 = 2;
+
+    fn get(&self) -> u8 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// One that closed once is not trusted again.
+    fn learn(&self, manners: u8) {
+        self.0.fetch_max(manners, Ordering::Relaxed);
+    }
+}
 
 /// A place for one request.
 #[derive(Debug)]
@@ -75,6 +102,7 @@ pub(crate) struct Pool {
     /// Whether the endpoint speaks HTTP/2; not set until a first connection has settled it.
     is_http2: OnceLock<bool>,
     idle: Mutex<Vec<H1>>,
+    manners: Manners,
     shared: Mutex<Vec<H2>>,
     /// Held while a connection is opened that others could share, so that they wait for it.
     turn: tokio::sync::Mutex<()>,
@@ -90,6 +118,7 @@ impl Pool {
             dialer,
             is_http2,
             idle: Mutex::default(),
+            manners: Manners::default(),
             shared: Mutex::default(),
             turn: tokio::sync::Mutex::default(),
         }
@@ -151,6 +180,32 @@ impl Pool {
         {
             lock(&self.idle).push(connection);
         }
+    }
+
+    /// As [`Self::put_back`] behind a streamed answer. The first ones are held back until it is seen whether the server
+    /// closes the connection; one that does gets a new connection for each request.
+    pub(crate) async fn put_back_after_stream(&self, link: Link) {
+        let Link::H1(mut connection) = link else {
+            return;
+        };
+        let until = Instant::now() + FIRST_LOOK;
+        while self.manners.get() == Manners::UNKNOWN {
+            if !connection.is_alive().await {
+                self.manners.learn(Manners::CLOSES);
+            } else if Instant::now() >= until {
+                self.manners.learn(Manners::KEEPS);
+            } else {
+                sleep(GLANCE).await;
+            }
+        }
+        if self.manners.get() == Manners::KEEPS {
+            self.put_back(Link::H1(connection)).await;
+        }
+    }
+
+    /// A request met a server that was just closing the connection.
+    pub(crate) fn was_closed_under_a_request(&self) {
+        self.manners.learn(Manners::CLOSES);
     }
 
     /// Opens connections until `n` requests could be sent at once without dialling, or until one fails.

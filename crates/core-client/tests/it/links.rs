@@ -81,6 +81,29 @@ async fn a_connection_the_server_closed_while_idle_is_dropped_before_use() {
 }
 
 #[tokio::test]
+async fn a_server_that_closes_after_each_stream_as_llama_cpp_does_loses_no_request() {
+    let head = STREAM_HEAD.replace("\r\n\r\n", "\r\nkeep-alive: timeout=5, max=100\r\n\r\n");
+    for ending in [Do::Close, Do::Reset] {
+        let mut script = good();
+        script[0] = send(head.as_str());
+        script.push(ending);
+        let server = Server::start(vec![script]).await;
+        let client = client(&server.url(), config());
+        // The next request follows at once: nobody waits for the end of the connection before it.
+        for _ in 0..50 {
+            assert_good(&ask(&client).await);
+        }
+        for _ in 0..10 {
+            for exchange in join_all((0..4).map(|_| ask(&client))).await {
+                assert_good(&exchange);
+            }
+        }
+        let log = server.log();
+        assert_eq!((log.n_connections, log.requests.len()), (90, 90));
+    }
+}
+
+#[tokio::test]
 async fn dead_connections_do_not_count_as_open_ahead() {
     let server = Server::start(vec![[good(), vec![Do::Close]].concat()]).await;
     let client = client(&server.url(), config());
