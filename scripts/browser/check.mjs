@@ -312,7 +312,8 @@ test('the read-out agrees with the file the chart was drawn from', async () => {
       const point = points.find((p) => p.text === `${cell(line, 'cache_hit_rate')}%`);
       await tab.mouse.move(point.x, point.y);
       const out = await readOut(tab);
-      const shown = out.rows.find(([name]) => name === 'Avg Output Tokens/Req')[1];
+      // On a busy machine a point may be marked; the figure is the same.
+      const shown = out.rows.find(([name]) => name === 'Avg Output Tokens/Req')[1].replace(/ \(limited by the client\)$/, '');
       // The last digit may be rounded either way where it is a tie.
       const meant = Number(cell(line, 'avg_output_tokens'));
       assert.ok(Math.abs(Number(shown.replace(/,| tok\/s/g, '')) - meant) <= 0.051, `${shown} for ${meant}`);
