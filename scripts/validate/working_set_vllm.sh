@@ -43,4 +43,5 @@ for study in "$out:" "$out-sustained:sustained_"; do
       cp "$file" "$kept/${study##*:}$(basename "$file" | sed -E 's/_[0-9]{8}_[0-9]{6}//')"
   done
 done
+cp "$out-sustained"/sustained_periods_*.csv "$kept/sustained_periods.csv"
 exit "$held"

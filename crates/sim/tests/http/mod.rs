@@ -78,6 +78,8 @@ impl Reply {
 pub(crate) struct Client {
     stream: TcpStream,
     buffer: Vec<u8>,
+    /// Why the last request could not be written whole: a server may reset a connection before it has read the request.
+    unsent: Option<ErrorKind>,
 }
 
 impl Client {
@@ -91,6 +93,7 @@ impl Client {
         Self {
             stream,
             buffer: Vec::new(),
+            unsent: None,
         }
     }
 
@@ -98,6 +101,7 @@ impl Client {
         self.stream.set_read_timeout(Some(patience)).unwrap();
     }
 
+    /// Sends a request; that it could not be written is what [`Self::reply`] says then.
     pub(crate) fn send(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) {
         let mut head = format!(
             "{method} {path} HTTP/1.1\r\nhost: sim\r\ncontent-length: {}\r\n",
@@ -106,9 +110,12 @@ impl Client {
         for (name, value) in headers {
             head.push_str(&format!("{name}: {value}\r\n"));
         }
-        self.stream
-            .write_all(format!("{head}\r\n{body}").as_bytes())
-            .unwrap();
+        let request = format!("{head}\r\n{body}");
+        self.unsent = self
+            .stream
+            .write_all(request.as_bytes())
+            .err()
+            .map(|error| error.kind());
     }
 
     /// Reads more bytes; the error's kind if there are none.
@@ -142,8 +149,11 @@ impl Client {
         Ok(self.buffer.drain(..n).collect())
     }
 
-    /// Reads one reply; an error if not even its head came.
+    /// Reads one reply; an error if not even its head came, or if the request could not be sent.
     pub(crate) fn reply(&mut self) -> Result<Reply, ErrorKind> {
+        if let Some(error) = self.unsent {
+            return Err(error);
+        }
         let status = self.line()?.split(' ').nth(1).unwrap().parse().unwrap();
         let mut headers = Vec::new();
         loop {
