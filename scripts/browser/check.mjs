@@ -154,149 +154,152 @@ test('every page opens on a narrow dark screen, whole and without a complaint, a
   }
 });
 
-for (const page of CLOSELY) {
-  describe(page.name, () => {
-    test('wide and light, narrow and dark: no complaint, no request, no sideways scrolling, no barrier', async () => {
-      const backgrounds = new Set();
-      for (const [colorScheme, viewport] of [['light', WIDE], ['dark', NARROW]]) {
-        await open(page, { colorScheme, viewport }, async (tab) => {
-          backgrounds.add(await tab.evaluate(() => getComputedStyle(document.body).backgroundColor));
-          // Everything that can be folded out is looked at too.
-          await tab.$$eval('details', (all) => all.forEach((node) => { node.open = true; }));
-          const width = await tab.evaluate(() => document.documentElement.scrollWidth);
-          assert.ok(width <= viewport.width, `${width} px wide at ${viewport.width} with all details open`);
-          // The page's own policy forbids scripts that are not its own; a debugger's evaluation is none.
-          await tab.evaluate(AXE);
-          const found = await tab.evaluate(() => globalThis.axe.run(document, { resultTypes: ['violations'] }));
-          const serious = found.violations.filter((v) => ['serious', 'critical'].includes(v.impact));
-          const told = serious.map((v) => `${v.id}: ${v.nodes[0].html.slice(0, 200)} ${v.nodes[0].failureSummary}`);
-          assert.deepEqual(told, [], `${colorScheme} ${viewport.width}`);
+// Two pages at a time: a page waits for the browser about as long as the browser computes.
+describe('closely', { concurrency: 2 }, () => {
+  for (const page of CLOSELY) {
+    describe(page.name, { concurrency: 1 }, () => {
+      test('wide and light, narrow and dark: no complaint, no request, no sideways scrolling, no barrier', async () => {
+        const backgrounds = new Set();
+        for (const [colorScheme, viewport] of [['light', WIDE], ['dark', NARROW]]) {
+          await open(page, { colorScheme, viewport }, async (tab) => {
+            backgrounds.add(await tab.evaluate(() => getComputedStyle(document.body).backgroundColor));
+            // Everything that can be folded out is looked at too.
+            await tab.$$eval('details', (all) => all.forEach((node) => { node.open = true; }));
+            const width = await tab.evaluate(() => document.documentElement.scrollWidth);
+            assert.ok(width <= viewport.width, `${width} px wide at ${viewport.width} with all details open`);
+            // The page's own policy forbids scripts that are not its own; a debugger's evaluation is none.
+            await tab.evaluate(AXE);
+            const found = await tab.evaluate(() => globalThis.axe.run(document, { resultTypes: ['violations'] }));
+            const serious = found.violations.filter((v) => ['serious', 'critical'].includes(v.impact));
+            const told = serious.map((v) => `${v.id}: ${v.nodes[0].html.slice(0, 200)} ${v.nodes[0].failureSummary}`);
+            assert.deepEqual(told, [], `${colorScheme} ${viewport.width}`);
+          });
+        }
+        assert.equal(backgrounds.size, 2, 'a light and a dark background');
+      });
+
+      test('on paper: light, without controls, with whole tables', async () => {
+        await open(page, { colorScheme: 'dark', viewport: PAPER }, async (tab) => {
+          await tab.emulateMedia({ media: 'print', colorScheme: 'dark' });
+          // Nobody can scroll paper.
+          const cut = await tab.$$eval('.scroll', (all) => all.filter((node) => node.scrollWidth > node.clientWidth + 1).length);
+          assert.equal(cut, 0, 'tables wider than the page');
+          assert.equal(await tab.evaluate(() => getComputedStyle(document.body).backgroundColor), 'rgb(255, 255, 255)');
+          assert.equal(await tab.locator('.tools:visible, .tip:visible').count(), 0);
         });
-      }
-      assert.equal(backgrounds.size, 2, 'a light and a dark background');
-    });
-
-    test('on paper: light, without controls, with whole tables', async () => {
-      await open(page, { colorScheme: 'dark', viewport: PAPER }, async (tab) => {
-        await tab.emulateMedia({ media: 'print', colorScheme: 'dark' });
-        // Nobody can scroll paper.
-        const cut = await tab.$$eval('.scroll', (all) => all.filter((node) => node.scrollWidth > node.clientWidth + 1).length);
-        assert.equal(cut, 0, 'tables wider than the page');
-        assert.equal(await tab.evaluate(() => getComputedStyle(document.body).backgroundColor), 'rgb(255, 255, 255)');
-        assert.equal(await tab.locator('.tools:visible, .tip:visible').count(), 0);
       });
     });
-  });
-}
+  }
 
-for (const page of CLOSELY.filter(({ kind }) => kind)) {
-  describe(`${page.name} (${page.kind})`, () => {
-    test('says everything without script', async () => {
-      await open(page, { javaScriptEnabled: false }, async (tab) => {
-        assert.ok(await tab.locator('svg.wide').isVisible());
-        assert.equal(await tab.locator('.tools:visible').count(), 0);
-        const titles = await tab.locator('svg.wide .panel title').allTextContents();
-        assert.ok(titles.length > 0 && titles.every((title) => title.includes(': ')), titles[0]);
-        await tab.locator('details.data summary').click();
-        assert.ok(await tab.locator('details.data td').first().isVisible());
+  for (const page of CLOSELY.filter(({ kind }) => kind)) {
+    describe(`${page.name} (${page.kind})`, { concurrency: 1 }, () => {
+      test('says everything without script', async () => {
+        await open(page, { javaScriptEnabled: false }, async (tab) => {
+          assert.ok(await tab.locator('svg.wide').isVisible());
+          assert.equal(await tab.locator('.tools:visible').count(), 0);
+          const titles = await tab.locator('svg.wide .panel title').allTextContents();
+          assert.ok(titles.length > 0 && titles.every((title) => title.includes(': ')), titles[0]);
+          await tab.locator('details.data summary').click();
+          assert.ok(await tab.locator('details.data td').first().isVisible());
+        });
       });
-    });
 
-    test('the read-out under the mouse shows the numbers of the table', async () => {
-      await open(page, {}, async (tab) => {
-        const all = await tables(tab);
-        const { title, points } = await places(tab, 'wide');
-        for (const point of some(points)) {
-          await tab.mouse.move(point.x, point.y);
+      test('the read-out under the mouse shows the numbers of the table', async () => {
+        await open(page, {}, async (tab) => {
+          const all = await tables(tab);
+          const { title, points } = await places(tab, 'wide');
+          for (const point of some(points)) {
+            await tab.mouse.move(point.x, point.y);
+            const out = await readOut(tab);
+            assert.equal(out.head, `${title}: ${point.text}`);
+            assert.ok(out.shown && out.rows.length > 0);
+            assert.deepEqual(plain(out.rows), plain(expected(all, point.text)));
+          }
+          await tab.mouse.move(2, 2);
+          assert.equal((await readOut(tab)).shown, false);
+        });
+      });
+
+      test('the read-out under a finger shows the panel that was touched', async () => {
+        await open(page, { viewport: NARROW, hasTouch: true }, async (tab) => {
+          const all = await tables(tab);
+          const { points } = await places(tab, 'narrow');
+          const point = points.at(-1);
+          await tab.touchscreen.tap(point.x, point.y);
           const out = await readOut(tab);
-          assert.equal(out.head, `${title}: ${point.text}`);
-          assert.ok(out.shown && out.rows.length > 0);
-          assert.deepEqual(plain(out.rows), plain(expected(all, point.text)));
-        }
-        await tab.mouse.move(2, 2);
-        assert.equal((await readOut(tab)).shown, false);
+          assert.deepEqual(plain(out.rows), plain(expected(all.slice(0, 1), point.text)));
+          const tip = await tab.locator('.tip').boundingBox();
+          assert.ok(tip.x >= 0 && tip.x + tip.width <= NARROW.width, 'within the window');
+        });
       });
-    });
 
-    test('the read-out under a finger shows the panel that was touched', async () => {
-      await open(page, { viewport: NARROW, hasTouch: true }, async (tab) => {
-        const all = await tables(tab);
-        const { points } = await places(tab, 'narrow');
-        const point = points.at(-1);
-        await tab.touchscreen.tap(point.x, point.y);
-        const out = await readOut(tab);
-        assert.deepEqual(plain(out.rows), plain(expected(all.slice(0, 1), point.text)));
-        const tip = await tab.locator('.tip').boundingBox();
-        assert.ok(tip.x >= 0 && tip.x + tip.width <= NARROW.width, 'within the window');
-      });
-    });
-
-    test('arrow keys walk through all values and Escape ends', async () => {
-      await open(page, {}, async (tab) => {
-        const { points } = await places(tab, 'wide');
-        await tab.locator('svg.wide').focus();
-        for (const point of points.slice(0, 3)) {
-          await tab.keyboard.press('ArrowRight');
-          assert.ok((await readOut(tab)).head.endsWith(`: ${point.text}`));
-        }
-        await tab.keyboard.press('End');
-        assert.ok((await readOut(tab)).head.endsWith(`: ${points.at(-1).text}`));
-        const spoken = await tab.locator('.sr[aria-live]').textContent();
-        assert.ok(spoken.includes(points.at(-1).text), spoken);
-        await tab.keyboard.press('Escape');
-        assert.equal((await readOut(tab)).shown, false);
-      });
-    });
-
-    test('a legend entry hides its series, with mouse and keyboard', async () => {
-      await open(page, {}, async (tab) => {
-        const entries = tab.locator('svg.wide .key');
-        if (page.kind === 'ttft-heatmap') { assert.equal(await entries.count(), 0); return; }
-        assert.ok(await entries.count() > 0);
-        const entry = entries.first();
-        const key = await entry.getAttribute('data-key');
-        const series = tab.locator(`svg.wide .series[data-key="${key}"]`);
-        const seen = () => series.evaluateAll((all) => all.every((node) => getComputedStyle(node).display !== 'none'));
-        const name = (await entry.textContent()).trim();
-        const has = async () => {
+      test('arrow keys walk through all values and Escape ends', async () => {
+        await open(page, {}, async (tab) => {
+          const { points } = await places(tab, 'wide');
           await tab.locator('svg.wide').focus();
+          for (const point of points.slice(0, 3)) {
+            await tab.keyboard.press('ArrowRight');
+            assert.ok((await readOut(tab)).head.endsWith(`: ${point.text}`));
+          }
           await tab.keyboard.press('End');
-          return (await readOut(tab)).rows.some(([row]) => row === name);
-        };
-        assert.ok(await series.count() > 0 && await seen());
-        await entry.click();
-        assert.equal(await seen(), false);
-        assert.equal(await entry.getAttribute('aria-pressed'), 'false');
-        assert.equal(await has(), false);
-        await entry.focus();
-        await tab.keyboard.press('Enter');
-        assert.ok(await seen());
-        assert.equal(await entry.getAttribute('aria-pressed'), 'true');
+          assert.ok((await readOut(tab)).head.endsWith(`: ${points.at(-1).text}`));
+          const spoken = await tab.locator('.sr[aria-live]').textContent();
+          assert.ok(spoken.includes(points.at(-1).text), spoken);
+          await tab.keyboard.press('Escape');
+          assert.equal((await readOut(tab)).shown, false);
+        });
       });
-    });
 
-    test('the picture can be saved as SVG and as PNG', async () => {
-      await open(page, { colorScheme: 'dark' }, async (tab) => {
-        const size = await tab.$eval('svg.wide', (svg) => [svg.viewBox.baseVal.width, svg.viewBox.baseVal.height]);
-        const save = async (button) => {
-          const [download] = await Promise.all([tab.waitForEvent('download'), tab.locator(button).click()]);
-          return { name: download.suggestedFilename(), bytes: readFileSync(await download.path()) };
-        };
-        const svg = await save('#save-svg');
-        assert.equal(svg.name, basename(page.file, '.html') + '.svg');
-        const root = await tab.evaluate((text) => {
-          const doc = new DOMParser().parseFromString(text, 'image/svg+xml');
-          return doc.querySelector('parsererror') ? 'broken' : `${doc.documentElement.localName} ${doc.querySelectorAll('text').length > 5}`;
-        }, svg.bytes.toString('utf8'));
-        assert.equal(root, 'svg true');
-        const png = await save('#save-png');
-        assert.equal(png.name, basename(page.file, '.html') + '.png');
-        assert.equal(png.bytes.subarray(1, 4).toString('latin1'), 'PNG');
-        assert.deepEqual([png.bytes.readUInt32BE(16), png.bytes.readUInt32BE(20)], size.map((n) => Math.round(n) * 2));
+      test('a legend entry hides its series, with mouse and keyboard', async () => {
+        await open(page, {}, async (tab) => {
+          const entries = tab.locator('svg.wide .key');
+          if (page.kind === 'ttft-heatmap') { assert.equal(await entries.count(), 0); return; }
+          assert.ok(await entries.count() > 0);
+          const entry = entries.first();
+          const key = await entry.getAttribute('data-key');
+          const series = tab.locator(`svg.wide .series[data-key="${key}"]`);
+          const seen = () => series.evaluateAll((all) => all.every((node) => getComputedStyle(node).display !== 'none'));
+          const name = (await entry.textContent()).trim();
+          const has = async () => {
+            await tab.locator('svg.wide').focus();
+            await tab.keyboard.press('End');
+            return (await readOut(tab)).rows.some(([row]) => row === name);
+          };
+          assert.ok(await series.count() > 0 && await seen());
+          await entry.click();
+          assert.equal(await seen(), false);
+          assert.equal(await entry.getAttribute('aria-pressed'), 'false');
+          assert.equal(await has(), false);
+          await entry.focus();
+          await tab.keyboard.press('Enter');
+          assert.ok(await seen());
+          assert.equal(await entry.getAttribute('aria-pressed'), 'true');
+        });
+      });
+
+      test('the picture can be saved as SVG and as PNG', async () => {
+        await open(page, { colorScheme: 'dark' }, async (tab) => {
+          const size = await tab.$eval('svg.wide', (svg) => [svg.viewBox.baseVal.width, svg.viewBox.baseVal.height]);
+          const save = async (button) => {
+            const [download] = await Promise.all([tab.waitForEvent('download'), tab.locator(button).click()]);
+            return { name: download.suggestedFilename(), bytes: readFileSync(await download.path()) };
+          };
+          const svg = await save('#save-svg');
+          assert.equal(svg.name, basename(page.file, '.html') + '.svg');
+          const root = await tab.evaluate((text) => {
+            const doc = new DOMParser().parseFromString(text, 'image/svg+xml');
+            return doc.querySelector('parsererror') ? 'broken' : `${doc.documentElement.localName} ${doc.querySelectorAll('text').length > 5}`;
+          }, svg.bytes.toString('utf8'));
+          assert.equal(root, 'svg true');
+          const png = await save('#save-png');
+          assert.equal(png.name, basename(page.file, '.html') + '.png');
+          assert.equal(png.bytes.subarray(1, 4).toString('latin1'), 'PNG');
+          assert.deepEqual([png.bytes.readUInt32BE(16), png.bytes.readUInt32BE(20)], size.map((n) => Math.round(n) * 2));
+        });
       });
     });
-  });
-}
+  }
+});
 
 test('the read-out agrees with the file the chart was drawn from', async () => {
   const page = CHARTS.find((p) => relative(ROOT, p.file) === join('ramp', 'performance_vs_cache_rate_1000.html'));

@@ -35,6 +35,36 @@ pub(crate) struct Args {
     /// Run the programs in this directory instead of building them.
     #[arg(long, value_name = "DIR")]
     bin_dir: Option<PathBuf>,
+    /// Measure for a shorter time: for seeing that everything works. Judged like the whole demo.
+    #[arg(long)]
+    quick: bool,
+}
+
+/// For how long the demo measures, in seconds as the testers' options say them. What is measured and how it is judged
+/// is the same at each pace.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pace {
+    /// A window of the first act's ramp.
+    ramp: &'static str,
+    /// A whole ramp of the first act.
+    test: &'static str,
+    /// A window of the second act.
+    sweep: &'static str,
+}
+
+impl Pace {
+    /// Long enough that charts and throughput are worth looking at.
+    pub(crate) const WHOLE: Self = Self {
+        ramp: "3",
+        test: "15",
+        sweep: "4",
+    };
+    /// For a package whose programs are measured at length elsewhere: that they work, and count tokens and tiers rightly.
+    pub(crate) const QUICK: Self = Self {
+        ramp: "1",
+        test: "6",
+        sweep: "2",
+    };
 }
 
 /// Runs the demo.
@@ -49,17 +79,18 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             workspace::build_released(&shell, None, &tools.map(str::to_owned))?
         }
     };
-    run_in(&bin, &output_dir(args, &root)?)
+    let pace = if args.quick { Pace::QUICK } else { Pace::WHOLE };
+    run_in(&bin, &output_dir(args, &root)?, pace)
 }
 
 /// Runs the demo with the programs in `bin`, its first study into the empty directory `output`.
 ///
 /// # Errors
 /// When a study fails, the server served something else from cache than was meant, or a border does not show.
-pub(crate) fn run_in(bin: &Path, output: &Path) -> Result<()> {
+pub(crate) fn run_in(bin: &Path, output: &Path, pace: Pace) -> Result<()> {
     let start = Instant::now();
     let mut server = simulator(bin, &[])?;
-    let studied = study(&bin.join("cache_rate_tester"), server.url(), output);
+    let studied = study(&bin.join("cache_rate_tester"), server.url(), output, pace);
     server.stop();
     studied?;
     let rates = achieved(output)?;
@@ -67,7 +98,7 @@ pub(crate) fn run_in(bin: &Path, output: &Path) -> Result<()> {
     writeln!(stdout.lock(), "{}\n", table(&rates))?;
     judge(&rates)?;
     let sweep = output.join("working_set");
-    let told = tiers::act(bin, &sweep)?;
+    let told = tiers::act(bin, &sweep, pace)?;
     writeln!(stdout.lock(), "{told}\n")?;
     writeln!(
         stdout.lock(),
@@ -128,7 +159,7 @@ fn run_tool(binary: &Path, url: &str, output: &Path, options: &[(&str, &str)]) -
     Ok(())
 }
 
-fn study(binary: &Path, url: &str, output: &Path) -> Result<()> {
+fn study(binary: &Path, url: &str, output: &Path, pace: Pace) -> Result<()> {
     let rates = RATES.map(|r| r.to_string()).join(" ");
     run_tool(
         binary,
@@ -139,8 +170,8 @@ fn study(binary: &Path, url: &str, output: &Path) -> Result<()> {
             ("--working-set-size", "40000"),
             ("--output-tokens", "32"),
             ("--max-ttft", "1.0"),
-            ("--ramp-duration", "3"),
-            ("--test-duration", "15"),
+            ("--ramp-duration", pace.ramp),
+            ("--test-duration", pace.test),
             ("--num-retries", "1"),
             ("--start-concurrency", "2"),
             ("--concurrency-increment", "2"),
@@ -314,6 +345,7 @@ mod tests {
         let args = Args {
             output_dir: Some(named.clone()),
             bin_dir: None,
+            quick: false,
         };
         assert_eq!(output_dir(&args, root.path()).unwrap(), named);
         std::fs::write(named.join("progress.json"), "{}").unwrap();

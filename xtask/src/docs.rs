@@ -8,8 +8,9 @@ mod page;
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use xshell::{Shell, cmd};
 
 use crate::workspace;
@@ -17,6 +18,9 @@ use page::{Block, Page};
 
 /// Words behind the backticks of boxes that hold no command.
 const NO_COMMANDS: &[&str] = &["text", "json", "yaml", "toml", "csv", "rust", "python"];
+
+/// Pages whose commands run side by side; none of them judges a time.
+const PAGES_AT_ONCE: usize = 3;
 
 /// Options of the check.
 #[derive(Debug, clap::Args)]
@@ -36,26 +40,43 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         Some(given) => std::path::absolute(given)?,
         None => workspace::build_released(&shell, None, &workspace::tools()?)?,
     };
-    let mut n_boxes = 0;
     let pages = pages(&shell)?;
-    for (path, page) in &pages {
-        if !args.pages.is_empty() && !args.pages.contains(path) {
-            continue;
-        }
-        let boxes: Vec<&Block> = page
-            .blocks
-            .iter()
-            .filter(|block| block.info == "bash")
-            .collect();
-        if !boxes.is_empty() {
-            eprintln!("{}: {} boxes", path.display(), boxes.len());
-            execute::page(&shell, &bin, path, &boxes)?;
-            n_boxes += boxes.len();
-        }
-    }
+    let asked = |path: &PathBuf| args.pages.is_empty() || args.pages.contains(path);
+    let work: Vec<(&Path, Vec<&Block>)> = pages
+        .iter()
+        .filter(|(path, _)| asked(path))
+        .map(|(path, page)| {
+            let runs = page.blocks.iter().filter(|block| block.info == "bash");
+            (path.as_path(), runs.collect::<Vec<_>>())
+        })
+        .filter(|(_, boxes)| !boxes.is_empty())
+        .collect();
+    let n_boxes: usize = work.iter().map(|(_, boxes)| boxes.len()).sum();
     ensure!(n_boxes > 0, "no page has a command");
+    run_pages(&bin, &work)?;
     eprintln!("{n_boxes} boxes of commands ran");
     Ok(())
+}
+
+/// Runs the boxes of pages, some pages at once: the programs mostly wait for the simulated server.
+fn run_pages(bin: &Path, work: &[(&Path, Vec<&Block>)]) -> Result<()> {
+    let next = AtomicUsize::new(0);
+    let run_next = || -> Result<()> {
+        let shell = Shell::new()?;
+        while let Some((path, boxes)) = work.get(next.fetch_add(1, Ordering::Relaxed)) {
+            execute::page(&shell, bin, path, boxes)?;
+            eprintln!("{}: {} boxes", path.display(), boxes.len());
+        }
+        Ok(())
+    };
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..PAGES_AT_ONCE).map(|_| scope.spawn(run_next)).collect();
+        workers.into_iter().try_for_each(|worker| {
+            worker
+                .join()
+                .map_err(|_| anyhow!("a page's thread panicked"))?
+        })
+    })
 }
 
 /// What is wrong with pages, links and the book's list.

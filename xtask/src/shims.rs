@@ -71,7 +71,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-fn has_uv() -> bool {
+/// Whether uv can be tried: not everybody has it.
+pub(crate) fn has_uv() -> bool {
     Command::new("uv").arg("--version").output().is_ok()
 }
 

@@ -15,7 +15,7 @@ use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, DateTime, ZipWriter};
 
 use crate::dist::{self, Source};
-use crate::{demo, workspace};
+use crate::{demo, shims, workspace};
 
 /// Name of the distribution in file names, where a dash is not allowed.
 const DISTRIBUTION: &str = "kv_cache_tester";
@@ -23,7 +23,7 @@ const DISTRIBUTION: &str = "kv_cache_tester";
 /// Options of the wheel.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Install it in a fresh virtual environment and run the demo from there.
+    /// Install it in a fresh virtual environment, and with uv where that is at hand, and run the demo from there.
     #[arg(long)]
     check: bool,
     /// Write the wheel to this directory [default: dist in cargo's target directory].
@@ -242,18 +242,14 @@ fn check(shell: &Shell, wheel: &Path, tools: &[String], version: &str) -> Result
     )
     .quiet()
     .run()?;
+    check_versions(shell, &bin, tools, version)?;
     for tool in tools {
-        let program = bin.join(tool);
-        let told = cmd!(shell, "{program} --version").quiet().read()?;
-        if told != format!("{tool} {version}") {
-            bail!("{tool} --version says {told:?}");
-        }
         ensure!(
             venv.join(format!("share/man/man1/{tool}.1")).exists(),
             "{tool} has no man page in the environment"
         );
     }
-    demo::run_in(&bin, &work.path().join("demo"))?;
+    demo::run_in(&bin, &work.path().join("demo"), demo::Pace::QUICK)?;
     cmd!(
         shell,
         "{pip} uninstall --quiet --yes --disable-pip-version-check {DISTRIBUTION}"
@@ -263,10 +259,57 @@ fn check(shell: &Shell, wheel: &Path, tools: &[String], version: &str) -> Result
     for tool in tools {
         ensure!(!bin.join(tool).exists(), "{tool} outlives its uninstall");
     }
+    let by_uv = shims::has_uv();
+    if by_uv {
+        check_uv(shell, wheel, tools, version)?;
+    }
     eprintln!(
-        "The wheel works: installed, {} tools, the demo, uninstalled",
+        "The wheel works: installed by pip{}, {} tools, the demo, uninstalled",
+        if by_uv {
+            " and by uv tool"
+        } else {
+            " (uv is not on PATH: not tried)"
+        },
         tools.len()
     );
+    Ok(())
+}
+
+/// Every tool is there and of this version.
+fn check_versions(shell: &Shell, bin: &Path, tools: &[String], version: &str) -> Result<()> {
+    for tool in tools {
+        let program = bin.join(tool);
+        let told = cmd!(shell, "{program} --version").quiet().read()?;
+        if told != format!("{tool} {version}") {
+            bail!("{tool} --version says {told:?}");
+        }
+    }
+    Ok(())
+}
+
+/// `uv tool install` and `uninstall`, in places that are nobody's.
+fn check_uv(shell: &Shell, wheel: &Path, tools: &[String], version: &str) -> Result<()> {
+    let work = shell.create_temp_dir()?;
+    let bin = work.path().join("bin");
+    let _environment = [
+        ("UV_TOOL_DIR", work.path().join("tools")),
+        ("UV_TOOL_BIN_DIR", bin.clone()),
+        ("UV_CACHE_DIR", work.path().join("cache")),
+    ]
+    .map(|(name, dir)| shell.push_env(name, dir));
+    let _offline = shell.push_env("UV_OFFLINE", "1");
+    let _python = shell.push_env("UV_PYTHON_DOWNLOADS", "never");
+    cmd!(shell, "uv tool install --quiet --no-index {wheel}")
+        .quiet()
+        .run()?;
+    check_versions(shell, &bin, tools, version)?;
+    let name = dist::PRODUCT;
+    cmd!(shell, "uv tool uninstall --quiet {name}")
+        .quiet()
+        .run()?;
+    for tool in tools {
+        ensure!(!bin.join(tool).exists(), "{tool} outlives its uninstall");
+    }
     Ok(())
 }
 

@@ -267,7 +267,7 @@ pub struct Args {
     #[arg(long, help_heading = "Other")]
     pub verbose: bool,
 
-    /// No colours; also with NO_COLOR set or when stderr is no terminal
+    /// Print no colors; there are none either without a terminal or with NO_COLOR set
     #[arg(long, help_heading = "Other")]
     pub no_color: bool,
 }

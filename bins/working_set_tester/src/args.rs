@@ -179,9 +179,9 @@ pub struct Args {
           allow_negative_numbers = true, help_heading = "Required", display_order = 4)]
     pub working_set_increments: i128,
 
-    /// Let the set grow while the load follows the thresholds (sustained, which needs --max-ttft or
-    /// --min-tokens-per-req), measure given levels at each size (fixed), or search for the best
-    /// concurrency at each size (ramp) [default: sustained]
+    /// Let the set grow while the load follows --max-ttft or --min-tokens-per-req (sustained),
+    /// measure given levels at each size (fixed), or search for the best concurrency at each size
+    /// (ramp) [default: sustained]
     #[arg(
         long,
         value_name = "MODE",

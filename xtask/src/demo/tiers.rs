@@ -9,7 +9,7 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use comfy_table::{CellAlignment, Table, presets};
 
-use super::{Row, filled, newest, number, rows, run_tool, simulator};
+use super::{Pace, Row, filled, newest, number, rows, run_tool, simulator};
 
 /// Tokens of a prompt: eight chunks, so that nothing is rounded.
 const CONTEXT: u64 = 2048;
@@ -75,7 +75,7 @@ struct Swept {
 }
 
 /// Runs the sweep with the programs in `bin` and tells it.
-pub(super) fn act(bin: &Path, output: &Path) -> Result<String> {
+pub(super) fn act(bin: &Path, output: &Path, pace: Pace) -> Result<String> {
     let mut options = Vec::new();
     for tier in &TIERS {
         options.extend(["--tier".to_owned(), tier.option()]);
@@ -93,7 +93,7 @@ pub(super) fn act(bin: &Path, output: &Path) -> Result<String> {
             ("--working-set-increments", &SIZES.len().to_string()),
             ("--mode", "fixed"),
             ("--fixed-concurrency-levels", "4"),
-            ("--ramp-duration", "4"),
+            ("--ramp-duration", pace.sweep),
             ("--num-retries", "0"),
             ("--output-tokens", "16"),
         ],

@@ -40,7 +40,11 @@ pub(super) fn run(archive: &Path) -> Result<()> {
             "{requirements} asks for something"
         );
     }
-    demo::run_in(&bundle.join("bin"), &work.path().join("demo"))?;
+    demo::run_in(
+        &bundle.join("bin"),
+        &work.path().join("demo"),
+        demo::Pace::QUICK,
+    )?;
     eprintln!(
         "The bundle works: {n_files} files as listed, {} tools with help, version, man page and completions, and the demo",
         tools.len()
