@@ -62,7 +62,7 @@ impl Pace {
     /// For a package whose programs are measured at length elsewhere: that they work, and count tokens and tiers rightly.
     pub(crate) const QUICK: Self = Self {
         ramp: "1",
-        test: "6",
+        test: "8",
         sweep: "2",
     };
 }
