@@ -61,7 +61,9 @@ lines = [f"The server's KV cache holds {args.capacity:,} tokens (its own words).
 measured = []
 for size, found in sorted(sizes.items()):
     if not found:
-        failures.append(f"working set {size}: no request left to judge by")
+        lines.append(f"| {size:,} | {'yes' if size <= args.capacity else 'no'} | fewer than one turn | | | | | |")
+        if size <= args.capacity:
+            failures.append(f"working set {size}: no request left to judge by")
         continue
     level = min(int(r["concurrency_level"]) for r in found)
     at = [r for r in found if int(r["concurrency_level"]) == level]

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # unscaled_sim.sh [OUTPUT]: one command of the user's pages of each tester with its token sizes as written, against the
 # simulator at the address that the page names (port 8000 must be free): working_set_tester's first example word for
-# word, cache_rate_tester's first example with three rates and shorter windows. Checks both against what the simulator
+# word, cache_rate_tester's first example with three rates and one retry. Checks both against what the simulator
 # is known to hold, writes tables and small raw data to docs/validation/unscaled_sim/, exits 1 when a claim does not hold.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
@@ -45,7 +45,7 @@ python3 "$root/scripts/cache_rate_tester.py" \
     --context-sizes 32000 \
     --working-set-size 2000000 \
     --output-dir test_output \
-    --cache-hit-rates 0 50 100 --test-duration 60 --num-retries 1
+    --cache-hit-rates 0 50 100 --num-retries 1
 stop
 
 held=0
