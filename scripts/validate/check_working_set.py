@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """check_working_set.py RESULT_DIR --capacity TOKENS --block TOKENS [--table FILE]
 
-Checks a working_set_tester run at 100 % hit rate against a server whose KV cache is known (standard library only):
+Checks a working_set_tester run at one hit rate against a server whose KV cache is known (standard library only):
   1. as long as the working set fits, the server serves every request the intended tokens from its cache, within a block;
   2. the first size that does not fit is the first where it serves less;
   3. there the median TTFT at the lowest level is at least twice that of the largest size that fits, and the input
@@ -49,10 +49,10 @@ if is_sustained:
 else:
     for row in detail:
         turns[int(row["working_set_size"]), row["phase_id"]].append(row)
-rounded = int(detail[0]["cached_tokens"])
+prompt = int(detail[0]["cached_tokens"]) + int(detail[0]["unique_tokens"])
 sizes = collections.defaultdict(list)
 for (size, _), found in turns.items():
-    sizes[size] += found[size // rounded:]
+    sizes[size] += found[size // prompt:]
 
 failures = []
 lines = [f"The server's KV cache holds {args.capacity:,} tokens (its own words).", "",
