@@ -235,7 +235,11 @@ fn add_tools(shell: &Shell, tools: &[String], built: &Path, files: &mut Files) -
     Ok(())
 }
 
-/// A program's bytes without symbols, by the toolchain's own `rust-objcopy`, which knows every target.
+/// The linker's sum over all that a program holds, also the line tables, which say where it was built.
+const BUILD_ID: &str = ".note.gnu.build-id";
+
+/// A program's bytes without symbols, by the toolchain's own `rust-objcopy`, which knows every target; also without
+/// [`BUILD_ID`], so that two builds in two places are equal.
 pub(crate) fn stripped(shell: &Shell, program: &Path) -> Result<Vec<u8>> {
     let host = host(shell)?;
     let objcopy = sysroot(shell)?.join(format!("lib/rustlib/{host}/bin/rust-objcopy"));
@@ -243,12 +247,12 @@ pub(crate) fn stripped(shell: &Shell, program: &Path) -> Result<Vec<u8>> {
     let to = work.path().join("stripped");
     if objcopy.exists() {
         // Its LLVM is a shared library of the toolchain; `cargo run` says where, a plain call of xtask does not.
-        cmd!(shell, "{objcopy} --strip-all {program} {to}")
+        cmd!(shell, "{objcopy} --strip-all --remove-section {BUILD_ID} {program} {to}")
             .env("LD_LIBRARY_PATH", sysroot(shell)?.join("lib"))
             .quiet()
             .run()?;
     } else {
-        cmd!(shell, "strip -s -o {to} {program}")
+        cmd!(shell, "strip -s -R {BUILD_ID} -o {to} {program}")
             .quiet()
             .run()
             .context("stripping needs the toolchain's rust-objcopy, or `strip` of binutils")?;
