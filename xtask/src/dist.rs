@@ -247,10 +247,13 @@ pub(crate) fn stripped(shell: &Shell, program: &Path) -> Result<Vec<u8>> {
     let to = work.path().join("stripped");
     if objcopy.exists() {
         // Its LLVM is a shared library of the toolchain; `cargo run` says where, a plain call of xtask does not.
-        cmd!(shell, "{objcopy} --strip-all --remove-section {BUILD_ID} {program} {to}")
-            .env("LD_LIBRARY_PATH", sysroot(shell)?.join("lib"))
-            .quiet()
-            .run()?;
+        cmd!(
+            shell,
+            "{objcopy} --strip-all --remove-section {BUILD_ID} {program} {to}"
+        )
+        .env("LD_LIBRARY_PATH", sysroot(shell)?.join("lib"))
+        .quiet()
+        .run()?;
     } else {
         cmd!(shell, "strip -s -R {BUILD_ID} -o {to} {program}")
             .quiet()
