@@ -2,8 +2,9 @@
 //!
 //! Promise: directories of ours and of every version of the originals are read; a file or row that is
 //! broken becomes a warning that names the file, and the rest is used. What several runs left in one
-//! directory is sorted out: the newest summary counts, and of every test the newest phases and the
-//! newest detail rows that belong to them. Refuses to write and to interpret.
+//! directory is sorted out: the newest summary counts, and of every test the newest phases or periods and the
+//! newest detail rows that belong to them. A newest summary without a row says that a run began afresh: nothing
+//! older counts then. Refuses to write and to interpret.
 
 pub(crate) mod open;
 mod samples;
@@ -26,6 +27,7 @@ use serde_json::{Map, Value};
 use crate::files::{DataFiles, FileKind, ResultDir};
 use crate::metadata::{RunFacts, TestMetadata, load_single_prompt};
 use crate::progress::{PROGRESS_FILE, Progress};
+use crate::stamp::StampedFile;
 use crate::test_name::TestName;
 use crate::trace_replay::{TRACE_SUMMARY, TraceReplay};
 
@@ -211,6 +213,18 @@ impl RunData {
         grows.then_some(periods)
     }
 
+    /// The sustained tests that have a result, with their periods; all where there is no summary, as the originals of
+    /// the working-set tool left none.
+    pub(crate) fn finished_sustained(&self) -> impl Iterator<Item = (&TestName, &[PeriodRow])> {
+        let is_finished = |test: &TestName| {
+            self.summary.is_empty() || self.summary.iter().any(|row| TestName::from(row) == *test)
+        };
+        self.periods
+            .iter()
+            .filter(move |(test, periods)| is_finished(test) && !periods.is_empty())
+            .map(|(test, periods)| (test, periods.as_slice()))
+    }
+
     /// Whether every test is a sustained one.
     pub(crate) fn is_only_sustained(&self) -> bool {
         let is_sustained = |row: &SummaryRow| self.periods.contains_key(&row.into());
@@ -252,45 +266,71 @@ impl RunData {
             self.trace = Some(TraceReplay::read(&self.dir, &mut self.warnings));
         }
         self.read_json_files();
-        if let Some(file) = files.newest_summary() {
-            let rows = read_table::<SummaryRow>(file, &mut self.warnings);
+        let mut files = files;
+        if let Some(file) = files.newest_summary().cloned() {
+            let n_warnings = self.warnings.len();
+            let rows = read_table::<SummaryRow>(&file, &mut self.warnings);
+            let is_bare = rows.is_empty()
+                && self.warnings.len() == n_warnings
+                && open::has_column(&file, "context_size");
+            if let (true, Some(stamp)) = (is_bare, &file.stamp) {
+                // A run that began afresh and has no result yet: what lies there from before is none of its own.
+                files = files.since(stamp);
+            }
             self.summary = newest_summaries(rows);
-            self.summary_file = Some(file.name.clone());
+            self.summary_file = Some(file.name);
         }
         self.varies_working_set = files
             .of_kind(FileKind::Summary)
             .any(|file| open::has_column(file, "working_set_size"));
-        for file in files.of_kind(FileKind::Phases) {
-            let rows = read_table::<PhaseRow>(file, &mut self.warnings);
-            let tests: BTreeSet<TestName> = rows.iter().map(TestName::from).collect();
-            for phases in [&mut self.phases, &mut self.period_phases] {
-                phases.retain(|row| !tests.contains(&TestName::from(row)));
+        // Windows and periods in one sequence: of a test measured in two modes, the later one counts.
+        for (kind, file) in files.iter() {
+            match kind {
+                FileKind::Phases => self.add_phases(file),
+                FileKind::Periods => self.add_periods(file),
+                _ => {}
             }
-            let (periods, windows): (Vec<PhaseRow>, Vec<PhaseRow>) = newest_phases(rows)
-                .into_iter()
-                .partition(|row| row.phase_type() == "SUSTAINED");
-            self.phases.extend(windows);
-            self.period_phases.extend(periods);
-        }
-        for file in files.of_kind(FileKind::Periods) {
-            // The working set grows from period to period: which test it was, only the name tells.
-            let named = TestName::of_periods_file(&file.name);
-            let mut by_test: BTreeMap<TestName, Vec<PeriodRow>> = BTreeMap::new();
-            for row in read_table::<PeriodRow>(file, &mut self.warnings) {
-                let test = named
-                    .filter(|test| {
-                        test.context_size == row.context_size
-                            && test.cache_hit_rate == row.cache_hit_rate
-                    })
-                    .unwrap_or_else(|| TestName::from(&row));
-                by_test.entry(test).or_default().push(row);
-            }
-            self.periods.extend(by_test);
         }
         if let Some(file) = files.of_kind(FileKind::SinglePrompt).next_back() {
             self.single_prompt = read_table::<SinglePromptRow>(file, &mut self.warnings);
         }
         Some(files)
+    }
+
+    /// The phases of a file newer than those so far, in place of what is known of its tests.
+    fn add_phases(&mut self, file: &StampedFile) {
+        let rows = read_table::<PhaseRow>(file, &mut self.warnings);
+        let tests: BTreeSet<TestName> = rows.iter().map(TestName::from).collect();
+        for phases in [&mut self.phases, &mut self.period_phases] {
+            phases.retain(|row| !tests.contains(&TestName::from(row)));
+        }
+        let (periods, windows): (Vec<PhaseRow>, Vec<PhaseRow>) = newest_phases(rows)
+            .into_iter()
+            .partition(|row| row.phase_type() == "SUSTAINED");
+        for row in &windows {
+            self.periods.remove(&TestName::from(row));
+        }
+        self.phases.extend(windows);
+        self.period_phases.extend(periods);
+    }
+
+    /// The same with the periods of a file.
+    fn add_periods(&mut self, file: &StampedFile) {
+        // The working set grows from period to period: which test it was, only the name tells.
+        let named = TestName::of_periods_file(&file.name);
+        let mut by_test: BTreeMap<TestName, Vec<PeriodRow>> = BTreeMap::new();
+        for row in read_table::<PeriodRow>(file, &mut self.warnings) {
+            let test = named
+                .filter(|test| {
+                    test.context_size == row.context_size
+                        && test.cache_hit_rate == row.cache_hit_rate
+                })
+                .unwrap_or_else(|| TestName::from(&row));
+            by_test.entry(test).or_default().push(row);
+        }
+        self.phases
+            .retain(|row| !by_test.contains_key(&TestName::from(row)));
+        self.periods.extend(by_test);
     }
 
     fn read_json_files(&mut self) {

@@ -172,6 +172,21 @@ impl DataFiles {
         self.files.iter().map(|(kind, file)| (*kind, file))
     }
 
+    /// Those of a run and of the runs behind it.
+    #[must_use]
+    pub(crate) fn since(mut self, stamp: &RunStamp) -> Self {
+        self.files
+            .retain(|(_, file)| file.stamp.as_ref().is_some_and(|own| own >= stamp));
+        self
+    }
+
+    /// Whether any run has left rows here.
+    #[must_use]
+    pub fn has_rows(&self) -> bool {
+        let is_other = |kind| matches!(kind, FileKind::RunCommand | FileKind::SinglePrompt);
+        self.files.iter().any(|(kind, _)| !is_other(*kind))
+    }
+
     /// The files of one kind, oldest first.
     pub fn of_kind(&self, kind: FileKind) -> impl DoubleEndedIterator<Item = &StampedFile> {
         self.files

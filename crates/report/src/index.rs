@@ -63,8 +63,28 @@ pub fn write_index_with_kind(
     dir: &Path,
     version: &str,
 ) -> Result<(RunKind, Vec<DataWarning>), FileError> {
+    write_read(dir, version, DETAIL_BYTES_WORTH_READING)
+}
+
+/// As [`write_index`], reading rows of requests only up to so many bytes of them.
+///
+/// # Errors
+/// When the directory does not exist or the page cannot be written.
+pub fn write_index_within(
+    dir: &Path,
+    version: &str,
+    detail_bytes: u64,
+) -> Result<Vec<DataWarning>, FileError> {
+    write_read(dir, version, detail_bytes).map(|(_, warnings)| warnings)
+}
+
+fn write_read(
+    dir: &Path,
+    version: &str,
+    detail_bytes: u64,
+) -> Result<(RunKind, Vec<DataWarning>), FileError> {
     let inventory = Inventory::of(dir)?;
-    let data = if inventory.detail_bytes() <= DETAIL_BYTES_WORTH_READING {
+    let data = if inventory.detail_bytes() <= detail_bytes {
         RunData::read(dir)
     } else {
         RunData::read_tables(dir)

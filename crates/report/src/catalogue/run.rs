@@ -156,15 +156,11 @@ fn sustained_set_tests(data: &RunData) -> Vec<SustainedInput> {
 }
 
 fn all_sustained(data: &RunData, wanted: impl Fn(&TestName) -> bool) -> Vec<SustainedInput> {
-    let finished = |test: &TestName| {
-        data.summary.is_empty() || data.summary.iter().any(|row| TestName::from(row) == *test)
-    };
-    data.periods
-        .iter()
-        .filter(|(test, periods)| wanted(test) && finished(test) && !periods.is_empty())
+    data.finished_sustained()
+        .filter(|(test, _)| wanted(test))
         .map(|(test, periods)| SustainedInput {
             test: *test,
-            periods: periods.clone(),
+            periods: periods.to_vec(),
             max_ttft: max_ttft(data),
             min_speed: min_speed(data),
         })

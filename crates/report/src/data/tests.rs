@@ -79,6 +79,24 @@ fn points_of_charts_can_be_had_from_what_was_read() {
     }
 }
 
+/// A newest summary of nothing but its header is what a run leaves that began afresh and has no result yet.
+#[test]
+fn a_run_that_began_afresh_has_nothing_of_the_runs_before() {
+    let dir = copy_of("cache_rate_ramp");
+    let old = RunData::read_whole(dir.path());
+    let header = std::fs::read_to_string(dir.path().join(old.summary_file.unwrap())).unwrap();
+    let header = header.lines().next().unwrap();
+    let put = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
+    put("summary_20261122_020000.csv", &format!("{header}\n"));
+    let fresh = RunData::read_whole(dir.path());
+    assert_eq!(messages(&fresh), Vec::<String>::new());
+    assert!(fresh.summary.is_empty() && fresh.phases.is_empty());
+    assert!(fresh.details(TestName::new(1000, 0)).is_empty());
+    // Without even a header the file is broken, and says nothing about a run.
+    put("summary_20261122_020000.csv", "");
+    assert!(!RunData::read_whole(dir.path()).phases.is_empty());
+}
+
 #[test]
 fn tables_alone_are_read_without_the_large_files() {
     let data = RunData::read_tables(&golden("cache_rate_ramp"));

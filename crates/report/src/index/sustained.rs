@@ -16,11 +16,7 @@ pub(super) struct SustainedView {
 
 /// One group of boxes for every sustained test, and before them one for all where there are several.
 pub(super) fn views(data: &RunData) -> Vec<SustainedView> {
-    let tests: Vec<(&TestName, &Vec<PeriodRow>)> = data
-        .periods
-        .iter()
-        .filter(|(_, rows)| !rows.is_empty())
-        .collect();
+    let tests: Vec<(&TestName, &[PeriodRow])> = data.finished_sustained().collect();
     let mut out = Vec::new();
     if tests.len() > 1 {
         let all: Vec<&PeriodRow> = tests.iter().flat_map(|(_, rows)| rows.iter()).collect();

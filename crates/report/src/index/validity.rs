@@ -264,7 +264,7 @@ fn missing(data: &RunData, out: &mut Vec<Finding>) {
         .summary
         .iter()
         .map(TestName::from)
-        .chain(data.periods.keys().copied())
+        .chain(data.finished_sustained().map(|(test, _)| *test))
         .collect();
     let contexts = integers(data, "context_sizes");
     let rates = integers(data, "cache_hit_rates");

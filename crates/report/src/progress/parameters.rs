@@ -24,6 +24,9 @@ pub struct ResumeRules {
     pub ignores_init_concurrency: bool,
     /// Given levels in another order are another test: it ends at the first one that fails.
     pub level_order_counts: bool,
+    /// Another model on the same server is another measurement. A file that does not name its model is no reason to
+    /// begin anew.
+    pub model_counts: bool,
     /// Hit rates where none were given, in percent.
     pub rates: DefaultRates,
     /// `--reinit-strategy` where none was given.
@@ -44,6 +47,7 @@ impl ResumeRules {
     pub const CACHE_RATE: Self = Self {
         ignores_init_concurrency: false,
         level_order_counts: false,
+        model_counts: false,
         rates: DefaultRates::EveryFifth,
         reinit_strategy: "once",
     };
@@ -51,26 +55,33 @@ impl ResumeRules {
     pub const WORKING_SET: Self = Self {
         ignores_init_concurrency: true,
         level_order_counts: true,
+        model_counts: true,
         rates: DefaultRates::Hundred,
         reinit_strategy: "per_working_set",
     };
 
     fn is_compared(&self, key: &str) -> bool {
-        let is_ignored = self.ignores_init_concurrency && key == "init_concurrency";
+        let is_ignored = match key {
+            "init_concurrency" => self.ignores_init_concurrency,
+            DETECTED_MODEL => !self.model_counts,
+            _ => false,
+        };
         !is_ignored && !NOT_COMPARED.contains(&key)
     }
 }
 
 /// Keys that do not influence a measurement, and `context_sizes`, which may grow and shrink.
-const NOT_COMPARED: [&str; 7] = [
+const NOT_COMPARED: [&str; 6] = [
     "context_sizes",
     "output_dir",
     "force_restart",
     "verbose",
     "skip_graphs",
     "kv_cache_bytes",
-    "detected_model",
 ];
+
+/// Compared where both sides know it.
+const DETECTED_MODEL: &str = "detected_model";
 
 /// The old key of a single endpoint; compared under [`ENDPOINTS`].
 const ENDPOINT: &str = "api_endpoint";
@@ -86,6 +97,7 @@ pub(super) fn compare(
         .chain(now.keys())
         .map(|key| if key == ENDPOINT { ENDPOINTS } else { key })
         .filter(|key| rules.is_compared(key))
+        .filter(|key| *key != DETECTED_MODEL || is_known(then, key) && is_known(now, key))
         .collect();
     let different: Vec<String> = keys
         .into_iter()
@@ -97,6 +109,10 @@ pub(super) fn compare(
     } else {
         ParameterMatch::Mismatch(different)
     }
+}
+
+fn is_known(parameters: &Map<String, Value>, key: &str) -> bool {
+    parameters.get(key).is_some_and(|value| !value.is_null())
 }
 
 /// The value that took effect in a run whose file holds `parameters`.

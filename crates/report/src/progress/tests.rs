@@ -88,6 +88,33 @@ fn parameters_are_compared_by_what_they_mean() {
     );
 }
 
+// The pages of the two tools differ: one leaves the model out of the comparison, the other lists what is left out, and
+// the model is not in the list.
+#[test]
+fn another_model_is_another_measurement_of_the_working_set_tool_only() {
+    let of = |model: Value| {
+        let Value::Object(parameters) = json!({"seed": 1, "detected_model": model}) else {
+            unreachable!("an object was written")
+        };
+        parameters
+    };
+    let (then, now) = (Progress::new(of(json!("a"))), of(json!("b")));
+    assert_eq!(
+        then.matches(&now, &ResumeRules::WORKING_SET),
+        ParameterMatch::Mismatch(vec!["detected_model".to_owned()])
+    );
+    assert_eq!(
+        then.matches(&now, &ResumeRules::CACHE_RATE),
+        ParameterMatch::Match
+    );
+    // The originals wrote no model.
+    let unknown = Progress::new(of(Value::Null));
+    assert_eq!(
+        unknown.matches(&now, &ResumeRules::WORKING_SET),
+        ParameterMatch::Match
+    );
+}
+
 #[test]
 fn missing_keys_count_as_their_defaults() {
     check(json!({"mode": "absent"}), json!({}), &[]);
