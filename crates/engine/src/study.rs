@@ -9,9 +9,9 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use metrics::PhaseRow;
 use metrics::health::WindowHealth;
 use metrics::summary::TestKey;
+use metrics::{FailureKind, PhaseRow};
 use ramp::{FixedController, RampController, SustainedController};
 use report::files::{ResultDir, TableWriter};
 use report::progress::Progress;
@@ -31,9 +31,9 @@ use crate::test_run::{TestError, TestFailure, TestOutcome, TestPlan, run_test};
 use crate::transport::Transport;
 use crate::warm_up::{WarmUp, WarmUpError, warm_up};
 
-pub use plan::{Mode, Reinit, StudyPlan, WorkingSets};
+pub use plan::{GivesUp, Mode, Reinit, StudyPlan, WorkingSets};
 
-/// Failed tests in a row after which the rest is not tried.
+/// Failed tests in a row, of the kind that [`GivesUp`] names, after which the rest is not tried.
 const FAILED_TESTS_IN_A_ROW: u32 = 3;
 
 /// Where results go.
@@ -119,6 +119,34 @@ struct Ground<'g> {
     working_set: &'g Arc<WorkingSet>,
     selector: &'g mut Selector,
     previous_peak: Option<u32>,
+}
+
+/// Why a test has no result.
+struct Failed {
+    reason: String,
+    /// Not even a connection was had.
+    is_unreachable: bool,
+}
+
+impl Failed {
+    /// For another reason than the way to the server.
+    fn here(reason: String) -> Self {
+        Self {
+            reason,
+            is_unreachable: false,
+        }
+    }
+
+    fn of_warm_up(error: &WarmUpError) -> Self {
+        let kind = match error {
+            WarmUpError::AllFailed { kind, .. } => Some(*kind),
+            WarmUpError::Stopped => None,
+        };
+        Self {
+            reason: error.to_string(),
+            is_unreachable: kind == Some(FailureKind::Connect),
+        }
+    }
 }
 
 enum ContextEnd {
@@ -210,7 +238,7 @@ impl Study<'_, '_> {
         let (working_set, verifying) = match self.build_working_set(context_plan).await {
             Ok(built) => built,
             Err(_) if self.parts.stop.requested().is_some() => return ContextEnd::Abort,
-            Err(reason) => return self.fail_context(&tests, &reason),
+            Err(reason) => return self.fail_context(&tests, &Failed::here(reason)),
         };
         self.end
             .working_set_prompts
@@ -236,13 +264,13 @@ impl Study<'_, '_> {
                 }
                 Ok(_) => {}
                 Err(_) if self.parts.stop.requested().is_some() => return ContextEnd::Abort,
-                Err(reason) => return self.fail_context(&tests, &reason),
+                Err(reason) => return self.fail_context(&tests, &Failed::here(reason)),
             }
         }
         if let Err(error) = warmed {
             return match error {
                 WarmUpError::Stopped => ContextEnd::Abort,
-                error => self.fail_context(&tests, &error.to_string()),
+                error => self.fail_context(&tests, &Failed::of_warm_up(&error)),
             };
         }
         if warms {
@@ -250,14 +278,23 @@ impl Study<'_, '_> {
         }
         let mut previous: Option<(u32, u32)> = None;
         for test in tests {
+            let rate = test.cache_hit_rate;
             if self.store.progress.is_complete(&test) {
                 self.parts
                     .observer
                     .observe(&StudyEvent::TestSkipped { test });
+                // A size measured by an earlier run precedes the next one all the same; hit rates begin anew.
+                if !is_shared {
+                    let kept = self.store.tables.summary().iter();
+                    let peaks = kept.filter(|row| TestName::from(*row) == test);
+                    previous = peaks
+                        .last()
+                        .map(|row| (rate, row.peak_concurrency))
+                        .or(previous);
+                }
                 continue;
             }
             // The peak of a test is a good start for the one that differs from it in one thing only.
-            let rate = test.cache_hit_rate;
             let previous_peak = previous
                 .filter(|(of_rate, _)| is_shared || *of_rate == rate)
                 .map(|(_, peak)| peak);
@@ -335,7 +372,9 @@ impl Study<'_, '_> {
         match self.warm_for(&mut ground, warm).await {
             Ok(()) => {}
             Err(WarmUpError::Stopped) => return Err(()),
-            Err(error) => return self.fail_test(test, &error.to_string(), previous_peak),
+            Err(error) => {
+                return self.fail_test(test, &Failed::of_warm_up(&error), previous_peak);
+            }
         }
         let Ground {
             context: context_plan,
@@ -487,26 +526,39 @@ impl Study<'_, '_> {
         }
         match error {
             TestError::Stopped => Err(()),
-            error => self.fail_test(test, &error.to_string(), previous_peak),
+            TestError::WarmUp(error) => {
+                self.fail_test(test, &Failed::of_warm_up(&error), previous_peak)
+            }
+            error => self.fail_test(test, &Failed::here(error.to_string()), previous_peak),
         }
     }
 
     fn fail_test(
         &mut self,
         test: TestName,
-        reason: &str,
+        failed: &Failed,
         previous_peak: Option<u32>,
     ) -> Result<u32, ()> {
-        self.parts
-            .observer
-            .observe(&StudyEvent::TestFailed { test, reason });
-        self.end.failed.push((test, reason.to_owned()));
-        self.failed_in_a_row += 1;
+        self.parts.observer.observe(&StudyEvent::TestFailed {
+            test,
+            reason: &failed.reason,
+        });
+        self.end.failed.push((test, failed.reason.clone()));
+        let counts = match self.plan.gives_up {
+            GivesUp::AfterFailures => true,
+            GivesUp::Unreachable => failed.is_unreachable,
+        };
+        self.failed_in_a_row = if counts { self.failed_in_a_row + 1 } else { 0 };
         if self.failed_in_a_row >= FAILED_TESTS_IN_A_ROW {
-            self.end.aborted = Some(format!(
-                "{} tests failed in a row; the rest is not tried",
-                self.failed_in_a_row
-            ));
+            let n = self.failed_in_a_row;
+            self.end.aborted = Some(match self.plan.gives_up {
+                GivesUp::AfterFailures => {
+                    format!("{n} tests failed in a row; the rest is not tried")
+                }
+                GivesUp::Unreachable => format!(
+                    "the server could not be reached in {n} tests in a row; the rest is not tried"
+                ),
+            });
             return Err(());
         }
         Ok(previous_peak.unwrap_or(0))
@@ -526,10 +578,10 @@ impl Study<'_, '_> {
         Err(())
     }
 
-    fn fail_context(&mut self, tests: &[TestName], reason: &str) -> ContextEnd {
+    fn fail_context(&mut self, tests: &[TestName], failed: &Failed) -> ContextEnd {
         for test in tests {
             if !self.store.progress.is_complete(test)
-                && self.fail_test(*test, reason, None).is_err()
+                && self.fail_test(*test, failed, None).is_err()
             {
                 return ContextEnd::Abort;
             }

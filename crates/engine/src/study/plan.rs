@@ -23,6 +23,15 @@ pub enum Reinit {
     EachWindow,
 }
 
+/// When tests that fail one after the other end the run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GivesUp {
+    /// Behind three, whatever the reason.
+    AfterFailures,
+    /// Behind three in which the server could not be reached; any other failure is of its own test only.
+    Unreachable,
+}
+
 /// How the levels of a test are found.
 #[derive(Debug, Clone)]
 pub enum Mode {
@@ -116,6 +125,8 @@ pub struct StudyPlan {
     pub window: WindowSettings,
     /// What sustained tests leave.
     pub sustained: SustainedResults,
+    /// When failed tests end the run.
+    pub gives_up: GivesUp,
     /// Model, as it stands in the rows.
     pub model: String,
     /// Threads that build and verify a working set.

@@ -1,7 +1,7 @@
 //! From the shared options to what the engine runs.
 
 use core_client::RunClock;
-use engine::study::{Mode, Reinit, StudyPlan, WorkingSets};
+use engine::study::{GivesUp, Mode, Reinit, StudyPlan, WorkingSets};
 use engine::test_run::SustainedResults;
 use engine::window::WindowSettings;
 use metrics::window::{SpeedMetric, TtftMetric};
@@ -34,6 +34,8 @@ pub struct StudyRules {
     pub sustained: SustainedRules,
     /// Of what is written of those.
     pub results: SustainedResults,
+    /// Of tests that fail.
+    pub gives_up: GivesUp,
 }
 
 impl StudyRules {
@@ -43,6 +45,7 @@ impl StudyRules {
         fixed: FixedRules::CACHE_RATE,
         sustained: SustainedRules::CACHE_RATE,
         results: SustainedResults::CACHE_RATE,
+        gives_up: GivesUp::AfterFailures,
     };
     /// Those of `working_set_tester`.
     pub const WORKING_SET: Self = Self {
@@ -50,6 +53,7 @@ impl StudyRules {
         fixed: FixedRules::WORKING_SET,
         sustained: SustainedRules::WORKING_SET,
         results: SustainedResults::WORKING_SET,
+        gives_up: GivesUp::Unreachable,
     };
 }
 
@@ -72,6 +76,7 @@ impl StudyOptions {
             },
             mode: self.levels(shape.rules),
             sustained: shape.rules.results,
+            gives_up: shape.rules.gives_up,
             window: self.window(clock),
             model: model.to_owned(),
             n_build_threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),

@@ -87,6 +87,7 @@ pub(crate) async fn study_until(
             anchor: clock.anchor(),
         },
         sustained: SustainedResults::WORKING_SET,
+        gives_up: GivesUp::Unreachable,
         model: "demo".to_owned(),
         n_build_threads: 1,
     };
