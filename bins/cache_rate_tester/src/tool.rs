@@ -1,5 +1,7 @@
 //! The plan as a tester of the suite: what it measures, and in which words.
 
+use std::collections::BTreeMap;
+
 use cli::brief::BriefReport;
 use cli::logging::Line;
 use cli::options::Mode;
@@ -104,7 +106,11 @@ impl StudyTool for Plan {
         text::test_failed(test.cache_hit_rate, reason)
     }
 
-    fn final_table(&self, results: &[SummaryRow]) -> Vec<Line> {
+    fn final_table(
+        &self,
+        results: &[SummaryRow],
+        _periods: &BTreeMap<TestName, Vec<PeriodRow>>,
+    ) -> Vec<Line> {
         text::final_table(results)
     }
 

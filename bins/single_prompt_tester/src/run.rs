@@ -142,7 +142,9 @@ async fn measure(
                 detected = client.detect_model() => detected,
                 () = stop.wait() => return Ok(Ended::interrupted(stop)),
             };
-            let model = detected.map_err(|error| requests.cannot_detect(error))?.id;
+            let model = detected
+                .map_err(|error| requests.cannot_detect(error).within("Fatal error"))?
+                .id;
             log_lines(&[Line::plain(format!("Auto-detected model: {model}"))]);
             model
         }

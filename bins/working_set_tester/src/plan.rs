@@ -10,10 +10,11 @@ mod record;
 mod tests;
 
 use cli::options::Mode;
+use metrics::PeriodRow;
 use metrics::summary::SummaryRow;
 use setup::check::Int;
 use setup::study::{Choices, DEFAULT_MAX_TTFT, StudyOptions, level, tokens};
-use workload::{ContextPlan, working_set_sizes};
+use workload::working_set_sizes;
 
 pub use error::PlanError;
 
@@ -177,27 +178,22 @@ fn keep_first(levels: &mut Vec<u32>) -> Vec<u32> {
     repeated
 }
 
+/// The sizes between which the working set of a sustained test grew: those of its first and of its last period. The row
+/// alone knows the first; without periods the last is what was asked for.
+#[must_use]
+pub fn sizes_of(row: &SummaryRow, periods: &[PeriodRow]) -> Option<Sizes> {
+    let reached = periods.iter().rev().find_map(|p| p.working_set_size);
+    Some(Sizes {
+        first: row.min_working_set_size?,
+        last: reached.or(row.working_set_size)?,
+    })
+}
+
 impl Plan {
     /// The size at which a test begins; in sustained mode it grows from there.
     #[must_use]
     pub fn first_size(&self) -> u64 {
         self.min_working_set_size
-    }
-
-    /// The sizes between which the working set of a sustained test grew, as its row tells them: prompts are whole, so
-    /// the last one may be a little more than what was asked for.
-    #[must_use]
-    pub fn sizes_of(&self, row: &SummaryRow) -> Option<Sizes> {
-        let first = row.min_working_set_size?;
-        let context = ContextPlan {
-            context_size: row.context_size,
-            chunk_size: self.common.chunk_size,
-            working_set_size: row.working_set_size?,
-        };
-        Some(Sizes {
-            first,
-            last: context.working_set_tokens(),
-        })
     }
 
     /// The largest size, by which sustained tests are named.

@@ -1,5 +1,7 @@
 //! The plan as a tester of the suite: what it measures, and in which words.
 
+use std::collections::BTreeMap;
+
 use cli::brief::BriefReport;
 use cli::logging::Line;
 use cli::options::Mode;
@@ -16,13 +18,14 @@ use ramp::{Decided, PeriodSpec, SustainedRules, SustainedStop};
 use report::progress::ResumeRules;
 use report::test_name::TestName;
 use serde_json::{Map, Value};
+use setup::study::text::{Run, retry_summary};
 use setup::study::{
     ContextSize, GrowthStep, KnownFacts, StartFacts, StudyOptions, StudyRules, StudyShape,
     StudyTool,
 };
 
 use crate::args::{InitStrategy, PlateauDetection, ReinitStrategy};
-use crate::plan::Plan;
+use crate::plan::{Plan, sizes_of};
 use crate::text;
 
 impl Plan {
@@ -159,8 +162,18 @@ impl StudyTool for Plan {
         text::test_failed(&self.common, test, reason)
     }
 
-    fn final_table(&self, results: &[SummaryRow]) -> Vec<Line> {
-        text::final_table(results, |row| self.sizes_of(row))
+    fn peak_runs(&self, peak: u32, runs: &[Run]) -> Vec<Line> {
+        retry_summary(peak, runs)
+    }
+
+    fn final_table(
+        &self,
+        results: &[SummaryRow],
+        periods: &BTreeMap<TestName, Vec<PeriodRow>>,
+    ) -> Vec<Line> {
+        text::final_table(results, |row| {
+            sizes_of(row, periods.get(&row.into()).map_or(&[], Vec::as_slice))
+        })
     }
 
     fn brief_report(&self, model: &str, results: &[SummaryRow]) -> BriefReport<'_> {

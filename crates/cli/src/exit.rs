@@ -81,6 +81,13 @@ impl Failure {
         self
     }
 
+    /// The same failure with `what` before its cause.
+    #[must_use]
+    pub fn within(mut self, what: &'static str) -> Self {
+        self.error = self.error.context(what);
+        self
+    }
+
     /// The lines [`print_error`] prints: `error: …`, then `hint: …` if there is one.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {

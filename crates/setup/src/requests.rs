@@ -172,7 +172,7 @@ impl Requests {
     pub fn cannot_detect(&self, error: ClientError) -> Failure {
         let endpoint = self.first_url();
         let endpoint = endpoint.strip_suffix("/v1").unwrap_or(endpoint);
-        let what = format!("Fatal error: Could not detect model from {endpoint}/v1/models");
+        let what = format!("Could not detect model from {endpoint}/v1/models");
         let ClientError::DetectModel { source, .. } = error else {
             return Failure::run(anyhow::Error::new(error).context(what));
         };

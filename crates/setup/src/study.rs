@@ -21,6 +21,7 @@ mod settings;
 mod tell;
 pub mod text;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use cli::brief::BriefReport;
@@ -166,8 +167,17 @@ pub trait StudyTool {
     /// A test yielded nothing.
     fn test_failed(&self, test: TestName, reason: &str) -> Line;
 
-    /// The table of all results at the end of the log.
-    fn final_table(&self, results: &[SummaryRow]) -> Vec<Line>;
+    /// The windows at the peak that a search found.
+    fn peak_runs(&self, _peak: u32, runs: &[text::Run]) -> Vec<Line> {
+        text::runs_table(runs)
+    }
+
+    /// The table of all results at the end of the log; the periods are those of sustained tests.
+    fn final_table(
+        &self,
+        results: &[SummaryRow],
+        periods: &BTreeMap<TestName, Vec<PeriodRow>>,
+    ) -> Vec<Line>;
 
     /// The report for scripts.
     fn brief_report(&self, model: &str, results: &[SummaryRow]) -> BriefReport<'_>;

@@ -16,12 +16,9 @@ fn nobody() -> String {
     format!("http://{address}")
 }
 
-/// The lines of an error that ended the run, without log lines.
+/// The lines of an error that ended the run.
 fn error_lines(run: &Finished) -> Vec<&str> {
-    run.stderr
-        .lines()
-        .filter(|line| !line.starts_with('['))
-        .collect()
+    [run.lines("Fatal error: "), run.lines("hint: ")].concat()
 }
 
 // Example 10, its first case.
@@ -38,8 +35,14 @@ fn a_server_that_is_absent_is_named_at_once() {
     assert!(run.took.as_secs() < 10, "took {:?}", run.took);
     assert_eq!(run.stdout, "");
     let lines = error_lines(&run);
-    assert!(lines[0].starts_with("error: "), "{lines:?}");
+    assert!(lines[0].starts_with("Fatal error: "), "{lines:?}");
     assert!(lines.len() <= 2, "an error and a hint: {lines:?}");
+    // Whoever looks only at the log finds it, too.
+    let log = place.log();
+    assert!(
+        log.contains(" ERROR - Fatal error: Could not detect model from "),
+        "{log}"
+    );
 }
 
 // Example 10, the others.
@@ -193,7 +196,7 @@ fn an_output_directory_that_cannot_be_made_is_one_line_and_exit_1() {
             .never_says("panicked");
         let lines = error_lines(&run);
         assert!(
-            lines[0].starts_with("error: ") && lines[0].contains(dir),
+            lines[0].starts_with("Fatal error: ") && lines[0].contains(dir),
             "{lines:?}"
         );
         assert!(

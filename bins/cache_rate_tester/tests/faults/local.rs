@@ -114,11 +114,7 @@ fn cannot_write_to(place: &Place, dir: &Path, words: &[&str]) {
     reads_well(&end);
     // Found before the server is asked.
     assert!(!end.stderr.contains("/v1/models"), "{}", end.stderr);
-    let error: Vec<&str> = end
-        .stderr
-        .lines()
-        .filter(|line| line.starts_with("error: "))
-        .collect();
+    let error = end.lines("Fatal error: ");
     assert_eq!(error.len(), 1, "{}", end.stderr);
     assert!(
         error[0].contains(&dir.display().to_string()),
@@ -349,11 +345,7 @@ fn a_tokenizer_that_cannot_be_had_is_named_with_what_to_pass_instead() {
         ))
         .exits(1);
     reads_well(&end);
-    let error: Vec<&str> = end
-        .stderr
-        .lines()
-        .filter(|line| line.starts_with("error: "))
-        .collect();
+    let error = end.lines("Fatal error: ");
     assert_eq!(error.len(), 1, "{}", end.stderr);
     assert!(error[0].contains("no-such-directory"), "{}", error[0]);
     assert!(end.stderr.contains("--tokenizer"), "{}", end.stderr);

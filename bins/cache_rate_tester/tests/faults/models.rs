@@ -12,14 +12,10 @@ fn finds_no_model(url: &str, words: &[&str]) -> Finished {
     let place = Place::new();
     let end = place.run(&format!("--api-endpoint {url} {STUDY}")).exits(1);
     reads_well(&end);
-    let error: Vec<&str> = end
-        .stderr
-        .lines()
-        .filter(|line| line.starts_with("error: "))
-        .collect();
+    let error = end.lines("Fatal error: ");
     assert_eq!(error.len(), 1, "{}", end.stderr);
     let base = url.trim_end_matches("/v1");
-    let start = format!("error: Fatal error: Could not detect model from {base}/v1/models: ");
+    let start = format!("Fatal error: Could not detect model from {base}/v1/models: ");
     assert!(error[0].starts_with(&start), "{}", error[0]);
     // The cause follows at once and is not told twice.
     assert_eq!(
@@ -28,11 +24,7 @@ fn finds_no_model(url: &str, words: &[&str]) -> Finished {
         "{}",
         error[0]
     );
-    let told: Vec<&str> = end
-        .stderr
-        .lines()
-        .filter(|line| line.starts_with("error: ") || line.starts_with("hint: "))
-        .collect();
+    let told = [end.lines("Fatal error: "), end.lines("hint: ")].concat();
     assert!(told.len() <= 2, "{told:?}");
     let told = told.join("\n");
     for word in words {

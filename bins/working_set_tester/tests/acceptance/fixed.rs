@@ -52,6 +52,8 @@ fn every_size_is_measured_at_every_level_and_the_row_can_be_computed_again() {
         .says("    Working set: 16 prompts × 512 tokens = 8,192 tokens")
         .says("    ✓ Working set size 2,048 complete")
         .says("Tested levels: [2, 4, 8]")
+        .says("    INITIAL  ")
+        .says("    RETRY1  ")
         .says("Total tests completed: 4")
         .warns_of_nothing();
     let output = place.output();

@@ -17,6 +17,8 @@ fn cut(run: Running, signal: &str) {
             let run = run
                 .exits(130)
                 .says("Test interrupted by user. Progress has been saved.")
+                .says("To go on after ")
+                .says(" give the same command again, or bash ")
                 .never_says("All tests complete");
             assert_eq!(run.stdout, "");
         }
@@ -45,6 +47,9 @@ fn fixed_cut_short_and_repeated(signal: &str) {
     let output = place.output();
     assert_eq!(output.completed(), ["512_1024_50", "512_2048_50"]);
     assert_eq!(output.summary().rows.len(), 2);
+    // The dashboard is written behind every test, so that it is there however the run ends.
+    let index = output.read("index.html");
+    assert!(index.contains("Peak Input Throughput"), "{index}");
     let kept = |rate: &str| {
         let detail = output.detail(512);
         detail

@@ -17,6 +17,7 @@ mod coverage;
 mod figure;
 mod fixed;
 mod interruption;
+mod left_behind;
 mod ramp;
 mod resume;
 mod scene;

@@ -19,6 +19,7 @@ fn the_search_climbs_by_headroom_to_the_maximum_and_repeats_the_best_level() {
         .exits(0)
         .says("--max-ttft 2.0 (seconds) is assumed")
         .says("Phase 2: Retrying at peak concurrency")
+        .says("    Retry Summary (Peak Concurrency ")
         .says("✓ Working set size 1,024 complete");
     for name in ["RAMP ", "RETRY1 ", "RETRY2 ", "AVERAGE ", "STD DEV "] {
         assert_eq!(run.lines(name).len(), 1, "{name}");

@@ -88,6 +88,63 @@ fn what_changes_results_starts_afresh_and_what_does_not_goes_on() {
 }
 
 #[test]
+fn another_model_under_the_same_endpoint_starts_afresh() {
+    let server = server::swift();
+    let place = Place::new();
+    place.quick(&server, "").run().exits(0);
+    let output = place.output();
+    // As if the server had served another one when it was measured.
+    let then = output.read("progress.json");
+    let other = then.replace(
+        "\"detected_model\": \"demo\"",
+        "\"detected_model\": \"other\"",
+    );
+    assert_ne!(then, other);
+    std::fs::write(output.dir().join("progress.json"), other).expect("the file can be replaced");
+    let before = server::measured(&server).len();
+    place
+        .quick(&server, "")
+        .run()
+        .exits(0)
+        .says("(different: detected_model)");
+    assert!(server::measured(&server).len() > before);
+    output.assert_valid();
+}
+
+// A search begins at the peak of the size before, also where that size was measured by an earlier run.
+#[test]
+fn a_search_that_goes_on_begins_at_the_peak_of_the_size_before() {
+    let server = server::start(server::linear(0.02, 0.005));
+    let place = Place::new();
+    let command = "--mode ramp --max-ttft 5 --max-concurrency 6 --test-duration 8";
+    let run = place.quick(&server, command).start();
+    run.wait_until("the second size", || {
+        run.stderr()
+            .contains("Testing working set size: 2,048 tokens")
+    });
+    run.wait_until("its first window", || {
+        run.stderr()
+            .matches("Starting at the last test's peak")
+            .count()
+            == 1
+    });
+    run.signal("INT");
+    run.finish().exits(130);
+    let output = place.output();
+    assert_eq!(output.completed(), ["512_1024_100"]);
+    let peak = output.summary().texts("peak_concurrency").remove(0);
+    place
+        .quick(&server, command)
+        .run()
+        .exits(0)
+        .says("Skipping working set size 1,024 (already completed)")
+        .says(&format!(
+            "Starting at the last test's peak {peak} instead of 2"
+        ));
+    output.assert_valid();
+}
+
+#[test]
 fn force_restart_measures_everything_again_and_keeps_old_files() {
     let server = server::swift();
     let place = Place::new();

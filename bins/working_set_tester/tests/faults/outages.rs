@@ -226,3 +226,44 @@ fn a_server_that_dies_at_the_second_size_keeps_the_first() {
     assert_eq!(output.summary().rows.len(), 1);
     output.assert_valid();
 }
+
+/// Four sizes at one level.
+const SIZES: &str = "--tokenizer builtin --context-sizes 512 --min-working-set-size 1024 --max-working-set-size 4096 \
+    --working-set-increments 4 --output-tokens 4 --mode fixed --fixed-concurrency-levels 2 --ramp-duration 1 \
+    --test-duration 4 --num-retries 0";
+
+#[test]
+fn a_server_that_answers_with_errors_fails_each_test_by_itself() {
+    let mut config = server::fixed(0.05);
+    config.faults = sim::FaultPlan::of("500".parse().expect("a fault"));
+    let server = server::start(config);
+    let place = Place::new();
+    let run = place
+        .tool(SIZES)
+        .args(["--api-endpoint", &server.url()])
+        .run()
+        .exits(1)
+        .says("✗ 4 of the tests failed:")
+        .never_says("not tried");
+    assert_eq!(run.lines("✗ Working set size ").len(), 4, "{}", run.stderr);
+}
+
+#[test]
+fn a_server_that_cannot_be_reached_any_more_ends_the_run_behind_three_tests() {
+    let server = healthy();
+    let place = Place::new();
+    let run = place
+        .tool(SIZES)
+        .args("--ramp-duration 60 --test-duration 60 --working-set-increments 6".split(' '))
+        .args(["--api-endpoint", &server.url()])
+        .start();
+    run.wait_for("(phase: FIXED_c2_run0)");
+    drop(server);
+    let run = run
+        .finish()
+        .exits(1)
+        .says("the server could not be reached in 3 tests in a row; the rest is not tried")
+        .says("✗ 2 of the tests were not tried:");
+    // The one that was being measured failed in its window.
+    assert_eq!(run.lines("✗ Working set size ").len(), 4, "{}", run.stderr);
+}

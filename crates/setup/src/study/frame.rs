@@ -3,11 +3,13 @@
 //! Promise: a wrong place to write or an unreachable server ends the run before anything is measured;
 //! from the first request on, whatever was measured is on disk when this returns.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use cli::logging::log_lines;
+use cli::options::Mode;
 use cli::{AppExit, Failure};
 use core_client::{Client, RunClock, ServedModel};
 use engine::event::{Doubt, DoubtKind};
@@ -17,6 +19,7 @@ use engine::recorder::{Interpreter, ThreadSink};
 use engine::runtimes::{self, Carriage};
 use engine::stop::{Stop, StopReason};
 use engine::study::{StudyEnd, StudyParts, StudyPlan, StudyStore, run_study};
+use report::data::RunData;
 use report::files::{ResultDir, RunWriter, TableWriter, WriterOptions};
 use report::metadata::{PromptFacts, RunFacts, SeedFacts, TestMetadata};
 use report::progress::{ParameterMatch, Progress, ResumeRules};
@@ -60,6 +63,28 @@ pub fn run<T: StudyTool>(tool: &T) -> Result<AppExit, Failure> {
         no_color: options.no_color,
         redactor: options.requests.redactor(),
     })?;
+    match carry_out(tool, &terminal) {
+        Ok(ended) => {
+            // The report for scripts is the last output: whatever was logged is written before it.
+            drop(terminal);
+            if let Some(report) = ended.report {
+                cli::exit::write_stdout(&report)
+                    .context("the report could not be written to stdout")
+                    .map_err(Failure::run)?;
+            }
+            Ok(ended.exit)
+        }
+        Err(failure) if failure.exit == AppExit::Failed => {
+            log_lines(&text::fatal(&failure));
+            Ok(failure.exit)
+        }
+        Err(failure) => Err(failure),
+    }
+}
+
+/// Everything that is logged.
+fn carry_out<T: StudyTool>(tool: &T, terminal: &Terminal) -> Result<Ended, Failure> {
+    let options = tool.common();
     let dir = ResultDir::create(&options.output_dir).map_err(|error| {
         Failure::run(error).with_hint("choose a place that can be written with --output-dir")
     })?;
@@ -84,15 +109,7 @@ pub fn run<T: StudyTool>(tool: &T) -> Result<AppExit, Failure> {
         .build()
         .context("starting the runtime")
         .map_err(Failure::run)?;
-    let ended = runtime.block_on(measure(tool, &dir, &stamp, &script, &stop, &terminal))?;
-    // The report for scripts is the last output: whatever was logged is written before it.
-    drop(terminal);
-    if let Some(report) = ended.report {
-        cli::exit::write_stdout(&report)
-            .context("the report could not be written to stdout")
-            .map_err(Failure::run)?;
-    }
-    Ok(ended.exit)
+    runtime.block_on(measure(tool, &dir, &stamp, &script, &stop, terminal))
 }
 
 /// How a run ended.
@@ -170,6 +187,11 @@ async fn measure<T: StudyTool>(
     );
     writer.carry_over(&kept);
     let (mut requests, mut tables) = writer.split();
+    if progress.completed_tests.is_empty() && dir.scan().has_rows() {
+        // Whoever reads the directory from here on, these pages first of all, finds that older results are not this
+        // run's.
+        tables.put_summary(&[]).map_err(Failure::run)?;
+    }
     for context_size in contexts_with_work(&study, &progress) {
         // Copying kept rows takes time that must not fall into a window.
         requests.begin_context(context_size).map_err(Failure::run)?;
@@ -296,7 +318,11 @@ async fn measure<T: StudyTool>(
         Err(_) if end.cannot_write => {}
         saved => all_written &= written(saved),
     }
-    let mut ended = tell_end(tool, &model, &tables, &end);
+    let how = How {
+        script,
+        n_complete: progress.completed_tests.len(),
+    };
+    let mut ended = tell_end(tool, &model, &tables, &end, how);
     if !all_written && ended.exit == AppExit::Done {
         ended.exit = AppExit::Failed;
     }
@@ -344,14 +370,32 @@ fn written<E: Into<anyhow::Error>>(result: Result<(), E>) -> bool {
         .is_ok()
 }
 
+/// How a run can go on.
+struct How<'a> {
+    /// The script that repeats it.
+    script: &'a Path,
+    /// Tests that are not measured again.
+    n_complete: usize,
+}
+
 /// The final lines, the report for scripts, and the exit code.
-fn tell_end<T: StudyTool>(tool: &T, model: &str, tables: &TableWriter, end: &StudyEnd) -> Ended {
+fn tell_end<T: StudyTool>(
+    tool: &T,
+    model: &str,
+    tables: &TableWriter,
+    end: &StudyEnd,
+    how: How<'_>,
+) -> Ended {
     let options = tool.common();
     if let Some(reason) = &end.aborted {
         tracing::error!("{reason}");
     }
     if end.stopped.is_some() {
-        log_lines(&[text::interrupted()]);
+        log_lines(&text::interrupted(
+            how.n_complete,
+            how.script,
+            options.force_restart,
+        ));
     }
     let failed: Vec<FailedTest> = end
         .failed
@@ -376,7 +420,11 @@ fn tell_end<T: StudyTool>(tool: &T, model: &str, tables: &TableWriter, end: &Stu
     let table = if results.is_empty() {
         Vec::new()
     } else {
-        tool.final_table(results)
+        let periods = match options.mode {
+            Mode::Sustained => RunData::read_tables(&options.output_dir).periods,
+            Mode::Ramp | Mode::Fixed => BTreeMap::new(),
+        };
+        tool.final_table(results, &periods)
     };
     log_lines(&text::end_of_run(run_end, table));
     let report = options
@@ -392,7 +440,7 @@ fn tell_end<T: StudyTool>(tool: &T, model: &str, tables: &TableWriter, end: &Stu
 }
 
 fn interrupted(stop: &Stop) -> Ended {
-    log_lines(&[text::interrupted()]);
+    log_lines(&[text::interrupted_early()]);
     let exit = match stop.requested() {
         Some(StopReason::Terminate) => AppExit::Terminated,
         Some(StopReason::Interrupt) | None => AppExit::Interrupted,

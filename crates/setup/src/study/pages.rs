@@ -6,10 +6,13 @@ use engine::test_run::TestOutcome;
 use ramp::Thresholds;
 use report::catalogue::{write_comparison_charts, write_sustained_chart, write_test_chart};
 use report::data::RunData;
-use report::index::{write_index, write_index_of};
+use report::index::{write_index, write_index_of, write_index_within};
 use report::page::PageContext;
 
 use super::StudyOptions;
+
+/// Bytes of request rows that are read again behind every test; a fraction of a second's work.
+const ROWS_BETWEEN_TESTS: u64 = 16 * 1024 * 1024;
 
 /// Draws the pages of a run.
 #[derive(Debug)]
@@ -65,6 +68,12 @@ impl Pages {
                 anyhow::Error::new(error)
             ),
         }
+    }
+
+    /// The dashboard as far as the run has come. Rows of requests are read only where they are few: tests wait for this.
+    pub(super) fn index(&self) {
+        let drawn = write_index_within(&self.dir, &self.context.version, ROWS_BETWEEN_TESTS);
+        self.warn(drawn.map(drop));
     }
 
     /// The charts over all tests so far, and the dashboard.

@@ -247,7 +247,7 @@ impl<T: StudyTool> Observer for Teller<'_, T> {
             StudyEvent::TestDone { outcome } => {
                 if options.mode == Mode::Ramp {
                     let runs: Vec<Run> = outcome.runs.iter().map(run_of).collect();
-                    log_lines(&text::runs_table(&runs));
+                    log_lines(&tool.peak_runs(outcome.summary.peak_concurrency, &runs));
                 }
                 log_lines(&tool.test_done(outcome));
                 if !self.has_told_short_windows
@@ -263,6 +263,7 @@ impl<T: StudyTool> Observer for Teller<'_, T> {
             }
             StudyEvent::TestStored { test, outcome } => {
                 self.pages.test(outcome);
+                self.pages.index();
                 if !self.failed.at_rate_of(*test) {
                     log_lines(tool.rate_done(*test).as_slice());
                 }

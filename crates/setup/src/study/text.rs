@@ -13,9 +13,12 @@ pub use finish::{
 };
 pub use level::{
     LevelStatistics, Run, broken, first_level_faulty, is_faulty, level_result, level_start,
-    level_summary, note, runs_table, strict_comparison, verdict,
+    level_summary, note, retry_summary, runs_table, strict_comparison, verdict,
 };
 
+use std::path::Path;
+
+use cli::Failure;
 use cli::logging::{Line, Style};
 use cli::number::thousands;
 use cli::options::EndpointSelection;
@@ -72,10 +75,40 @@ pub fn not_covered(sent: u64, needed: u64) -> Line {
     ))
 }
 
-/// The run was stopped from outside.
+/// The run cannot go on.
 #[must_use]
-pub fn interrupted() -> Line {
-    Line::warning("Test interrupted by user. Progress has been saved.")
+pub fn fatal(failure: &Failure) -> Vec<Line> {
+    let error = Line::error(format!("Fatal error: {failure}"));
+    let hint = failure
+        .hint
+        .as_ref()
+        .map(|hint| Line::error(format!("hint: {hint}")));
+    std::iter::once(error).chain(hint).collect()
+}
+
+/// The run was stopped from outside; `script` repeats it, and so does the same command, which `restarts` as long as it
+/// says --force-restart.
+#[must_use]
+pub fn interrupted(n_complete: usize, script: &Path, restarts: bool) -> [Line; 2] {
+    let command = if restarts {
+        "the same command without --force-restart"
+    } else {
+        "the same command"
+    };
+    let tests = if n_complete == 1 { "test" } else { "tests" };
+    [
+        Line::warning("Test interrupted by user. Progress has been saved."),
+        Line::warning(format!(
+            "To go on after {n_complete} completed {tests}: give {command} again, or bash {}",
+            script.display()
+        )),
+    ]
+}
+
+/// The same before there was anything to go on from.
+#[must_use]
+pub fn interrupted_early() -> Line {
+    Line::warning("Test interrupted by user. Nothing was measured yet.")
 }
 
 #[cfg(test)]

@@ -2,10 +2,11 @@
 
 use cli::options::Mode;
 use engine::test_run::TestOutcome;
-use metrics::PhaseRow;
 use metrics::summary::SummaryRow;
+use metrics::{PeriodRow, PhaseRow};
 
 use super::*;
+use crate::plan::sizes_of;
 
 fn result(context_size: u64, working_set_size: u64, cache_hit_rate: u32) -> SummaryRow {
     SummaryRow {
@@ -91,8 +92,11 @@ fn the_final_table_is_sorted_and_summed() {
         result(30_000, 100_000, 50),
         grown,
     ];
-    let plan = plan("");
-    let lines = final_table(&results, |row| plan.sizes_of(row));
+    let periods = [102_400, 583_680, 1_064_960].map(|size| PeriodRow {
+        working_set_size: Some(size),
+        ..PeriodRow::default()
+    });
+    let lines = final_table(&results, |row| sizes_of(row, &periods));
     let (double, single) = ("=".repeat(130), "-".repeat(130));
     assert_eq!(
         texts(&lines),
@@ -102,7 +106,7 @@ fn the_final_table_is_sorted_and_summed() {
             &double,
             "   Context  WorkingSet  Cache%  Requests   Input Tok  Output Tok     Input/s    Output/s  Avg TTFT  Conc",
             &single,
-            "     10000   102K-2.0M     90%       412       3.30M       0.11M      14,000         450    1.121s    18",
+            "     10000   102K-1.1M     90%       412       3.30M       0.11M      14,000         450    1.121s    18",
             "     30000      100000     50%       412       3.30M       0.11M      14,000         450    1.121s    18",
             "     30000      100000    100%       412       3.30M       0.11M      14,000         450    1.121s    18",
             "     30000      644444     50%       412       3.30M       0.11M      14,000         450    1.121s    18",

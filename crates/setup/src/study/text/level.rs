@@ -3,7 +3,7 @@
 use cli::logging::{Line, Style};
 use cli::number::{bracketed, fixed, rounded};
 use cli::options::{SpeedMetric, TtftMetric};
-use cli::table::{Column, header, row};
+use cli::table::{Column, header, row, rule};
 use metrics::percentile::{mean, population_std};
 use metrics::window::LevelMetrics;
 use ramp::{Broken, Note, Peak, StopReason, TestedLevel, Thresholds, Verdict};
@@ -16,6 +16,8 @@ const FEW_SAMPLES: usize = 20;
 const STRICT_DIFFERENCE: f64 = 0.02;
 /// Difference beyond which the option is worth a thought.
 const STRICT_HINT: f64 = 0.05;
+/// Width of the rules in the table of repeats.
+const RUNS_WIDTH: usize = 80;
 /// Columns of the table of repeats.
 const RUN_COLUMNS: [Column; 6] = [
     Column::left("Run", 10),
@@ -357,11 +359,14 @@ pub struct Run {
 }
 
 impl Run {
-    /// The name of a window in the table: `RETRY_2` and `FIXED_c4_RETRY_2` are `RETRY2`, the first run of a
-    /// given level is `INITIAL`; all windows of the search are `RAMP`.
+    /// The name of a window in the table: `RETRY_2`, `FIXED_c4_RETRY_2` and `FIXED_c4_run2` are `RETRY2`, the first
+    /// run of a given level is `INITIAL`; all windows of the search are `RAMP`.
     #[must_use]
     pub fn name_of(phase_id: &str) -> String {
-        match phase_id.split_once("RETRY_") {
+        let repeat = phase_id
+            .split_once("RETRY_")
+            .or_else(|| phase_id.split_once("_run").filter(|(_, k)| *k != "0"));
+        match repeat {
             Some((_, k)) => format!("RETRY{k}"),
             None if phase_id.starts_with("FIXED_") => "INITIAL".to_owned(),
             None => "RAMP".to_owned(),
@@ -378,13 +383,43 @@ pub fn level_summary(concurrency: u32) -> Line {
     )
 }
 
+/// The table of the windows at the peak under its heading; nothing where there is one window alone.
+#[must_use]
+pub fn retry_summary(peak: u32, runs: &[Run]) -> Vec<Line> {
+    if runs.len() < 2 {
+        return Vec::new();
+    }
+    let ruled = || indented(rule('-', RUNS_WIDTH));
+    let mut lines = vec![
+        Line::styled(
+            Style::Sub,
+            format!("    Retry Summary (Peak Concurrency {peak}):"),
+        ),
+        indented(header(&RUN_COLUMNS)),
+        ruled(),
+    ];
+    lines.extend(run_lines(runs));
+    lines.push(ruled());
+    lines.extend(mean_and_deviation(runs));
+    lines
+}
+
 /// The table of windows at one level, with mean and (population) standard deviation.
 #[must_use]
 pub fn runs_table(runs: &[Run]) -> Vec<Line> {
-    let indented = |text: String| Line::plain(format!("    {text}"));
-    let s = |value| fixed(value, 3, "s");
     let mut lines = vec![indented(header(&RUN_COLUMNS))];
-    lines.extend(runs.iter().map(|run| {
+    lines.extend(run_lines(runs));
+    lines.extend(mean_and_deviation(runs));
+    lines
+}
+
+fn indented(text: String) -> Line {
+    Line::plain(format!("    {text}"))
+}
+
+fn run_lines(runs: &[Run]) -> impl Iterator<Item = Line> {
+    let s = |value| fixed(value, 3, "s");
+    runs.iter().map(move |run| {
         indented(row(
             &RUN_COLUMNS,
             [
@@ -396,32 +431,30 @@ pub fn runs_table(runs: &[Run]) -> Vec<Line> {
                 run.n_requests.to_string(),
             ],
         ))
-    }));
+    })
+}
+
+fn mean_and_deviation(runs: &[Run]) -> [Line; 2] {
+    let s = |value| fixed(value, 3, "s");
     let input: Vec<f64> = runs.iter().map(|run| run.input_tps).collect();
     let output: Vec<f64> = runs.iter().map(|run| run.output_tps).collect();
     let avg_ttft: Vec<f64> = runs.iter().filter_map(|run| run.avg_ttft).collect();
     let p95_ttft: Vec<f64> = runs.iter().filter_map(|run| run.p95_ttft).collect();
-    lines.push(indented(row(
-        &RUN_COLUMNS,
-        [
-            "AVERAGE".to_owned(),
-            rounded(mean(&input)),
-            rounded(mean(&output)),
-            s(mean(&avg_ttft)),
-            s(mean(&p95_ttft)),
-        ],
-    )));
-    lines.push(indented(row(
-        &RUN_COLUMNS,
-        [
-            "STD DEV".to_owned(),
-            deviation(&input),
-            deviation(&output),
-            s(population_std(&avg_ttft)),
-            s(population_std(&p95_ttft)),
-        ],
-    )));
-    lines
+    let average = [
+        "AVERAGE".to_owned(),
+        rounded(mean(&input)),
+        rounded(mean(&output)),
+        s(mean(&avg_ttft)),
+        s(mean(&p95_ttft)),
+    ];
+    let spread = [
+        "STD DEV".to_owned(),
+        deviation(&input),
+        deviation(&output),
+        s(population_std(&avg_ttft)),
+        s(population_std(&p95_ttft)),
+    ];
+    [average, spread].map(|cells| indented(row(&RUN_COLUMNS, cells)))
 }
 
 /// `523 (±3.2%)`; the share is `n/a` where the mean is zero.

@@ -21,10 +21,17 @@ fn what_is_skipped_and_what_was_stopped_is_said() {
         context_skipped(8000).text,
         "Skipping context size 8,000 (all tests already completed)"
     );
+    let script = Path::new("out/run_command_20261122_010848.sh");
     assert_eq!(
-        interrupted().text,
-        "Test interrupted by user. Progress has been saved."
+        texts(&interrupted(2, script, false)),
+        [
+            "Test interrupted by user. Progress has been saved.",
+            "To go on after 2 completed tests: give the same command again, or bash out/run_command_20261122_010848.sh"
+        ]
     );
+    assert!(interrupted(1, script, true)[1].text.starts_with(
+        "To go on after 1 completed test: give the same command without --force-restart again, or bash "
+    ));
 }
 
 #[test]
@@ -363,11 +370,12 @@ fn the_table_of_repeats_has_mean_and_deviation() {
         p95_ttft: None,
         n_requests: 120,
     };
-    let lines = runs_table(&[
+    let runs = [
         run("RAMP_c8", 9_000.0, 0.0),
         run("RETRY_1", 11_000.0, 0.0),
         run("RAMP_REFINE_c8_2", 10_000.0, 0.0),
-    ]);
+    ];
+    let lines = runs_table(&runs);
     assert_eq!(
         texts(&lines),
         [
@@ -378,5 +386,25 @@ fn the_table_of_repeats_has_mean_and_deviation() {
             "    AVERAGE            10,000              0      1.000s         n/a",
             "    STD DEV       816 (±8.2%)       0 (±n/a)      0.082s         n/a",
         ]
+    );
+    // The same under a heading, with rules; one run alone has nothing to compare.
+    let rule = format!("    {}", "-".repeat(80));
+    let headed = retry_summary(8, &runs);
+    assert_eq!(headed[0].text, "    Retry Summary (Peak Concurrency 8):");
+    let rules: Vec<usize> = (0..headed.len())
+        .filter(|i| headed[*i].text == rule)
+        .collect();
+    assert_eq!(rules, [2, 6]);
+    assert_eq!(headed.len(), lines.len() + 3);
+    assert!(retry_summary(8, &runs[..1]).is_empty());
+    let names = [
+        "FIXED_c4_run0",
+        "FIXED_c4_run1",
+        "FIXED_c4_run12",
+        "FIXED_c4_RETRY_2",
+    ];
+    assert_eq!(
+        names.map(Run::name_of),
+        ["INITIAL", "RETRY1", "RETRY12", "RETRY2"]
     );
 }
