@@ -285,12 +285,9 @@ impl Study<'_, '_> {
                     .observe(&StudyEvent::TestSkipped { test });
                 // A size measured by an earlier run precedes the next one all the same; hit rates begin anew.
                 if !is_shared {
-                    let kept = self.store.tables.summary().iter();
-                    let peaks = kept.filter(|row| TestName::from(*row) == test);
-                    previous = peaks
-                        .last()
-                        .map(|row| (rate, row.peak_concurrency))
-                        .or(previous);
+                    let mut kept = self.store.tables.summary().iter();
+                    let row = kept.rfind(|row| TestName::from(*row) == test);
+                    previous = row.map(|row| (rate, row.peak_concurrency)).or(previous);
                 }
                 continue;
             }
