@@ -13,7 +13,7 @@ use engine::progress::NoLive;
 use engine::recorder::{InlineSink, Interpreter};
 use engine::stop::{Stop, StopReason};
 use engine::study::{
-    Mode, Reinit, StudyEnd, StudyParts, StudyPlan, StudyStore, WorkingSets, run_study,
+    GivesUp, Mode, Reinit, StudyEnd, StudyParts, StudyPlan, StudyStore, WorkingSets, run_study,
 };
 use engine::test_run::SustainedResults;
 use engine::window::WindowSettings;
