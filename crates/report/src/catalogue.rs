@@ -174,19 +174,29 @@ fn value_axis(title: &str, format: NumberFormat) -> Axis {
 /// Values that span this factor do not fit on an axis from zero: the small ones would lie on its line.
 const TWO_DECADES: f64 = 100.0;
 
-/// A left axis for figures of these series: from zero, or logarithmic where they span two decades or more.
-fn figure_axis(title: &str, format: NumberFormat, series: &[Series]) -> Axis {
+/// The lowest and the highest value of these series, ends of bands included; crossed where there is none.
+fn extent<'a>(series: impl Iterator<Item = &'a Series>) -> (f64, f64) {
     let (mut low, mut high) = (f64::INFINITY, 0.0f64);
-    let left = series.iter().filter(|s| s.side == Side::Left);
-    for point in left.flat_map(|s| &s.points) {
+    for point in series.flat_map(|s| &s.points) {
         let band = point.range.into_iter().flat_map(|(from, to)| [from, to]);
         for value in point.y.into_iter().chain(band) {
             low = low.min(value);
             high = high.max(value);
         }
     }
+    (low, high)
+}
+
+/// Whether values between these go on a logarithmic axis.
+fn spans_decades((low, high): (f64, f64)) -> bool {
+    low > 0.0 && high >= low * TWO_DECADES
+}
+
+/// A left axis for figures of these series: from zero, or logarithmic where they span two decades or more.
+fn figure_axis(title: &str, format: NumberFormat, series: &[Series]) -> Axis {
+    let left = series.iter().filter(|s| s.side == Side::Left);
     Axis {
-        range: if low > 0.0 && high >= low * TWO_DECADES {
+        range: if spans_decades(extent(left)) {
             AxisRange::Log
         } else {
             AxisRange::FromZero
@@ -195,15 +205,48 @@ fn figure_axis(title: &str, format: NumberFormat, series: &[Series]) -> Axis {
     }
 }
 
-/// Says which axes of values are logarithmic.
+/// Gives panels that show the same figure the same axes, kind and range, so that they can be compared by eye.
+fn share_scales(panels: &mut [Panel]) {
+    let all = |side: Side, title: &str, panels: &[Panel]| {
+        let titled = panels.iter().filter(|p| match side {
+            Side::Left => p.y.title == title,
+            Side::Right => p.y2.as_ref().is_some_and(|axis| axis.title == title),
+        });
+        extent(titled.flat_map(|p| p.series().iter().filter(|s| s.side == side)))
+    };
+    let ranges: Vec<[AxisRange; 2]> = panels
+        .iter()
+        .map(|panel| {
+            let left = all(Side::Left, &panel.y.title, panels);
+            let title = panel.y2.as_ref().map_or("", |axis| &axis.title);
+            let right = all(Side::Right, title, panels);
+            // A multiple runs beside its throughput only where both axes are of one kind.
+            let log = spans_decades(left);
+            [left, right].map(|(low, high)| match log && low > 0.0 && low <= high {
+                true => AxisRange::LogOver(low, high),
+                false => AxisRange::FromZeroTo(high),
+            })
+        })
+        .collect();
+    for (panel, [left, right]) in panels.iter_mut().zip(ranges) {
+        panel.y.range = left;
+        if let Some(axis) = &mut panel.y2 {
+            axis.range = right;
+        }
+    }
+}
+
+/// Says which axes of values are logarithmic, each once.
 fn log_note(panels: &[Panel]) -> Option<String> {
-    let mut titles: Vec<&str> = panels
+    let mut titles: Vec<&str> = Vec::new();
+    for axis in panels
         .iter()
         .flat_map(|p| std::iter::once(&p.y).chain(&p.y2))
-        .filter(|axis| axis.range == AxisRange::Log)
-        .map(|axis| axis.title.as_str())
-        .collect();
-    titles.dedup();
+    {
+        if axis.range.is_log() && !titles.contains(&axis.title.as_str()) {
+            titles.push(&axis.title);
+        }
+    }
     (!titles.is_empty()).then(|| {
         format!(
             "Logarithmic, because the values span more than two powers of ten: {}.",

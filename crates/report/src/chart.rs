@@ -96,8 +96,27 @@ pub enum AxisRange {
     Fixed(f64, f64),
     /// Logarithmic around the data, which must be positive.
     Log,
+    /// As [`AxisRange::Log`], but at least over this, so that panels can share a scale.
+    LogOver(f64, f64),
     /// Every distinct value of the data has a place of its own, all equally wide. For horizontal axes.
     Categories,
+}
+
+impl AxisRange {
+    /// Whether positions follow the logarithm.
+    #[must_use]
+    pub fn is_log(self) -> bool {
+        matches!(self, Self::Log | Self::LogOver(..))
+    }
+
+    /// The value that an axis reaches at least, whatever its data.
+    #[must_use]
+    pub(crate) fn least_high(self) -> f64 {
+        match self {
+            Self::FromZeroTo(high) | Self::LogOver(_, high) => high,
+            Self::FromZero | Self::Fixed(..) | Self::Log | Self::Categories => 0.0,
+        }
+    }
 }
 
 /// Where ticks and grid lines stand.
@@ -206,7 +225,9 @@ impl Point {
     pub fn bar(x: f64, mean: f64, std: Option<f64>, format: NumberFormat) -> Self {
         let std = std.filter(|v| v.is_finite());
         Self {
-            range: std.map(|std| ((mean - std).max(0.0), mean + std)),
+            range: std
+                .map(|std| ((mean - std).max(0.0), mean + std))
+                .filter(|range| range.1.is_finite()),
             note: std.map(|std| format!("± {} std", format.show(std))),
             ..Self::line(x, Some(mean))
         }
@@ -531,7 +552,10 @@ impl HeatGrid {
     #[must_use]
     pub fn share(&self, value: f64) -> f64 {
         match self.extent() {
-            Some((low, high)) if high > low && self.log => (value / low).ln() / (high / low).ln(),
+            // Not of quotients, which may be beyond all numbers.
+            Some((low, high)) if high > low && self.log => {
+                (value.ln() - low.ln()) / (high.ln() - low.ln())
+            }
             Some((low, high)) if high > low => (value - low) / (high - low),
             _ => 0.0,
         }

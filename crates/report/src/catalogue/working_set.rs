@@ -11,7 +11,8 @@ use metrics::retry::{Band, RateSource};
 use super::comparison::{Line, OUTPUT_METRICS, SPEEDUP_LINES, output_panels, throughput_panel};
 use super::performance::figures_over;
 use super::{
-    Mean, PAUSE_NOTE, RatePoint, Spread, captions, exact, figure_axis, log_note, rate_text, tokens,
+    Mean, PAUSE_NOTE, RatePoint, Spread, captions, exact, figure_axis, log_note, rate_text,
+    share_scales, tokens,
 };
 use crate::chart::{
     Axis, AxisRange, Body, Chart, ChartKind, Dash, Ink, Marker, NumberFormat, Panel, Series,
@@ -228,28 +229,6 @@ fn performance(
         height: 300 * u32::try_from(panels.len()).unwrap_or(3),
         panels,
         shared_legend: false,
-    }
-}
-
-/// Gives panels that show the same figure at several hit rates the same left axis, so that they can be
-/// compared by eye. Logarithmic ones stay as they are.
-fn share_scales(panels: &mut [Panel]) {
-    let highest = |title: &str, panels: &[Panel]| {
-        let same = panels.iter().filter(|p| p.y.title == title);
-        let points = same.flat_map(|p| p.series().iter().filter(|s| s.side == Side::Left));
-        points
-            .flat_map(|s| &s.points)
-            .flat_map(|p| p.y.into_iter().chain(p.range.map(|r| r.1)))
-            .fold(0.0, f64::max)
-    };
-    let highs: Vec<f64> = panels
-        .iter()
-        .map(|panel| highest(&panel.y.title, panels))
-        .collect();
-    for (panel, high) in panels.iter_mut().zip(highs) {
-        if panel.y.range == AxisRange::FromZero {
-            panel.y.range = AxisRange::FromZeroTo(high);
-        }
     }
 }
 

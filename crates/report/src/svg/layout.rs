@@ -521,7 +521,7 @@ fn vertical(panel: &Panel, look: &Look) -> (Scale, Option<Scale>) {
         Body::Series(series) => series,
     };
     let left = values(series, Side::Left);
-    let high = left.clone().fold(0.0f64, f64::max);
+    let high = left.clone().fold(panel.y.range.least_high(), f64::max);
     let lines = panel
         .lines
         .iter()
@@ -529,12 +529,45 @@ fn vertical(panel: &Panel, look: &Look) -> (Scale, Option<Scale>) {
         .map(|l| l.value);
     let near = lines.filter(|v| high <= 0.0 || *v <= high * THRESHOLD_REACH);
     let y = Scale::new(&panel.y, left.chain(near), look.y_ticks);
-    let y2 = panel.y2.as_ref().map(|axis| {
-        let right = values(series, Side::Right);
-        if axis.range == AxisRange::Log {
-            return Scale::new(axis, right, look.y_ticks);
+    let Some(axis) = &panel.y2 else {
+        return (y, None);
+    };
+    let right = values(series, Side::Right);
+    if y.log {
+        // Ticks of a logarithmic axis are not evenly spaced: the right one has its own.
+        let y2 = Scale::new(axis, right, look.y_ticks);
+        let (y, y2) = if y2.log {
+            Scale::apart(&y, &y2, look.y_ticks)
+        } else {
+            (y, y2)
+        };
+        return (y, Some(y2));
+    }
+    let y2 = if axis.range.is_log() {
+        Scale::new(axis, right, look.y_ticks)
+    } else {
+        let high = right.fold(axis.range.least_high(), f64::max);
+        let y2 = Scale::aligned_with(&y, axis.ticks, high);
+        if lies_on_another(series, &y, &y2) {
+            Scale::aligned_with(&y, axis.ticks, y2.max * 1.02)
+        } else {
+            y2
         }
-        Scale::aligned_with(&y, axis.ticks, right.fold(0.0, f64::max))
-    });
-    (y, y2)
+    };
+    (y, Some(y2))
+}
+
+/// Whether a series of the right axis lies on one of the left, point on point.
+fn lies_on_another(series: &[Series], y: &Scale, y2: &Scale) -> bool {
+    let of = |side: Side| series.iter().filter(move |s| s.side == side);
+    let same = |a: &Series, b: &Series| {
+        let heights = a
+            .points
+            .iter()
+            .zip(&b.points)
+            .filter_map(|(a, b)| Some((y.position(a.y?), y2.position(b.y?))));
+        let mut heights = heights.peekable();
+        heights.peek().is_some() && heights.all(|(a, b)| (a - b).abs() < 0.02)
+    };
+    of(Side::Left).any(|left| of(Side::Right).any(|right| same(left, right)))
 }

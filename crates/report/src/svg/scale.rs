@@ -23,7 +23,10 @@ impl Scale {
         if axis.range == AxisRange::Categories {
             return Self::of_categories(data);
         }
-        let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
+        let (mut low, mut high) = match axis.range {
+            AxisRange::LogOver(low, high) => (low, high),
+            _ => (f64::INFINITY, f64::NEG_INFINITY),
+        };
         for value in data.filter(|v| v.is_finite()) {
             low = low.min(value);
             high = high.max(value);
@@ -36,23 +39,25 @@ impl Scale {
                 ticks: linear_ticks(axis.ticks, min, max, target),
                 categories: Vec::new(),
             },
-            AxisRange::Log if low > 0.0 && low <= high => Self::log(low, high, target),
-            AxisRange::FromZeroTo(least) => Self::from_zero(axis.ticks, high.max(least), target),
-            AxisRange::Log | AxisRange::FromZero | AxisRange::Categories => {
-                Self::from_zero(axis.ticks, high, target)
+            AxisRange::Log | AxisRange::LogOver(..) if low > 0.0 && low <= high => {
+                Self::log(low, high, target)
             }
+            AxisRange::FromZeroTo(least) => Self::from_zero(axis.ticks, high.max(least), target),
+            AxisRange::Log
+            | AxisRange::LogOver(..)
+            | AxisRange::FromZero
+            | AxisRange::Categories => Self::from_zero(axis.ticks, high, target),
         }
     }
 
     fn from_zero(rule: Ticks, high: f64, target: usize) -> Self {
-        // Nothing to show, or only zeros: an empty unit range still makes a readable panel.
-        let high = if high > 0.0 { high } else { 1.0 };
+        let high = shown_high(high);
         let mut step = nice_step(high / count_of(target));
         if rule == Ticks::Whole {
             step = whole_step(step);
         }
         // A little air above the highest point, then up to the next half step.
-        let max = (high * 1.03 / (step / 2.0)).ceil() * (step / 2.0);
+        let max = ((high * 1.03 / (step / 2.0)).ceil() * (step / 2.0)).min(f64::MAX);
         Self {
             min: 0.0,
             max,
@@ -63,23 +68,32 @@ impl Scale {
     }
 
     fn log(low: f64, high: f64, target: usize) -> Self {
-        let (min, max) = (low / 1.25, high * 1.25);
-        let mut ticks = Vec::new();
-        let decades = (max / min).log10();
-        let mantissas: &[f64] = if decades * 3.0 <= count_of(target) * 1.5 {
+        let (min, max) = (low / 1.25, (high * 1.25).min(f64::MAX));
+        // The smallest numbers of all are too coarse for a quarter more or less.
+        Self::log_between(min, if min < max { max } else { min * 10.0 }, target)
+    }
+
+    fn log_between(min: f64, max: f64, target: usize) -> Self {
+        let (first, last) = (min.log10().floor(), max.log10().floor());
+        let decades = max.log10() - min.log10();
+        let room = count_of(target) * 1.5;
+        let mantissas: &[f64] = if decades * 3.0 <= room {
             &[1.0, 2.0, 5.0]
         } else {
             &[1.0]
         };
-        let mut decade = 10f64.powf(min.log10().floor());
-        while decade <= max {
-            ticks.extend(
-                mantissas
-                    .iter()
-                    .map(|m| m * decade)
-                    .filter(|v| (min..=max).contains(v)),
-            );
-            decade *= 10.0;
+        // Every power of ten, or every second, third, … where there are many.
+        let step = (decades / (room + 4.0)).ceil().max(1.0);
+        let mut ticks = Vec::new();
+        // Counted by whole exponents: no power of ten ends the loop by being infinite or zero.
+        for k in 0..=LARGEST_EXPONENT * 2 {
+            let exponent = first + f64::from(k) * step;
+            if exponent > last {
+                break;
+            }
+            let decade = 10f64.powf(exponent);
+            let ticks_of_decade = mantissas.iter().map(|m| m * decade);
+            ticks.extend(ticks_of_decade.filter(|v| (min..=max).contains(v)));
         }
         Self {
             min,
@@ -107,19 +121,33 @@ impl Scale {
     /// no others.
     pub(crate) fn aligned_with(left: &Self, rule: Ticks, high: f64) -> Self {
         let intervals = left.ticks.len().saturating_sub(1).max(1);
-        let high = if high > 0.0 { high } else { 1.0 };
+        let high = shown_high(high);
         // Heights of the left ticks as shares of the axis decide how much fits under the last one.
         let top = left.ticks.last().map_or(1.0, |t| left.position(*t));
         let top = if top > 0.0 { top } else { 1.0 };
         let step = nice_step_at_least(high * 1.03 * top / count_of(intervals), rule);
-        let last = step * count_of(intervals);
+        let last = (step * count_of(intervals)).min(f64::MAX);
         Self {
             min: 0.0,
-            max: last / top,
+            // At the end of all numbers there is no round step above the highest.
+            max: (last / top).clamp(high, f64::MAX),
             log: false,
             ticks: multiples(step, 0.0, last),
             categories: Vec::new(),
         }
+    }
+
+    /// Two logarithmic scales of one panel, of which the left leaves a strip free at the top, and the right at the bottom:
+    /// a multiple of a line's first value would lie on the line itself otherwise, point on point.
+    pub(crate) fn apart(left: &Self, right: &Self, target: usize) -> (Self, Self) {
+        const STRIP: f64 = 0.06;
+        let strip = |scale: &Self| ((scale.max.ln() - scale.min.ln()) * STRIP).exp();
+        let top = (left.max * strip(left)).min(f64::MAX);
+        let bottom = (right.min / strip(right)).max(f64::MIN_POSITIVE.min(right.min));
+        (
+            Self::log_between(left.min, top, target),
+            Self::log_between(bottom, right.max, target),
+        )
     }
 
     /// Where a value stands: 0 at the start of the axis, 1 at its end.
@@ -129,7 +157,8 @@ impl Scale {
             return (count_of_any(index) + 0.5) / count_of(self.categories.len());
         }
         if self.log {
-            (value / self.min).ln() / (self.max / self.min).ln()
+            // Not of quotients, which may be beyond all numbers.
+            (value.ln() - self.min.ln()) / (self.max.ln() - self.min.ln())
         } else {
             (value - self.min) / (self.max - self.min)
         }
@@ -137,6 +166,9 @@ impl Scale {
 
     /// Text of a tick: as many decimals as the smallest step needs.
     pub(crate) fn label(&self, tick: f64) -> String {
+        if tick != 0.0 && !(LEAST_WRITTEN..MOST_WRITTEN).contains(&tick.abs()) {
+            return powers(tick);
+        }
         if self.log {
             // One digit tells 0.002 from 0.005; ticks are 1, 2 and 5 times a power of ten.
             let mut decimals = 0u8;
@@ -168,6 +200,35 @@ impl Scale {
         }
         fixed(tick, decimals)
     }
+}
+
+/// Exponents of numbers go from minus to plus this, and a little below.
+const LARGEST_EXPONENT: u32 = 324;
+
+/// A highest value below this is as good as zero: its steps would be too small to be numbers.
+const LEAST_SHOWN: f64 = 1e-290;
+
+/// A round step above this would have no room for its multiples.
+const LARGEST_STEP: f64 = 1e307;
+
+/// Ticks from here on, and below [`LEAST_WRITTEN`], are written with an exponent, so that the words stay short.
+const MOST_WRITTEN: f64 = 1e15;
+
+/// See [`MOST_WRITTEN`].
+const LEAST_WRITTEN: f64 = 1e-6;
+
+/// The end of an axis from zero: where there is nothing to show, or only zeros, an empty unit range still makes a
+/// readable panel.
+fn shown_high(high: f64) -> f64 {
+    if high > LEAST_SHOWN { high } else { 1.0 }
+}
+
+/// `2.5e20`: a tick has two digits at most, whatever its last bits say.
+fn powers(tick: f64) -> String {
+    let text = format!("{tick:.2e}");
+    let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+    let digits = digits.trim_end_matches('0').trim_end_matches('.');
+    format!("{digits}e{exponent}")
 }
 
 #[expect(
@@ -208,7 +269,7 @@ fn whole_step(step: f64) -> f64 {
 /// The smallest round step that is not below `raw`, a whole number if the rule asks for it.
 fn nice_step_at_least(raw: f64, rule: Ticks) -> f64 {
     let whole = rule == Ticks::Whole;
-    let raw = if whole { raw.max(1.0) } else { raw };
+    let raw = if whole { raw.max(1.0) } else { raw }.min(LARGEST_STEP);
     let power = 10f64.powf(raw.log10().floor());
     let mantissa = raw / power;
     let fits = |n: &f64| *n >= mantissa * (1.0 - 1e-9);
@@ -242,7 +303,7 @@ fn linear_ticks(rule: Ticks, min: f64, max: f64, target: usize) -> Vec<f64> {
 fn multiples(step: f64, min: f64, max: f64) -> Vec<f64> {
     let mut k = (min / step - 1e-9).ceil();
     let mut out = Vec::new();
-    while k * step <= max + step * 1e-9 && out.len() < 200 {
+    while k * step <= (max + step * 1e-9).min(f64::MAX) && out.len() < 200 {
         out.push(k * step);
         k += 1.0;
     }
@@ -299,6 +360,14 @@ mod tests {
         }
     }
 
+    /// Anything from zero to the largest number, the ends often.
+    fn any_amount() -> impl Strategy<Value = f64> {
+        prop_oneof![
+            proptest::num::f64::POSITIVE | proptest::num::f64::SUBNORMAL | proptest::num::f64::ZERO,
+            proptest::sample::select(vec![0.0, 5e-324, f64::MIN_POSITIVE, 1.0, 1.7e308, f64::MAX]),
+        ]
+    }
+
     proptest! {
         /// Every value of the data lies on the axis, and so does every tick.
         #[test]
@@ -312,6 +381,31 @@ mod tests {
             for value in data.iter().chain(&scale.ticks) {
                 let p = scale.position(*value);
                 prop_assert!((-1e-9..=1.0 + 1e-9).contains(&p), "{value} at {p} in {scale:?}");
+            }
+        }
+
+        /// A cell of 1.7e308 made a scale without an end, one of 5e-324 a loop without one: whatever numbers a file holds,
+        /// both axes end in numbers, hold their data, and have few ticks with short words.
+        #[test]
+        fn a_scale_of_any_numbers_is_made_of_numbers(
+            data in proptest::collection::vec(any_amount(), 1..6),
+            right in any_amount(),
+            target in 2usize..12,
+            log: bool,
+        ) {
+            let range = if log { AxisRange::Log } else { AxisRange::FromZero };
+            let left = Scale::new(&axis(range, Ticks::Auto), data.iter().copied(), target);
+            let beside = Scale::aligned_with(&left, Ticks::Auto, right);
+            for (scale, data) in [(&left, &data[..]), (&beside, &[right])] {
+                prop_assert!(scale.min < scale.max && scale.max.is_finite(), "{scale:?}");
+                prop_assert!(scale.ticks.len() < 50, "{scale:?}");
+                for value in data.iter().chain(&scale.ticks) {
+                    let p = scale.position(*value);
+                    prop_assert!((-1e-9..=1.0 + 1e-9).contains(&p), "{value} at {p} in {scale:?}");
+                }
+                for tick in &scale.ticks {
+                    prop_assert!(scale.label(*tick).len() < 24, "{}", scale.label(*tick));
+                }
             }
         }
 
