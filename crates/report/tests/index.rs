@@ -249,6 +249,35 @@ fn a_test_over_the_threshold_is_not_the_best_and_is_named_as_a_doubt() {
     );
 }
 
+/// A page spoke of the "best under the threshold" where no file says what the threshold was about.
+#[test]
+fn a_result_that_could_not_be_judged_is_not_said_to_be_under_the_threshold() {
+    let dir = golden("cache_rate_ramp");
+    let path = dir.path().join("progress.json");
+    let mut progress: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+    for (metric, limit, expected) in [
+        (
+            "max",
+            1e6,
+            "Best input throughput (threshold not in these files)",
+        ),
+        ("p95", 1e6, "Best input throughput under the threshold"),
+        (
+            "p95",
+            1e-6,
+            "Best input throughput (no test kept the threshold)",
+        ),
+    ] {
+        progress["parameters"]["ttft_metric"] = metric.into();
+        progress["parameters"]["max_ttft"] = limit.into();
+        fs::write(&path, progress.to_string()).unwrap();
+        write_index(dir.path(), "1").unwrap();
+        let words = text(&index(dir.path()));
+        assert!(words.contains(expected), "{metric} {limit}: {words}");
+    }
+}
+
 #[test]
 fn broken_files_become_warnings_on_the_page() {
     let dir = tempfile::tempdir().unwrap();

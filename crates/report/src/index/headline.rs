@@ -38,11 +38,7 @@ impl Headline {
         }
         let all = results(data);
         let good: Vec<&Result> = all.iter().filter(|r| r.kept != Kept::No).collect();
-        let under = match (has_threshold(data), good.is_empty()) {
-            (true, false) => " under the threshold",
-            (true, true) => " (no test kept the threshold)",
-            (false, _) => "",
-        };
+        let judged = has_threshold(data);
         let pool: Vec<&Result> = if good.is_empty() {
             all.iter().collect()
         } else {
@@ -50,6 +46,12 @@ impl Headline {
         };
         let best = |name: &str, figure: fn(&Result) -> f64| {
             let best = best_by(&pool, figure)?;
+            let under = match best.kept {
+                _ if !judged => "",
+                Kept::Yes => " under the threshold",
+                Kept::No => " (no test kept the threshold)",
+                Kept::Unknown => " (threshold not in these files)",
+            };
             let value = speed(figure(best));
             Some(BoxView::new(&format!("{name}{under}"), value, best.text()))
         };
