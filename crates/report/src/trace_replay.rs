@@ -37,12 +37,31 @@ pub struct TraceReplay {
     pub stats: Map<String, Value>,
     /// Assessment periods in order.
     pub periods: Vec<TracePeriod>,
-    /// Requests that were answered, and that failed; `None` where their file is absent or too large.
-    pub requests: Option<(u64, u64)>,
+    /// Requests that were answered, and that failed, where their file was read.
+    pub requests: TraceRequests,
     /// TTFT of the answered ones, seconds.
     pub ttft: Stats,
     /// Users that were started.
     pub users_started: u64,
+}
+
+/// What became of the file of requests.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum TraceRequests {
+    /// It was read.
+    Read {
+        /// Requests that were answered.
+        answered: u64,
+        /// Requests that failed.
+        failed: u64,
+    },
+    /// There is none.
+    #[default]
+    Absent,
+    /// It is too large to be read for a page.
+    TooLarge,
+    /// It could not be read, or lacks a column.
+    Unreadable,
 }
 
 /// One assessment period; what its file does not say is `None`.
@@ -91,20 +110,7 @@ impl TraceReplay {
         for_each_row(&file(TRACE_SUMMARY), warnings, periods, |period| {
             run.periods.push(period);
         });
-        let details = file(TRACE_DETAILS);
-        let size = std::fs::metadata(&details.path).map(|m| m.len());
-        if size.is_ok_and(|bytes| bytes <= MOST_DETAIL_BYTES) {
-            let (mut answered, mut failed, mut ttfts) = (0, 0, Vec::new());
-            for_each_row(&details, warnings, requests, |request| match request {
-                Request::Answered { ttft } => {
-                    answered += 1;
-                    ttfts.extend(ttft);
-                }
-                Request::Failed => failed += 1,
-            });
-            run.requests = Some((answered, failed));
-            run.ttft = Stats::of(ttfts);
-        }
+        run.read_requests(&file(TRACE_DETAILS), warnings);
         let users = file(TRACE_USERS);
         if users.path.is_file() {
             for_each_row(&users, warnings, starts, |is_start: bool| {
@@ -112,6 +118,28 @@ impl TraceReplay {
             });
         }
         run
+    }
+
+    fn read_requests(&mut self, details: &StampedFile, warnings: &mut Vec<DataWarning>) {
+        self.requests = match std::fs::metadata(&details.path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return,
+            Ok(found) if found.len() > MOST_DETAIL_BYTES => TraceRequests::TooLarge,
+            _ => {
+                let (mut answered, mut failed, mut ttfts) = (0, 0, Vec::new());
+                let was_read = for_each_row(details, warnings, requests, |request| match request {
+                    Request::Answered { ttft } => {
+                        answered += 1;
+                        ttfts.extend(ttft);
+                    }
+                    Request::Failed => failed += 1,
+                });
+                self.ttft = Stats::of(ttfts);
+                match was_read {
+                    true => TraceRequests::Read { answered, failed },
+                    false => TraceRequests::Unreadable,
+                }
+            }
+        };
     }
 
     /// Mean of a figure over the periods that have it, each with a weight.

@@ -313,3 +313,30 @@ fn a_single_window_without_stored_rates_turns_the_whole_chart_to_the_published_f
     assert!((input.levels[1].input.unwrap() - 10_000.0 / 1.6).abs() < 0.01);
     assert_eq!(input.levels[0].input, None);
 }
+
+/// A plan of 20,000 contexts at 20,000 rates, a quarter of a megabyte of JSON, was written out test by test until memory ended.
+#[test]
+fn tests_that_a_plan_misses_are_counted_and_not_listed() {
+    let dir = tempfile::tempdir().unwrap();
+    let create = |name: String| File::create(dir.path().join(name)).unwrap();
+    write_summary(
+        create(format!("summary_{STAMP}.csv")),
+        &[summary(50)],
+        false,
+    )
+    .unwrap();
+    let many: Vec<u32> = (1..=20_000).collect();
+    // What stands twice is planned once.
+    let contexts: Vec<u32> = many.iter().chain(&many).map(|k| k * 1_000).collect();
+    let plan = serde_json::json!({"parameters": {"context_sizes": contexts, "cache_hit_rates": many}, "completed_tests": []});
+    fs::write(dir.path().join("progress.json"), plan.to_string()).unwrap();
+    write_index(dir.path(), "1").unwrap();
+    let page = read(dir.path());
+    assert!(
+        page.contains(
+            "399,999,999 planned tests have no result: 1,000 tokens at 1%; 1,000 tokens at 2%;"
+        ),
+        "{page}"
+    );
+    assert!(page.contains("and 399,999,995 more."), "{page}");
+}

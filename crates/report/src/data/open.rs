@@ -31,13 +31,15 @@ pub(crate) fn is_torn(file: &mut File) -> io::Result<bool> {
     Ok(last != *b"\n")
 }
 
-/// Reads a file row by row, handing every good row to `take`.
+/// Reads a file row by row, handing every good row to `take`. False where there were no rows to look at, because the file
+/// cannot be read or does not begin as it should.
 pub(crate) fn for_each_row<T, I>(
     file: &StampedFile,
     warnings: &mut Vec<DataWarning>,
     reader: impl FnOnce(BufReader<File>) -> Result<I, SchemaError>,
     mut take: impl FnMut(T),
-) where
+) -> bool
+where
     I: Iterator<Item = Result<T, SchemaError>>,
 {
     let mut warn = |message: String| warnings.push(DataWarning::new(&file.name, message));
@@ -47,11 +49,17 @@ pub(crate) fn for_each_row<T, I>(
     });
     let (handle, torn) = match opened {
         Ok(opened) => opened,
-        Err(error) => return warn(super::causes(&error)),
+        Err(error) => {
+            warn(super::causes(&error));
+            return false;
+        }
     };
     let rows = match reader(BufReader::with_capacity(128 * 1024, handle)) {
         Ok(rows) => rows,
-        Err(error) => return warn(super::causes(&error)),
+        Err(error) => {
+            warn(super::causes(&error));
+            return false;
+        }
     };
     let mut n_broken = 0u64;
     let mut first_error = String::new();
@@ -76,6 +84,7 @@ pub(crate) fn for_each_row<T, I>(
         1 => warn(format!("one row was left out: {first_error}")),
         n => warn(format!("{n} rows were left out, the first: {first_error}")),
     }
+    true
 }
 
 /// All good rows of a small file.

@@ -6,7 +6,7 @@ use super::config::{integer, integer_in};
 use super::figure::{BoxView, seconds, speed};
 use crate::chart::{count, fixed};
 use crate::data::RunData;
-use crate::trace_replay::{TracePeriod, TraceReplay};
+use crate::trace_replay::{TracePeriod, TraceReplay, TraceRequests};
 
 fn length(period: &TracePeriod) -> Option<f64> {
     Some(period.length)
@@ -38,7 +38,7 @@ pub(super) fn headline(trace: &TraceReplay) -> Vec<BoxView> {
 /// Totals of the run.
 pub(super) fn boxes(trace: &TraceReplay, data: &RunData) -> Vec<BoxView> {
     let mut out = Vec::new();
-    if let Some((answered, failed)) = trace.requests {
+    if let TraceRequests::Read { answered, failed } = trace.requests {
         let detail = format!("{} failed", count(failed));
         out.push(BoxView::new("Requests", count(answered), detail));
     }

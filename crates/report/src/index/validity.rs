@@ -3,7 +3,7 @@
 mod prompt;
 mod trace;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use metrics::selfcheck::{TEMPLATE_ALLOWANCE_TOKENS, check_cached, check_cold};
 use metrics::{Completed as _, FailureKind, Sample, SummaryRow};
@@ -91,7 +91,7 @@ pub(super) fn checked(data: &RunData, kind: RunKind) -> String {
                 .to_owned();
         }
         RunKind::SinglePrompt => return prompt::checked(data),
-        RunKind::TraceReplay => return "Checked: readable files, failed requests.".to_owned(),
+        RunKind::TraceReplay => return trace::checked(data.trace.as_ref()).to_owned(),
         RunKind::CacheRate | RunKind::WorkingSet | RunKind::Sustained => {}
     }
     if data.summary.is_empty() && data.periods.is_empty() {
@@ -157,17 +157,21 @@ fn name(test: TestName) -> String {
     )
 }
 
+/// Tests that are named where there are many.
+const SHOWN: usize = 4;
+
 /// The first few of many tests.
 fn some(tests: &[TestName]) -> String {
-    const SHOWN: usize = 4;
-    let mut text = tests
-        .iter()
-        .take(SHOWN)
-        .map(|t| name(*t))
-        .collect::<Vec<_>>()
-        .join("; ");
-    if tests.len() > SHOWN {
-        text.push_str(&format!("; and {} more", tests.len() - SHOWN));
+    first_of(tests, tests.len() as u64)
+}
+
+/// The first few of `n` tests.
+fn first_of(tests: &[TestName], n: u64) -> String {
+    let shown = tests.iter().take(SHOWN);
+    let mut text = shown.map(|t| name(*t)).collect::<Vec<_>>().join("; ");
+    let more = n.saturating_sub(SHOWN as u64);
+    if more > 0 {
+        text.push_str(&format!("; and {} more", count(more)));
     }
     text
 }
@@ -258,52 +262,57 @@ fn thresholds(data: &RunData, out: &mut Vec<Finding>) {
     }
 }
 
-/// Tests that were asked for and have no row.
+/// Tests that were asked for and have no row. A file may plan any number of them: they are counted, not listed.
 fn missing(data: &RunData, out: &mut Vec<Finding>) {
-    let have: Vec<TestName> = data
-        .summary
-        .iter()
-        .map(TestName::from)
-        .chain(data.finished_sustained().map(|(test, _)| *test))
-        .collect();
-    let contexts = integers(data, "context_sizes");
-    let rates = integers(data, "cache_hit_rates");
-    let sizes = integers(data, "working_set_sizes");
+    let distinct = |key: &str| -> Vec<u64> {
+        let values: BTreeSet<u64> = integers(data, key).into_iter().collect();
+        values.into_iter().collect()
+    };
+    let contexts = distinct("context_sizes");
+    let rates = distinct("cache_hit_rates");
+    let rates: Vec<u32> = rates.into_iter().flat_map(u32::try_from).collect();
+    let sizes = distinct("working_set_sizes");
     // One sustained test grows through the sizes, perhaps not to the last, and is called after its largest.
     let grows = mode(data).as_deref() == Some("sustained");
-    let is_there = |test: TestName| {
-        have.iter().any(|have| {
-            let same_set = grows || have.working_set_size == test.working_set_size;
-            same_set
-                && (have.context_size, have.cache_hit_rate)
-                    == (test.context_size, test.cache_hit_rate)
+    let sets: Vec<Option<u64>> = match sizes.last() {
+        None => vec![None],
+        Some(largest) if grows => vec![Some(*largest)],
+        Some(_) => sizes.into_iter().map(Some).collect(),
+    };
+    let planned = |test: &TestName| {
+        contexts.binary_search(&test.context_size).is_ok()
+            && rates.binary_search(&test.cache_hit_rate).is_ok()
+            && sets.contains(&test.working_set_size)
+    };
+    let rows = data.summary.iter().map(TestName::from);
+    let have: BTreeSet<TestName> = rows
+        .chain(data.finished_sustained().map(|(test, _)| *test))
+        .map(|test| match grows {
+            true => test.with_working_set(sets.first().copied().flatten()),
+            false => test,
         })
-    };
-    let sets: Vec<Option<u64>> = if sizes.is_empty() {
-        vec![None]
-    } else if grows {
-        vec![sizes.iter().copied().max()]
-    } else {
-        sizes.into_iter().map(Some).collect()
-    };
-    let mut absent: Vec<TestName> = Vec::new();
-    for context in contexts {
-        for set in &sets {
-            for rate in &rates {
-                let Ok(rate) = u32::try_from(*rate) else {
-                    continue;
-                };
-                let test = TestName::new(context, rate).with_working_set(*set);
-                if !is_there(test) {
-                    absent.push(test);
-                }
-            }
-        }
-    }
-    if !absent.is_empty() {
-        let n = absent.len() as u64;
+        .filter(planned)
+        .collect();
+    let n = |values: usize| values as u128;
+    let all = n(contexts.len()) * n(sets.len()) * n(rates.len());
+    let n_absent = u64::try_from(all - n(have.len())).unwrap_or(u64::MAX);
+    if n_absent > 0 {
+        let tests = contexts.iter().flat_map(|context| {
+            let of_set = move |set: &Option<u64>| (*context, *set);
+            let pairs = sets.iter().map(of_set);
+            pairs.flat_map(|(context, set)| {
+                let name = move |rate: &u32| TestName::new(context, *rate).with_working_set(set);
+                rates.iter().map(name)
+            })
+        });
+        let absent = tests.filter(|test| !have.contains(test));
+        let first: Vec<TestName> = absent.take(SHOWN).collect();
         out.push(finding(
-            format!("{} no result: {}.", plural(n, "planned test has", "planned tests have"), some(&absent)),
+            format!(
+                "{} no result: {}.",
+                plural(n_absent, "planned test has", "planned tests have"),
+                first_of(&first, n_absent)
+            ),
             "The run was not finished, or these tests failed; the same command goes on where it stopped.",
         ));
     }

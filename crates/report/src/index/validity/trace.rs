@@ -3,7 +3,7 @@
 use super::super::figure::plural;
 use super::{Finding, finding};
 use crate::chart::count;
-use crate::trace_replay::TraceReplay;
+use crate::trace_replay::{TRACE_DETAILS, TraceReplay, TraceRequests};
 
 pub(super) fn findings(trace: &TraceReplay, out: &mut Vec<Finding>) {
     if trace.completed == Some(false) {
@@ -18,16 +18,31 @@ pub(super) fn findings(trace: &TraceReplay, out: &mut Vec<Finding>) {
             "There is nothing to judge.",
         ));
     }
-    if let Some((answered, failed)) = trace.requests
-        && failed > 0
-    {
-        out.push(finding(
-            format!(
-                "{} of {} failed.",
-                count(failed),
-                plural(answered.saturating_add(failed), "request", "requests")
-            ),
-            "Failed requests are in no figure.",
-        ));
+    let unread = match trace.requests {
+        TraceRequests::Read { answered, failed } => {
+            if failed > 0 {
+                let all = plural(answered.saturating_add(failed), "request", "requests");
+                out.push(finding(
+                    format!("{} of {all} failed.", count(failed)),
+                    "Failed requests are in no figure.",
+                ));
+            }
+            return;
+        }
+        TraceRequests::Absent => "is not there",
+        TraceRequests::TooLarge => "is larger than 256 MiB",
+        TraceRequests::Unreadable => "cannot be used",
+    };
+    out.push(finding(
+        format!("{TRACE_DETAILS} {unread}: requests were not read."),
+        "How many failed is unknown, and so are the times to first token.",
+    ));
+}
+
+/// What was looked at.
+pub(super) fn checked(trace: Option<&TraceReplay>) -> &'static str {
+    match trace.map(|trace| trace.requests) {
+        Some(TraceRequests::Read { .. }) => "Checked: readable files, failed requests.",
+        _ => "Checked: readable files. Not in these files, so not checked: failed requests.",
     }
 }
