@@ -1,4 +1,8 @@
-"""Runs our report programs on copies of the originals' directories and computes every drawn figure again with pandas.
+"""Runs our report programs on copies of the originals' directories and computes what they draw again with pandas.
+
+Computed again: performance, level and comparison charts with their speed-ups, heat maps, ITL and speeds, the charts over
+the working set, the charts of several runs, and the boxes of the index. Not computed again: charts over the time of a
+sustained test (their minutes are), and the standard deviations of single_prompt_tester.
 
 Usage: ours_on_theirs.py PROGRAMS REFERENCE_DATA
 Formulas: per window at the peak level, tokens / recorded length; means over the windows; percentiles interpolate linearly.
@@ -114,8 +118,15 @@ def compare(row, panels, x):
         same(f"{series} at {x}", one[series][x][0], row[series])
 
 
+def speedups(lines, name, row, rows, x, side):
+    """The dashed line of a comparison: multiples of the throughput at the first point of the same line."""
+    first = min(rows, key=lambda other: other[x])
+    same(f"speed-up of {name}", lines[f"{name}-speedup"][float(row[x])][0], row[side] / first[side])
+
+
 def cache_rate(directory):
-    for row in retry_metrics(directory):
+    rows = retry_metrics(directory)
+    for row in rows:
         context, rate = row["context_size"], float(row["cache_hit_rate"])
         panels = chart(directory, f"performance_vs_cache_rate_{context}")
         compare(row, panels, rate)
@@ -126,12 +137,66 @@ def cache_rate(directory):
         for side in ("input", "output"):
             lines = chart(directory, f"{side}_throughput_comparison")[0]
             same(side, lines[f"ctx-{context}"][rate][0], row[side])
+            speedups(lines, f"ctx-{context}", row, [r for r in rows if r["context_size"] == context], "cache_hit_rate", side)
+    heat_map(directory)
+
+
+def heat_map(directory):
+    """Mean TTFT of the summary; drawn where there are several contexts."""
+    table = pd.read_csv(newest_first(directory, "summary_2*.csv")[0]).drop_duplicates(["context_size", "cache_hit_rate"], keep="last")
+    if table.context_size.nunique() < 2:
+        return
+    cells = chart(directory, "ttft_heatmap")[0]
+    for _, row in table.iterrows():
+        same("heat map", cells[f"row-{int(row.context_size):,}"][float(row.cache_hit_rate)][0], row.avg_ttft)
+
+
+def levels(directory):
+    """Charts over the concurrency: per exploring window, tokens / (last finish - first launch); means over the windows of a level."""
+    keys = [k for k in ("context_size", "working_set_size", "cache_hit_rate") if k in pd.read_csv(newest_first(directory, "summary_2*.csv")[0])]
+    phases = newest_per_test(newest_first(directory, "phase_metadata_*.csv"), keys)
+    explores = phases.phase_id.str.startswith("RAMP") | (phases.phase_id.str.contains("_run") & ~phases.phase_id.str.contains("RETRY"))
+    for test, windows in phases[explores].groupby(keys):
+        test = dict(zip(keys, map(int, test)))
+        context, rate = test["context_size"], test["cache_hit_rate"]
+        kind = "ramp" if windows.phase_id.str.startswith("RAMP").any() else "fixed"
+        place = f"_ws{test['working_set_size']}" if "working_set_size" in test else ""
+        drawn = {key: points for panel in chart(directory, f"{kind}_ctx{context}{place}_cache{rate}") for key, points in panel.items()}
+        detail = newest_per_test(newest_first(directory, f"detailed_results_{context}_*.csv"), keys, context)
+        detail = detail[(detail[keys] == pd.Series(test)).all(axis=1)]
+        rows = []
+        for _, window in windows.iterrows():
+            requests = detail[detail.phase_id == window.phase_id]
+            span = requests.finish_time.max() - requests.launch_time.min()
+            rows.append({
+                "level": float(window.concurrency_level), "input": (requests.cached_tokens + requests.unique_tokens).sum() / span,
+                "output": requests.output_tokens.sum() / span, "avg-ttft": requests.ttft.mean(), "max-ttft": requests.ttft.max(),
+            })
+        table = pd.DataFrame(rows).groupby("level")
+        wanted = table.mean().assign(**{"max-ttft": table["max-ttft"].max()})
+        for level, row in wanted.iterrows():
+            for key, value in row.items():
+                same(f"{key} at level {level}", drawn[key][level][0], value)
 
 
 def working_set(directory):
-    for row in retry_metrics(directory):
+    rows = retry_metrics(directory)
+    summary = pd.read_csv(newest_first(directory, "summary_2*.csv")[0])
+    for row in rows:
         context, size, rate = row["context_size"], float(row["working_set_size"]), row["cache_hit_rate"]
         compare(row, chart(directory, f"performance_vs_working_set_{context}_cache{rate}"), size)
+        metrics = chart(directory, f"output_metrics_comparison_cache{rate}")
+        same("ITL", metrics[0][f"ctx-{context}"][size][0], row["itl"])
+        same("speed", metrics[1][f"ctx-{context}"][size][0], row["speed"])
+        line = [r for r in rows if (r["context_size"], r["cache_hit_rate"]) == (context, rate)]
+        for side in ("input", "output"):
+            lines = chart(directory, f"{side}_throughput_comparison_cache{rate}")[0]
+            same(side, lines[f"ctx-{context}"][size][0], row[side])
+            speedups(lines, f"ctx-{context}", row, line, "working_set_size", side)
+    for _, row in summary.iterrows():
+        figures = (row.input_tokens_per_sec, row.output_tokens_per_sec, row.avg_ttft, row.avg_output_tokens)
+        for panel, value in zip(chart(directory, f"cache_comparison_ctx{int(row.context_size)}"), figures):
+            same("cache comparison", panel[f"rate-{int(row.cache_hit_rate)}"][float(row.working_set_size)][0], value)
 
 
 def periods(directory):
@@ -203,16 +268,19 @@ def main():
             run("regenerate_graphs", root / name)
             run("generate_index", root / name)
             cache_rate(root / name)
+            if name != "cache_rate_sustained":
+                levels(root / name)
             summary_boxes(root / name)
         for name, compute in (("working_set_fixed", working_set), ("working_set_sustained", periods)):
             run("regenerate_graphs", root / name, "--tool", "working_set")
             run("generate_index", root / name)
             compute(root / name)
         summary_boxes(root / "working_set_fixed")
+        levels(root / "working_set_fixed")
         run("generate_index", root / "single_prompt")
         single_prompt(root / "single_prompt")
         combined(root)
-    assert checked > 200, checked
+    assert checked > 600, checked
     print(f"ours on theirs: {checked} figures of 8 directories and a comparison equal pandas' to {TOLERANCE:g}")
 
 
