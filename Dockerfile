@@ -15,8 +15,8 @@ FROM gcr.io/distroless/cc-debian12:nonroot
 COPY --from=build /out/bin/ /usr/local/bin/
 COPY LICENSE /usr/share/doc/kv-cache-tester/LICENSE
 COPY --from=build --chown=65532:65532 /out/results /results
-# Results, logs and, below it, downloaded tokenizers are written here and nowhere else.
+# Results, logs and, below it, downloaded tokenizers and their token counts are written here and nowhere else.
 WORKDIR /results
-ENV HF_HOME=/results/.huggingface
+ENV HF_HOME=/results/.huggingface XDG_CACHE_HOME=/results/.cache
 USER 65532:65532
 CMD ["cache_rate_tester", "--help"]
