@@ -1,7 +1,9 @@
 //! `cargo xtask release` (also `dist`): everything a user needs, in one archive, the same bytes every time.
 //!
 //! Promise: file order, times, owners and modes in the archive follow from the commit alone, so two builds of one
-//! commit with one toolchain are equal (`--twice` shows it). Nothing is fetched; what is packed was built from here.
+//! commit with one toolchain and one `CARGO_HOME` are equal (`--twice` shows it). Another `CARGO_HOME` gives other bytes,
+//! since panics name the files of dependencies: taking its path out needs flags for rustc, with which everything that
+//! is not built through xtask would be built a second time. Nothing is fetched; what is packed was built from here.
 
 mod archive;
 mod check;
