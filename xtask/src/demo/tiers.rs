@@ -18,6 +18,9 @@ const BYTES_PER_TOKEN: u64 = 2048;
 /// Share of a load that must show in the TTFT.
 const SHOWN: f64 = 0.9;
 
+/// Share of the prompts that the server must have taken from its tiers: all but the question and the chat template.
+const SERVED: f64 = 0.9;
+
 /// A tier: its name, tokens that it holds, GB/s towards the one above.
 struct Tier {
     name: &'static str,
@@ -160,7 +163,7 @@ fn table(swept: &[Swept]) -> Table {
     table
 }
 
-/// Every size costs what its tier costs.
+/// Every size was served from the cache, costs what its tier costs, and less than any size of a slower tier.
 fn judge(swept: &[Swept]) -> Result<()> {
     ensure!(
         swept.len() == SIZES.len(),
@@ -169,8 +172,32 @@ fn judge(swept: &[Swept]) -> Result<()> {
         SIZES.len()
     );
     let fastest = swept[0].median_ttft;
+    let slower = |tier: &Tier| {
+        let of_slower = swept.iter().filter(|other| {
+            tier_of(other.prompts).is_some_and(|other| other.load_s() > tier.load_s())
+        });
+        of_slower.min_by(|a, b| a.median_ttft.total_cmp(&b.median_ttft))
+    };
     for size in swept {
         let tier = tier_of(size.prompts).context("a size was measured that was not asked for")?;
+        ensure!(
+            size.cached_share > SERVED,
+            "{} prompts should come from {}, but the server took only {:.1} % of their tokens from its cache",
+            size.prompts,
+            tier.name,
+            size.cached_share * 100.0
+        );
+        if let Some(slower) = slower(tier) {
+            ensure!(
+                size.median_ttft < slower.median_ttft,
+                "{} prompts come from {}, but their TTFT is {:.3} s where {} prompts from a slower tier take {:.3} s",
+                size.prompts,
+                tier.name,
+                size.median_ttft,
+                slower.prompts,
+                slower.median_ttft
+            );
+        }
         ensure!(
             size.median_ttft >= fastest + SHOWN * tier.load_s(),
             "{} prompts come from {}, {:.3} s away, but their TTFT is {:.3} s where that of {} prompts is {fastest:.3} s",
@@ -216,6 +243,14 @@ mod tests {
         ] {
             assert!(judge(&sweep(flat)).is_err(), "{flat:?}");
         }
+        // Lower bounds alone held where the second tier was as slow as the third …
+        assert!(judge(&sweep([0.03, 0.8, 0.8, 0.8, 0.8])).is_err());
+        // … and where no tier worked and every prompt was computed anew.
+        let mut cold = sweep([0.03, 0.3, 0.3, 0.8, 0.8]);
+        for size in &mut cold {
+            size.cached_share = 0.0;
+        }
+        assert!(judge(&cold).is_err());
         assert!(judge(&sweep([0.03, 0.3, 0.3, 0.8, 0.8])[..4]).is_err());
     }
 }
