@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -26,11 +26,11 @@ const RUNS: usize = 3;
 
 /// Builds the programs, makes the data if they are not there, and prints what was measured.
 pub(super) fn run(shell: &Shell) -> Result<()> {
-    workspace::build_released(shell, None, &TOOLS.map(str::to_owned))?;
-    let target = target_dir();
+    let released = workspace::build_released(shell, None, &TOOLS.map(str::to_owned))?;
+    let target = workspace::target_directory()?;
     let dir = target.join("bench-report");
     let bytes = make(&dir)?;
-    let bin = |tool: &str| target.join("release").join(tool);
+    let bin = |tool: &str| released.join(tool);
     for tool in TOOLS {
         let mut times = Vec::new();
         for _ in 0..STARTS {
@@ -72,11 +72,6 @@ pub(super) fn run(shell: &Shell) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn target_dir() -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| workspace::root().join("target"), PathBuf::from)
 }
 
 /// Runs a command to its end: how long it took, and its largest resident memory in MiB as the system counts it.
