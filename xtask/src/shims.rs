@@ -10,6 +10,12 @@ use xshell::Shell;
 use crate::simulator::Simulator;
 use crate::{dist, workspace};
 
+/// Name of the Python suite's directory on the user's pages.
+const SUITE: &str = "kv-cache-suite";
+
+/// A file that only the originals' directory has.
+const ORIGINAL: &str = "original.txt";
+
 /// How long a run may take to write its first rows.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -43,6 +49,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let suite = Suite {
         bundle: dist::unpack(&archive, work.path())?,
     };
+    suite.move_in()?;
     suite.install()?;
     let tools = workspace::tools()?;
     let shims: Vec<String> = tools.iter().filter_map(|tool| suite.shim(tool)).collect();
@@ -59,6 +66,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     for (signal, code) in [("INT", 130), ("TERM", 143)] {
         suite.stopped(server.url(), signal, code)?;
     }
+    suite.move_out()?;
     eprintln!(
         "The shims work: {} of them, as python X.py, ./X.py{}; help, exit code 2, a whole run, Ctrl-C and SIGTERM",
         shims.len(),
@@ -82,8 +90,46 @@ struct Suite {
 }
 
 impl Suite {
+    /// Where the user's scripts find the Python suite: the shims, through the link of the page.
     fn scripts(&self) -> PathBuf {
-        self.bundle.join("scripts")
+        self.bundle.with_file_name(SUITE)
+    }
+
+    /// The page's own commands: the Python suite out of the way, the link in its place.
+    fn move_in(&self) -> Result<()> {
+        let scripts = self.scripts();
+        std::fs::create_dir(&scripts)?;
+        std::fs::write(scripts.join(ORIGINAL), "# stands for the originals\n")?;
+        let name = self.bundle.file_name().context("a bundle without a name")?;
+        self.beside(&format!(
+            "mv {SUITE} {SUITE}.python\nln -s {}/scripts {SUITE}\n",
+            name.to_string_lossy()
+        ))?;
+        ensure!(
+            scripts.is_symlink() && scripts.join("cache_rate_tester.py").exists(),
+            "no shims through {}",
+            scripts.display()
+        );
+        Ok(())
+    }
+
+    /// The way back: the originals are where they were.
+    fn move_out(&self) -> Result<()> {
+        self.beside(&format!("rm {SUITE}\nmv {SUITE}.python {SUITE}\n"))?;
+        ensure!(
+            self.scripts().join(ORIGINAL).exists() && self.bundle.join("scripts").exists(),
+            "the originals are not back in {}",
+            self.scripts().display()
+        );
+        Ok(())
+    }
+
+    /// Runs commands in the directory that holds the bundle and the suite.
+    fn beside(&self, script: &str) -> Result<()> {
+        let dir = self.bundle.parent().context("a bundle in no directory")?;
+        let run = bash(&format!("set -e\n{script}"), dir)?;
+        ensure!(run.status.success(), "{script}: {run:?}");
+        Ok(())
     }
 
     /// The file that stands in for a tool's original, below `scripts/`.
