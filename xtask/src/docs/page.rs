@@ -66,8 +66,9 @@ impl Page {
                 });
                 continue;
             }
-            let is_item = words.trim_start().starts_with(['-', '*'])
-                || words.starts_with(|first: char| first.is_ascii_digit());
+            let indent = words.len() - words.trim_start().len();
+            // What is indented further is no item but a box, unless it is part of a list.
+            let is_item = (indent < 4 || in_list) && begins_item(words.trim_start());
             in_list = is_item || (in_list && (words.is_empty() || words.starts_with(' ')));
             if words.starts_with("    ") && before.is_empty() && !in_list {
                 page.indented.push(line);
@@ -87,6 +88,13 @@ impl Page {
         }
         page
     }
+}
+
+/// Whether a line begins an item of a list: a dash, star, plus or number with a space behind it.
+fn begins_item(text: &str) -> bool {
+    let behind_number = text.trim_start_matches(|c: char| c.is_ascii_digit());
+    let numbered = behind_number.len() < text.len() && behind_number.starts_with(". ");
+    numbered || ["- ", "* ", "+ "].iter().any(|mark| text.starts_with(mark))
 }
 
 /// A heading's anchor, as GitHub and mdBook make it: lower case, spaces to dashes, other signs left out.
