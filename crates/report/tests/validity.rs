@@ -340,3 +340,21 @@ fn tests_that_a_plan_misses_are_counted_and_not_listed() {
     );
     assert!(page.contains("and 399,999,995 more."), "{page}");
 }
+
+/// Counts near the largest number stopped the program, or wrapped around to small ones.
+#[test]
+fn counts_from_files_are_summed_up_to_the_largest_number() {
+    let mut rows = [summary(0), summary(50)];
+    let mut phases = [
+        phase("RAMP_c4", 0, 4, 4_100.0),
+        phase("RAMP_c4", 50, 4, 4_100.0),
+    ];
+    for (row, phase) in rows.iter_mut().zip(&mut phases) {
+        row.total_requests = u64::MAX - 1;
+        phase.num_requests_launched = u64::MAX - 1;
+        phase.num_requests_failed = Some(u64::MAX - 1);
+        phase.num_requests_cancelled = Some(u64::MAX - 1);
+    }
+    let page = page(&rows, &phases, &[]);
+    assert!(page.contains("18,446,744,073,709,551,615"), "{page}");
+}

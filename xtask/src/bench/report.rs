@@ -48,6 +48,8 @@ pub(super) fn run(shell: &Shell) -> Result<()> {
     )]
     let megabytes = bytes as f64 / 1e6;
     eprintln!("{ROWS} rows of {CHUNKS} chunks, {megabytes:.0} MB:");
+    // regenerate_graphs makes the index again where there is one, as behind a study.
+    measure(Command::new(bin(TOOLS[0])).arg(&dir))?;
     let combined = target.join("bench-report-combined");
     let work: [(&str, Vec<&Path>); 3] = [
         (TOOLS[1], vec![&dir]),

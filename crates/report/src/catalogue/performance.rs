@@ -168,7 +168,7 @@ impl PerformanceInput {
             line.output_tokens += row
                 .total_output_tokens
                 .map_or_else(|| estimate(row.output_tokens_per_sec), whole);
-            line.requests += row.total_requests;
+            line.requests = line.requests.saturating_add(row.total_requests);
             ttft.add(row.avg_ttft.filter(|v| *v > 0.0));
             speed.add(row.avg_output_tokens);
         }

@@ -33,7 +33,7 @@ impl SustainedInput {
         for period in &self.periods {
             line.input_tokens += whole(period.total_input_tokens);
             line.output_tokens += whole(period.total_output_tokens);
-            line.requests += period.num_requests_completed;
+            line.requests = line.requests.saturating_add(period.num_requests_completed);
             ttft.add(period.avg_ttft);
             speed.add(period.avg_output_tokens_per_request);
         }

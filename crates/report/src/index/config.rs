@@ -226,12 +226,6 @@ pub(super) fn ttft_metric(data: &RunData) -> String {
         .to_owned()
 }
 
-pub(super) fn min_speed(data: &RunData) -> Option<f64> {
-    data.parameter("min_tokens_per_req")?
-        .as_f64()
-        .filter(|v| v.is_finite() && *v > 0.0)
-}
-
 pub(super) fn speed_metric(data: &RunData) -> String {
     data.parameter("tokens_per_req_metric")
         .and_then(Value::as_str)
@@ -242,7 +236,7 @@ pub(super) fn speed_metric(data: &RunData) -> String {
 fn speed_threshold(data: &RunData) -> Option<String> {
     Some(format!(
         "{} tok/s ({})",
-        fixed(min_speed(data)?, 1),
+        fixed(crate::catalogue::min_speed(data)?, 1),
         speed_metric(data).to_uppercase()
     ))
 }

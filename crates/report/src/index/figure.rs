@@ -90,6 +90,11 @@ pub(super) fn tokens(n: f64) -> String {
     }
 }
 
+/// A sum of counts from files, which may hold any numbers: at most the largest there is.
+pub(super) fn total(counts: impl Iterator<Item = u64>) -> u64 {
+    counts.fold(0, u64::saturating_add)
+}
+
 /// `1 test`, `2 tests`.
 pub(super) fn plural(n: u64, one: &str, many: &str) -> String {
     format!("{} {}", count(n), if n == 1 { one } else { many })

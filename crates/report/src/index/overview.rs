@@ -3,7 +3,9 @@
 use metrics::SummaryRow;
 use metrics::single_prompt::SizeFigures;
 
-use super::figure::{BoxView, NOTHING, TableView, exactly, place, seconds, speed, tokens, whole};
+use super::figure::{
+    BoxView, NOTHING, TableView, exactly, place, seconds, speed, tokens, total, whole,
+};
 use super::headline::{best_by, best_speedup};
 use super::inventory::RunKind;
 use super::trace_replay;
@@ -24,7 +26,7 @@ pub(super) fn boxes(data: &RunData, kind: RunKind) -> Vec<BoxView> {
         return Vec::new();
     }
     let mut out = Vec::new();
-    let requests: u64 = rows.iter().map(|r| r.total_requests).sum();
+    let requests = total(rows.iter().map(|r| r.total_requests));
     out.push(BoxView::new(
         "Total Requests",
         count(requests),

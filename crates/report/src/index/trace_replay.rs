@@ -26,7 +26,7 @@ pub(super) fn headline(trace: &TraceReplay) -> Vec<BoxView> {
     throughput("Output throughput", |p| p.output_tps);
     if trace.ttft.avg.is_some() {
         let detail = format!(
-            "mean over all requests; P95 {}, P99 {}",
+            "mean over answered requests; P95 {}, P99 {}",
             seconds(trace.ttft.p95),
             seconds(trace.ttft.p99)
         );

@@ -9,7 +9,7 @@ use metrics::selfcheck::{TEMPLATE_ALLOWANCE_TOKENS, check_cached, check_cold};
 use metrics::{Completed as _, FailureKind, Sample, SummaryRow};
 
 use super::config::{integers, mode};
-use super::figure::{exactly, plural};
+use super::figure::{exactly, plural, total};
 use super::headline::{Kept, kept};
 use super::inventory::{Inventory, RunKind};
 use crate::chart::{count, fixed};
@@ -181,14 +181,15 @@ fn failures(data: &RunData, out: &mut Vec<Finding>) {
     let mut tests: Vec<TestName> = Vec::new();
     for (test, counts) in &data.failed {
         for (kind, n) in counts {
-            *kinds.entry(*kind).or_insert(0) += n;
+            let all = kinds.entry(*kind).or_insert(0);
+            *all = all.saturating_add(*n);
         }
         if counts.keys().any(|kind| *kind != FailureKind::Cancelled) {
             tests.push(*test);
         }
     }
     let mut cancelled = kinds.remove(&FailureKind::Cancelled).unwrap_or(0);
-    let mut failed: u64 = kinds.values().sum();
+    let mut failed = total(kinds.values().copied());
     let by_kind: Vec<String> = kinds
         .iter()
         .map(|(kind, n)| format!("{} {kind}", count(*n)))
@@ -199,16 +200,8 @@ fn failures(data: &RunData, out: &mut Vec<Finding>) {
         format!(" ({})", by_kind.join(", "))
     };
     if data.failed.is_empty() {
-        failed = data
-            .phases
-            .iter()
-            .filter_map(|p| p.num_requests_failed)
-            .sum();
-        cancelled = data
-            .phases
-            .iter()
-            .filter_map(|p| p.num_requests_cancelled)
-            .sum();
+        failed = total(data.phases.iter().filter_map(|p| p.num_requests_failed));
+        cancelled = total(data.phases.iter().filter_map(|p| p.num_requests_cancelled));
         tests = data
             .phases
             .iter()
@@ -229,7 +222,7 @@ fn failures(data: &RunData, out: &mut Vec<Finding>) {
             "Failed requests are in no latency figure; throughput counts only what was completed.",
         ));
     }
-    let launched: u64 = data.phases.iter().map(|p| p.num_requests_launched).sum();
+    let launched = total(data.phases.iter().map(|p| p.num_requests_launched));
     if cancelled > 0 {
         let share = if launched > 0 {
             format!(

@@ -2,8 +2,8 @@
 
 use metrics::{PeriodRow, SummaryRow};
 
-use super::super::config::{min_speed, speed_metric, ttft_metric};
-use crate::catalogue::max_ttft;
+use super::super::config::{speed_metric, ttft_metric};
+use crate::catalogue::{max_ttft, min_speed};
 use crate::data::RunData;
 
 /// Decisions behind a period that broke a threshold, or had nothing to show.
