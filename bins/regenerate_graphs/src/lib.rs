@@ -129,7 +129,19 @@ fn check(data: &RunData, tool: Tool) -> Result<(), Failure> {
         rows.map(|row| row.working_set_size).collect()
     };
     let file = data.summary_file.as_deref().unwrap_or("sustained_periods");
+    let n_empty = sets.iter().filter(|set| set.is_none()).count();
     match tool {
+        Tool::WorkingSet if n_empty > 0 && data.newest_summary_has("working_set_size") => {
+            let (rows, have) = if n_empty == 1 {
+                ("row", "has")
+            } else {
+                ("rows", "have")
+            };
+            Err(Failure::run(anyhow!(
+                "{n_empty} {rows} of {file} {have} no working_set_size"
+            ))
+            .with_hint("fill in the cells or take the rows out"))
+        }
         Tool::WorkingSet if sets.iter().any(Option::is_none) => Err(Failure::run(anyhow!(
             "{file} has no column working_set_size; this is no directory of working_set_tester"
         ))

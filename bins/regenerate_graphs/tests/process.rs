@@ -297,6 +297,43 @@ fn the_wrong_tool_is_named_with_the_column_that_tells() {
     assert_eq!(pages(sets.path()), BTreeSet::new());
 }
 
+/// An empty cell was reported as a missing column.
+#[test]
+fn rows_without_a_working_set_are_counted_where_the_column_is_there() {
+    let dir = copy("working_set_fixed");
+    let summary = fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().path());
+    let newest = summary
+        .filter(|p| {
+            p.file_name()
+                .unwrap()
+                .to_str()
+                .unwrap()
+                .starts_with("summary_")
+        })
+        .max()
+        .unwrap();
+    let text = fs::read_to_string(&newest).unwrap();
+    let place = text.lines().next().unwrap().split(',');
+    let place = place
+        .into_iter()
+        .position(|c| c == "working_set_size")
+        .unwrap();
+    let lines = text.lines().enumerate().map(|(i, line)| {
+        let mut cells: Vec<&str> = line.split(',').collect();
+        if i == 1 {
+            cells[place] = "";
+        }
+        cells.join(",") + "\n"
+    });
+    fs::write(&newest, lines.collect::<String>()).unwrap();
+    tool()
+        .arg(dir.path())
+        .args(["--tool", "working_set"])
+        .assert()
+        .code(1)
+        .stderr(contains("1 row of summary_").and(contains("has no working_set_size")));
+}
+
 #[test]
 fn wrong_arguments_are_exit_2() {
     let dir = copy("cache_rate_ramp");

@@ -10,13 +10,13 @@ use std::path::Path;
 
 use metrics::schema::{Row, RowReader, SchemaError};
 
-use super::DataWarning;
-use crate::atomic::FileError;
+use super::{DataWarning, RunData};
+use crate::atomic::{FileError, open_regular};
 use crate::stamp::StampedFile;
 
 /// Opens a file for reading.
 pub(crate) fn open_file(path: &Path) -> Result<File, FileError> {
-    File::open(path).map_err(|e| FileError::new("read", path, e))
+    open_regular(path).map_err(|e| FileError::new("read", path, e))
 }
 
 /// Whether the last line lacks its line end.
@@ -92,6 +92,15 @@ pub(crate) fn read_table<T: Row>(file: &StampedFile, warnings: &mut Vec<DataWarn
     let mut rows = Vec::new();
     for_each_row(file, warnings, RowReader::new, |row| rows.push(row));
     rows
+}
+
+impl RunData {
+    /// Whether the header of the newest summary names a column, whatever is in it; false without a summary.
+    #[must_use]
+    pub fn newest_summary_has(&self, column: &str) -> bool {
+        let file = self.summary_file.as_ref();
+        file.is_some_and(|name| has_column(&StampedFile::of(self.dir.join(name)), column))
+    }
 }
 
 /// Whether the header of a file names a column; false where there is no header to read.
