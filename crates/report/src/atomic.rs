@@ -6,7 +6,7 @@
 //! of the originals looks at. Refuses to name a problem without the file it concerns.
 
 use std::fs::{File, Permissions};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Read as _, Write};
 use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
@@ -32,6 +32,31 @@ impl FileError {
             path: path.into(),
             source,
         }
+    }
+}
+
+/// Opens a regular file for reading. A pipe of that name would keep its reader waiting for a writer, perhaps for ever.
+///
+/// # Errors
+/// When there is no such file, it is something else than a file, or cannot be read.
+pub(crate) fn open_regular(path: &Path) -> io::Result<File> {
+    if std::fs::metadata(path)?.is_file() {
+        File::open(path)
+    } else {
+        Err(io::Error::other("it is not a file"))
+    }
+}
+
+/// What is in a regular file; `None` where there is none.
+///
+/// # Errors
+/// As [`open_regular`], but for an absent file.
+pub(crate) fn read_regular(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    let mut bytes = Vec::new();
+    match open_regular(path).and_then(|mut file| file.read_to_end(&mut bytes)) {
+        Ok(_) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

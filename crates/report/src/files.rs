@@ -126,7 +126,8 @@ impl ResultDir {
         &self.path
     }
 
-    /// All files of the directory, oldest first; no directories and no temporary files.
+    /// All files of the directory, oldest first; no directories and no temporary files. A link to a summary that is
+    /// gone is listed, so that whoever opens it says so: an older summary must not pass for the newest.
     ///
     /// # Errors
     /// When the directory cannot be listed.
@@ -135,8 +136,9 @@ impl ResultDir {
         let mut files = Vec::new();
         for entry in std::fs::read_dir(&self.path).map_err(fail)? {
             let path = entry.map_err(fail)?.path();
-            if path.is_file() {
-                files.push(StampedFile::of(path));
+            let file = StampedFile::of(path);
+            if file.path.is_file() || is_lost_summary(&file) {
+                files.push(file);
             }
         }
         files.retain(|file| !file.name.starts_with('.'));
@@ -149,6 +151,13 @@ impl ResultDir {
     pub fn scan(&self) -> DataFiles {
         DataFiles::of(self.list().unwrap_or_default())
     }
+}
+
+/// Whether this is a summary's name on a link that leads nowhere.
+fn is_lost_summary(file: &StampedFile) -> bool {
+    FileKind::of_name(&file.name) == Some(FileKind::Summary)
+        && file.path.is_symlink()
+        && !file.path.exists()
 }
 
 /// The data files of a directory, each list oldest first.

@@ -5,14 +5,13 @@
 //! how many prompts were verified. Refuses secrets: nothing here takes a key or a header.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Number, Value};
 
-use crate::atomic::FileError;
+use crate::atomic::{FileError, read_regular};
 use crate::progress::{utc_now, write_json};
 
 /// Name of the originals' file.
@@ -184,9 +183,9 @@ impl RunFacts {
 }
 
 fn load_json<T: DeserializeOwned>(path: PathBuf) -> Result<Option<T>, MetadataError> {
-    let bytes = match std::fs::read(&path) {
-        Ok(bytes) => bytes,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+    let bytes = match read_regular(&path) {
+        Ok(Some(bytes)) => bytes,
+        Ok(None) => return Ok(None),
         Err(e) => return Err(FileError::new("read", path, e).into()),
     };
     serde_json::from_slice(&bytes)

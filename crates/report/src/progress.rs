@@ -9,7 +9,6 @@ mod parameters;
 mod python_json;
 
 use std::collections::BTreeMap;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use md5::{Digest as _, Md5};
@@ -78,9 +77,9 @@ impl Progress {
     /// When the file exists and cannot be read or understood.
     pub fn load(dir: &Path) -> Result<Option<Self>, ProgressError> {
         let path = dir.join(PROGRESS_FILE);
-        let bytes = match std::fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        let bytes = match atomic::read_regular(&path) {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => return Ok(None),
             Err(e) => return Err(FileError::new("read", path, e).into()),
         };
         serde_json::from_slice(&bytes)

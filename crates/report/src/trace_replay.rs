@@ -12,6 +12,7 @@ use metrics::percentile::Stats;
 use metrics::schema::SchemaError;
 use serde_json::{Map, Value};
 
+use crate::atomic::read_regular;
 use crate::data::DataWarning;
 use crate::data::open::for_each_row;
 use crate::stamp::StampedFile;
@@ -165,9 +166,9 @@ impl TraceReplay {
 
 /// A JSON object; a file that holds none is a warning, an absent one is nothing.
 fn object(dir: &Path, name: &str, warnings: &mut Vec<DataWarning>) -> Option<Map<String, Value>> {
-    let bytes = match std::fs::read(dir.join(name)) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
+    let bytes = match read_regular(&dir.join(name)) {
+        Ok(Some(bytes)) => bytes,
+        Ok(None) => return None,
         Err(error) => {
             warnings.push(DataWarning::of_error(name, &error));
             return None;

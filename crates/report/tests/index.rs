@@ -293,6 +293,65 @@ fn broken_files_become_warnings_on_the_page() {
     assert!(words.contains("No results were found"));
 }
 
+/// A pipe of the name of a file kept every program waiting for ever.
+#[cfg(unix)]
+#[test]
+fn a_pipe_instead_of_a_file_is_a_warning() {
+    for (data, names) in [
+        (
+            "cache_rate_ramp",
+            &[
+                "progress.json",
+                "test_metadata.json",
+                "run_facts.json",
+                "metadata.json",
+            ][..],
+        ),
+        (
+            "trace_replay",
+            &[
+                "progress.json",
+                "test_metadata.json",
+                "detailed_results.csv",
+            ][..],
+        ),
+    ] {
+        let dir = golden(data);
+        for name in names {
+            let path = dir.path().join(name);
+            if path.exists() {
+                fs::remove_file(&path).unwrap();
+            }
+            let made = std::process::Command::new("mkfifo").arg(&path).status();
+            assert!(made.unwrap().success());
+        }
+        let (done, wait) = std::sync::mpsc::channel();
+        let path = dir.path().to_owned();
+        std::thread::spawn(move || done.send(write_index(&path, "1").unwrap()));
+        let warnings = wait
+            .recv_timeout(std::time::Duration::from_secs(60))
+            .unwrap();
+        for name in names {
+            let of_name = |w: &&report::data::DataWarning| w.file == *name;
+            let warning = warnings.iter().find(of_name).unwrap();
+            assert!(warning.message.contains("it is not a file"), "{warning}");
+        }
+        assert!(index(dir.path()).contains("it is not a file"));
+    }
+}
+
+/// A link to the newest summary whose file was gone let an older summary pass for the newest, without a word.
+#[cfg(unix)]
+#[test]
+fn a_newest_summary_that_is_gone_is_said_to_be() {
+    let dir = golden("cache_rate_ramp");
+    let name = "summary_20291122_000000.csv";
+    std::os::unix::fs::symlink("/nowhere/summary.csv", dir.path().join(name)).unwrap();
+    let warnings = write_index(dir.path(), "1").unwrap();
+    assert!(warnings.iter().any(|w| w.file == name), "{warnings:?}");
+    assert!(index(dir.path()).contains(name));
+}
+
 #[test]
 fn an_empty_directory_gets_a_page_and_a_missing_one_an_error() {
     let dir = tempfile::tempdir().unwrap();
