@@ -80,17 +80,51 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         }
     };
     let pace = if args.quick { Pace::QUICK } else { Pace::WHOLE };
-    run_in(&bin, &output_dir(args, &root)?, pace)
+    run_in(&Programs::of(&bin), &output_dir(args, &root)?, pace)
 }
 
-/// Runs the demo with the programs in `bin`, its first study into the empty directory `output`.
+/// The programs of the demo, and what is done to each before it is started.
+#[derive(Debug)]
+pub(crate) struct Programs<'a> {
+    bin: &'a Path,
+    prepare: fn(Command) -> Command,
+}
+
+impl<'a> Programs<'a> {
+    /// Those in `bin`, with the environment of this process.
+    pub(crate) fn of(bin: &'a Path) -> Self {
+        Self {
+            bin,
+            prepare: |command| command,
+        }
+    }
+
+    /// The same, each changed by `prepare` before it starts.
+    pub(crate) fn prepared(self, prepare: fn(Command) -> Command) -> Self {
+        Self { prepare, ..self }
+    }
+
+    fn command(&self, name: &str) -> Command {
+        (self.prepare)(Command::new(self.bin.join(name)))
+    }
+
+    /// The simulator with blocks of the size that the demo judges by.
+    fn simulator(&self, options: &[String]) -> Result<Simulator> {
+        let block = ["--block-size".to_owned(), BLOCK_SIZE.to_string()];
+        let options: Vec<&str> = block.iter().chain(options).map(String::as_str).collect();
+        Simulator::launch(self.command("kv_cache_sim"), &options)
+    }
+}
+
+/// Runs the demo with these programs, its first study into the empty directory `output`.
 ///
 /// # Errors
 /// When a study fails, the server served something else from cache than was meant, or a border does not show.
-pub(crate) fn run_in(bin: &Path, output: &Path, pace: Pace) -> Result<()> {
+pub(crate) fn run_in(programs: &Programs<'_>, output: &Path, pace: Pace) -> Result<()> {
     let start = Instant::now();
-    let mut server = simulator(bin, &[])?;
-    let studied = study(&bin.join("cache_rate_tester"), server.url(), output, pace);
+    let mut server = programs.simulator(&[])?;
+    let tester = programs.command("cache_rate_tester");
+    let studied = study(tester, server.url(), output, pace);
     server.stop();
     studied?;
     let rates = achieved(output)?;
@@ -98,7 +132,7 @@ pub(crate) fn run_in(bin: &Path, output: &Path, pace: Pace) -> Result<()> {
     writeln!(stdout.lock(), "{}\n", table(&rates))?;
     judge(&rates)?;
     let sweep = output.join("working_set");
-    let told = tiers::act(bin, &sweep, pace)?;
+    let told = tiers::act(programs, &sweep, pace)?;
     writeln!(stdout.lock(), "{told}\n")?;
     writeln!(
         stdout.lock(),
@@ -130,16 +164,9 @@ fn output_dir(args: &Args, root: &Path) -> Result<PathBuf> {
     Ok(output)
 }
 
-/// The simulator with blocks of the size that the demo judges by.
-fn simulator(bin: &Path, options: &[String]) -> Result<Simulator> {
-    let block = ["--block-size".to_owned(), BLOCK_SIZE.to_string()];
-    let options: Vec<&str> = block.iter().chain(options).map(String::as_str).collect();
-    Simulator::start(&bin.join("kv_cache_sim"), &options)
-}
-
 /// Runs a tester against a server, in the directory above its output.
-fn run_tool(binary: &Path, url: &str, output: &Path, options: &[(&str, &str)]) -> Result<()> {
-    let status = Command::new(binary)
+fn run_tool(mut tester: Command, url: &str, output: &Path, options: &[(&str, &str)]) -> Result<()> {
+    let status = tester
         .args(["--api-endpoint", url, "--tokenizer", "builtin"])
         .args(
             options
@@ -154,15 +181,15 @@ fn run_tool(binary: &Path, url: &str, output: &Path, options: &[(&str, &str)]) -
                 .context("the output directory has no parent")?,
         )
         .status()
-        .with_context(|| format!("running {}", binary.display()))?;
+        .with_context(|| format!("running {}", tester.get_program().display()))?;
     ensure!(status.success(), "the study ended with {status}");
     Ok(())
 }
 
-fn study(binary: &Path, url: &str, output: &Path, pace: Pace) -> Result<()> {
+fn study(tester: Command, url: &str, output: &Path, pace: Pace) -> Result<()> {
     let rates = RATES.map(|r| r.to_string()).join(" ");
     run_tool(
-        binary,
+        tester,
         url,
         output,
         &[

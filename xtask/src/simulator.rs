@@ -19,13 +19,21 @@ impl Simulator {
     /// # Errors
     /// When it cannot be started, or ends without saying so.
     pub(crate) fn start(binary: &Path, args: &[&str]) -> Result<Self> {
-        let mut child = Command::new(binary)
+        Self::launch(Command::new(binary), args)
+    }
+
+    /// As [`Simulator::start`], from a command whose environment is prepared.
+    ///
+    /// # Errors
+    /// When it cannot be started, or ends without saying so.
+    pub(crate) fn launch(mut command: Command, args: &[&str]) -> Result<Self> {
+        let mut child = command
             .args(["--port", "0"])
             .args(args)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
-            .with_context(|| format!("starting {}", binary.display()))?;
+            .with_context(|| format!("starting {}", command.get_program().display()))?;
         let mut line = String::new();
         let out = child
             .stdout

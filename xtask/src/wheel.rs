@@ -249,7 +249,8 @@ fn check(shell: &Shell, wheel: &Path, tools: &[String], version: &str) -> Result
             "{tool} has no man page in the environment"
         );
     }
-    demo::run_in(&bin, &work.path().join("demo"), demo::Pace::QUICK)?;
+    let programs = demo::Programs::of(&bin);
+    demo::run_in(&programs, &work.path().join("demo"), demo::Pace::QUICK)?;
     cmd!(
         shell,
         "{pip} uninstall --quiet --yes --disable-pip-version-check {DISTRIBUTION}"

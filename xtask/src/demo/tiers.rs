@@ -9,7 +9,7 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use comfy_table::{CellAlignment, Table, presets};
 
-use super::{Pace, Row, filled, newest, number, rows, run_tool, simulator};
+use super::{Pace, Programs, Row, filled, newest, number, rows, run_tool};
 
 /// Tokens of a prompt: eight chunks, so that nothing is rounded.
 const CONTEXT: u64 = 2048;
@@ -77,16 +77,16 @@ struct Swept {
     input_tps: f64,
 }
 
-/// Runs the sweep with the programs in `bin` and tells it.
-pub(super) fn act(bin: &Path, output: &Path, pace: Pace) -> Result<String> {
+/// Runs the sweep with these programs and tells it.
+pub(super) fn act(programs: &Programs<'_>, output: &Path, pace: Pace) -> Result<String> {
     let mut options = Vec::new();
     for tier in &TIERS {
         options.extend(["--tier".to_owned(), tier.option()]);
     }
-    let mut server = simulator(bin, &options)?;
+    let mut server = programs.simulator(&options)?;
     let size = |prompts: u64| (prompts * CONTEXT).to_string();
     let ran = run_tool(
-        &bin.join("working_set_tester"),
+        programs.command("working_set_tester"),
         server.url(),
         output,
         &[

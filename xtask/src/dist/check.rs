@@ -40,8 +40,9 @@ pub(super) fn run(archive: &Path) -> Result<()> {
             "{requirements} asks for something"
         );
     }
+    let bin = bundle.join("bin");
     demo::run_in(
-        &bundle.join("bin"),
+        &demo::Programs::of(&bin).prepared(base),
         &work.path().join("demo"),
         demo::Pace::QUICK,
     )?;
