@@ -313,11 +313,8 @@ fn rows_without_a_working_set_are_counted_where_the_column_is_there() {
         .max()
         .unwrap();
     let text = fs::read_to_string(&newest).unwrap();
-    let place = text.lines().next().unwrap().split(',');
-    let place = place
-        .into_iter()
-        .position(|c| c == "working_set_size")
-        .unwrap();
+    let mut header = text.lines().next().unwrap().split(',');
+    let place = header.position(|cell| cell == "working_set_size").unwrap();
     let lines = text.lines().enumerate().map(|(i, line)| {
         let mut cells: Vec<&str> = line.split(',').collect();
         if i == 1 {
