@@ -16,7 +16,7 @@ const AFTER: &str = "</template>";
 /// The picture as a `data:` address for `<img>`; `None` where the page carries none.
 pub(super) fn of_page(path: &Path) -> Option<String> {
     let mut head = Vec::new();
-    std::fs::File::open(path)
+    crate::atomic::open_regular(path)
         .ok()?
         .take(HEAD_BYTES)
         .read_to_end(&mut head)
