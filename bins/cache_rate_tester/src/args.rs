@@ -3,8 +3,6 @@
 //! Promise: names, defaults and value words are the published ones. Whether a number is sensible and
 //! whether options fit together is decided by [`crate::plan`].
 
-use std::fmt;
-
 use clap::{ArgAction, Parser, ValueEnum};
 use cli::argparse::parse_int;
 use cli::options::{Mode, StudyArgs};
@@ -169,21 +167,4 @@ pub enum ReinitStrategy {
     #[value(name = "per_test")]
     PerTest,
 }
-
-impl ReinitStrategy {
-    /// The word on the command line and in files.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Once => "once",
-            Self::PerCacheRate => "per_cache_rate",
-            Self::PerTest => "per_test",
-        }
-    }
-}
-
-impl fmt::Display for ReinitStrategy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
+cli::words!(ReinitStrategy { Once = "once", PerCacheRate = "per_cache_rate", PerTest = "per_test" });

@@ -63,14 +63,4 @@ pub enum Tool {
     #[value(name = "working_set")]
     WorkingSet,
 }
-
-impl Tool {
-    /// The word of the command line.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::CacheRate => "cache_rate",
-            Self::WorkingSet => "working_set",
-        }
-    }
-}
+cli::words!(Tool { CacheRate = "cache_rate", WorkingSet = "working_set" });

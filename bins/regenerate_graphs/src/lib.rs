@@ -42,7 +42,7 @@ pub fn run(args: &Args) -> Result<AppExit, Failure> {
     let voice = Voice(Console::stderr());
     voice.say("Regenerating Graphs");
     voice.say(format!("Output directory: {}", dir.display()));
-    voice.say(format!("Tool: {}_tester", args.tool.word()));
+    voice.say(format!("Tool: {}_tester", args.tool));
     voice.say("Loading summary data...");
     let data = RunData::read(dir);
     check(&data, args.tool)?;

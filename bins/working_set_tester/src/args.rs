@@ -244,27 +244,6 @@ pub struct Args {
     pub ensure_working_set_coverage: bool,
 }
 
-/// Gives an enum of words `as_str` and `Display`.
-macro_rules! words {
-    ($name:ident { $($variant:ident = $word:literal),+ $(,)? }) => {
-        impl $name {
-            /// The word on the command line and in files.
-            #[must_use]
-            pub fn as_str(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $word),+
-                }
-            }
-        }
-
-        impl std::fmt::Display for $name {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str(self.as_str())
-            }
-        }
-    };
-}
-
 /// When prompts are sent to the server again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum ReinitStrategy {
@@ -278,7 +257,7 @@ pub enum ReinitStrategy {
     #[value(name = "per_test")]
     PerTest,
 }
-words!(ReinitStrategy { Once = "once", PerWorkingSet = "per_working_set", PerTest = "per_test" });
+cli::words!(ReinitStrategy { Once = "once", PerWorkingSet = "per_working_set", PerTest = "per_test" });
 
 /// How much of a growing working set is warm when its test begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -289,7 +268,7 @@ pub enum InitStrategy {
     /// All of them.
     Max,
 }
-words!(InitStrategy { Min = "min", Max = "max" });
+cli::words!(InitStrategy { Min = "min", Max = "max" });
 
 /// Whether falling throughput lowers the load although all thresholds hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -300,4 +279,4 @@ pub enum PlateauDetection {
     /// When it falls by a quarter below the best of five recent periods.
     Window,
 }
-words!(PlateauDetection { Off = "off", Window = "window" });
+cli::words!(PlateauDetection { Off = "off", Window = "window" });

@@ -6,6 +6,9 @@
 use clap::ValueEnum;
 
 /// Gives an enum of words `as_str` and `Display`.
+///
+/// Every variant is named with its word, which must be the one that `ValueEnum` parses.
+#[macro_export]
 macro_rules! words {
     ($name:ident { $($variant:ident = $word:literal),+ $(,)? }) => {
         impl $name {
@@ -130,6 +133,7 @@ impl KvPrecision {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::options::Calibrate;
 
     fn words_agree<T: ValueEnum + ToString>() {
         for value in T::value_variants() {
@@ -147,6 +151,7 @@ mod tests {
         words_agree::<Mode>();
         words_agree::<SpeedMetric>();
         words_agree::<KvPrecision>();
+        words_agree::<Calibrate>();
     }
 
     #[test]

@@ -33,14 +33,4 @@ pub enum Calibrate {
     /// Not at all, and no window is judged by it.
     Off,
 }
-
-impl Calibrate {
-    /// The word on the command line.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Auto => "auto",
-            Self::Off => "off",
-        }
-    }
-}
+crate::words!(Calibrate { Auto = "auto", Off = "off" });
