@@ -15,10 +15,7 @@ use metrics::{PeriodFigures, PeriodRow, PhaseRow};
 use ramp::{Decided, PeriodSpec, SustainedStop};
 use report::progress::ResumeRules;
 use report::test_name::TestName;
-use serde_json::{Map, Value};
-use setup::study::{
-    ContextSize, KnownFacts, StartFacts, StudyOptions, StudyRules, StudyShape, StudyTool,
-};
+use setup::study::{ContextSize, StartFacts, StudyRules, StudyShape, StudyTool};
 
 use crate::args::ReinitStrategy;
 use crate::plan::Plan;
@@ -29,18 +26,6 @@ impl StudyTool for Plan {
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
     const WORKING_SET_FLAG: &'static str = "--working-set-size";
     const RESUME: ResumeRules = ResumeRules::CACHE_RATE;
-
-    fn common(&self) -> &StudyOptions {
-        &self.common
-    }
-
-    fn parameters(&self, facts: KnownFacts<'_>) -> Map<String, Value> {
-        Plan::parameters(self, facts)
-    }
-
-    fn command_options(&self) -> Vec<(String, Vec<String>)> {
-        Plan::command_options(self)
-    }
 
     fn set_columns(&self) -> SetColumns {
         SetColumns::Without

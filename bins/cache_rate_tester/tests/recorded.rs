@@ -7,7 +7,7 @@ use cli::secret::is_secret_header;
 use report::progress::{ParameterMatch, Progress, ResumeRules};
 use report::run_command::script;
 use report::stamp::RunStamp;
-use setup::study::KnownFacts;
+use setup::study::{KnownFacts, Recorded};
 
 /// What the originals' runs were started with.
 const COMMON: &str = "cache_rate_tester --api-endpoint http://localhost:8000 --tokenizer local-tokenizer \

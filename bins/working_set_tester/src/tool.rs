@@ -17,12 +17,8 @@ use ramp::sustained::PlateauRule;
 use ramp::{Decided, PeriodSpec, SustainedRules, SustainedStop};
 use report::progress::ResumeRules;
 use report::test_name::TestName;
-use serde_json::{Map, Value};
 use setup::study::text::{Run, retry_summary};
-use setup::study::{
-    ContextSize, GrowthStep, KnownFacts, StartFacts, StudyOptions, StudyRules, StudyShape,
-    StudyTool,
-};
+use setup::study::{ContextSize, GrowthStep, StartFacts, StudyRules, StudyShape, StudyTool};
 
 use crate::args::{InitStrategy, PlateauDetection, ReinitStrategy};
 use crate::plan::{Plan, sizes_of};
@@ -66,18 +62,6 @@ impl StudyTool for Plan {
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
     const WORKING_SET_FLAG: &'static str = "--max-working-set-size";
     const RESUME: ResumeRules = ResumeRules::WORKING_SET;
-
-    fn common(&self) -> &StudyOptions {
-        &self.common
-    }
-
-    fn parameters(&self, facts: KnownFacts<'_>) -> Map<String, Value> {
-        Plan::parameters(self, facts)
-    }
-
-    fn command_options(&self) -> Vec<(String, Vec<String>)> {
-        Plan::command_options(self)
-    }
 
     fn set_columns(&self) -> SetColumns {
         match self.common.mode {

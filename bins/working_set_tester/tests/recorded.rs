@@ -14,7 +14,7 @@ use ramp::{
     SustainedSettings, Thresholds,
 };
 use report::progress::{ParameterMatch, Progress, ResumeRules};
-use setup::study::KnownFacts;
+use setup::study::{KnownFacts, Recorded};
 use sim::{Background, SimConfig};
 use working_set_tester::args::{Args, OPTION_GENERATIONS};
 use working_set_tester::plan::Plan;

@@ -1,6 +1,7 @@
 //! What testers share that measure test after test, each over contexts and hit rates.
 //!
-//! Promise: a tool says what it varies and how its tests are told ([`StudyTool`]); everything between its arguments and
+//! Promise: a tool says what it varies, how that is written down ([`Recorded`]), and how its tests are told
+//! ([`StudyTool`]); everything between its arguments and
 //! its exit code that is not its own stands here once. Refuses to measure: that is the engine's.
 //!
 //! | Module | Holds |
@@ -37,12 +38,11 @@ use metrics::{PeriodFigures, PeriodRow};
 use ramp::{Decided, PeriodSpec, SustainedStop};
 use report::progress::ResumeRules;
 use report::test_name::TestName;
-use serde_json::{Map, Value};
 
 pub use frame::run;
 pub use memory::KvModel;
 pub use options::{Choices, DEFAULT_MAX_TTFT, StudyError, StudyOptions, level, tokens};
-pub use record::{KnownFacts, ordered};
+pub use record::{KnownFacts, Recorded};
 pub use settings::{StudyRules, StudyShape};
 
 /// What is known once the server and the tokenizer were asked.
@@ -87,7 +87,7 @@ pub struct GrowthStep {
 }
 
 /// A tester: what it varies, and how it tells it.
-pub trait StudyTool {
+pub trait StudyTool: Recorded {
     /// Name in log lines and files.
     const NAME: &'static str;
     /// Version in files and on pages.
@@ -96,15 +96,6 @@ pub trait StudyTool {
     const WORKING_SET_FLAG: &'static str;
     /// When a run goes on from the one before.
     const RESUME: ResumeRules;
-
-    /// The shared options.
-    fn common(&self) -> &StudyOptions;
-
-    /// `parameters` of `progress.json`.
-    fn parameters(&self, facts: KnownFacts<'_>) -> Map<String, Value>;
-
-    /// The options that repeat the run.
-    fn command_options(&self) -> Vec<(String, Vec<String>)>;
 
     /// Columns on the working set in the run's files.
     fn set_columns(&self) -> SetColumns;

@@ -16,7 +16,7 @@ use cli::options::{
 };
 use cli::secret::Secret;
 use core_client::Endpoint;
-use setup::study::KnownFacts;
+use setup::study::{KnownFacts, Recorded};
 
 use super::*;
 use crate::args::OPTION_GENERATIONS;

@@ -1,28 +1,19 @@
 //! Lines at the end: of a test, of the run, and the report for scripts.
 
-use cli::brief::{BriefReport, millis, whole};
+use cli::brief::BriefReport;
 use cli::logging::{Line, Style};
-use cli::number::{bracketed, fixed, millions, rounded};
-use cli::table::{Column, header, row, rule};
+use cli::number::bracketed;
+use cli::table::Column;
 use metrics::summary::SummaryRow;
-use setup::study::text::{Totals, heading, input_tokens, limited_report, output_tokens, sums};
+use setup::study::text::{ResultTable, Totals, limited_report, report_figures, sorted, sums};
 
 use crate::plan::Plan;
 
-/// Width of the rules around the final table.
-const TABLE_WIDTH: usize = 120;
-/// Columns of the final table.
-const COLUMNS: [Column; 9] = [
-    Column::right("Context", 10),
-    Column::right("Cache%", 8),
-    Column::right("Requests", 10),
-    Column::right("Input Tok", 12),
-    Column::right("Output Tok", 12),
-    Column::right("Input/s", 12),
-    Column::right("Output/s", 12),
-    Column::right("Avg TTFT", 10),
-    Column::right("Conc", 6),
-];
+/// The final table.
+const TABLE: ResultTable<2> = ResultTable {
+    width: 120,
+    tests: [Column::right("Context", 10), Column::right("Cache%", 8)],
+};
 /// Columns of the brief report.
 const BRIEF_COLUMNS: [&str; 10] = [
     "context_size",
@@ -110,64 +101,25 @@ pub fn test_failed(cache_hit_rate: u32, reason: &str) -> Line {
 /// The table of all results.
 #[must_use]
 pub fn final_table(results: &[SummaryRow]) -> Vec<Line> {
-    let mut lines = vec![
-        heading(rule('=', TABLE_WIDTH)),
-        heading("Final Summary - All Test Results"),
-        heading(rule('=', TABLE_WIDTH)),
-        Line::plain(header(&COLUMNS)),
-        Line::plain(rule('-', TABLE_WIDTH)),
-    ];
-    let results = sorted(results);
-    lines.extend(results.iter().map(|result| {
-        Line::plain(row(
-            &COLUMNS,
-            [
-                result.context_size.to_string(),
-                format!("{}%", result.cache_hit_rate),
-                result.total_requests.to_string(),
-                millions(input_tokens(result)),
-                millions(output_tokens(result)),
-                rounded(Some(result.best_input_tps())),
-                rounded(Some(result.best_output_tps())),
-                fixed(result.avg_ttft, 3, "s"),
-                result.peak_concurrency.to_string(),
-            ],
-        ))
-    }));
-    let totals = Totals::of(results.iter().copied());
-    lines.push(Line::plain(rule('-', TABLE_WIDTH)));
-    lines.push(Line::plain(row(
-        &COLUMNS,
+    TABLE.lines(results, |result| {
         [
-            "TOTAL".to_owned(),
-            String::new(),
-            totals.requests.to_string(),
-            millions(totals.input_tokens),
-            millions(totals.output_tokens),
-        ],
-    )));
-    lines.push(heading(rule('=', TABLE_WIDTH)));
-    lines
+            result.context_size.to_string(),
+            format!("{}%", result.cache_hit_rate),
+        ]
+    })
 }
 
-/// The report for scripts. `input_tps` and `output_tps` follow the published formula, like the summary
-/// columns scripts compare them with; the totals are true sums.
+/// The report for scripts.
 #[must_use]
 pub fn brief_report<'a>(plan: &Plan, model: &str, results: &[SummaryRow]) -> BriefReport<'a> {
     let results = sorted(results);
     let rows = results.iter().map(|result| {
-        vec![
+        let mut cells = vec![
             result.context_size.to_string(),
             result.cache_hit_rate.to_string(),
-            result.total_requests.to_string(),
-            input_tokens(result).to_string(),
-            output_tokens(result).to_string(),
-            whole(Some(result.input_tokens_per_sec)),
-            whole(Some(result.output_tokens_per_sec)),
-            millis(result.avg_ttft),
-            millis(result.p95_ttft),
-            result.peak_concurrency.to_string(),
-        ]
+        ];
+        cells.extend(report_figures(result));
+        cells
     });
     let common = &plan.common;
     let mut tail: Vec<(&str, String)> = Totals::of(results.iter().copied()).report().into();
@@ -184,10 +136,4 @@ pub fn brief_report<'a>(plan: &Plan, model: &str, results: &[SummaryRow]) -> Bri
         tail,
         footer: Vec::new(),
     }
-}
-
-fn sorted(results: &[SummaryRow]) -> Vec<&SummaryRow> {
-    let mut sorted: Vec<&SummaryRow> = results.iter().collect();
-    sorted.sort_by_key(|result| (result.context_size, result.cache_hit_rate));
-    sorted
 }

@@ -5,30 +5,22 @@ use std::time::Duration;
 use cli::logging::{Line, Style};
 use cli::number::{bracketed, seconds, thousands};
 use cli::options::Mode;
-use cli::table::rule;
 use report::test_name::TestName;
 use setup::study::memory;
-use setup::study::text::{config, heading, pinned_note};
+use setup::study::text::{self, banner_end, banner_title, config, durations, pinned_note};
 use setup::study::{ContextSize, StartFacts, StudyOptions};
-use workload::ContextPlan;
 
 use crate::plan::Plan;
-
-/// Width of the rules around the banner.
-const BANNER_WIDTH: usize = 80;
 
 /// The banner: what was asked for, with the thresholds that take effect.
 #[must_use]
 pub fn banner(plan: &Plan) -> Vec<Line> {
     let common = &plan.common;
-    let mut lines = vec![
-        heading(rule('=', BANNER_WIDTH)),
-        heading(format!(
-            "Cache Rate Performance Testing Tool - {} Mode",
-            mode_title(common.mode)
-        )),
-        heading(rule('=', BANNER_WIDTH)),
-    ];
+    let mut lines: Vec<Line> = banner_title(format!(
+        "Cache Rate Performance Testing Tool - {} Mode",
+        mode_title(common.mode)
+    ))
+    .into();
     match common.requests.endpoints.as_slice() {
         [only] => lines.push(config(format!("API Endpoint: {}", only.given()))),
         several => {
@@ -57,7 +49,10 @@ pub fn banner(plan: &Plan) -> Vec<Line> {
         "Performance Thresholds: {}",
         thresholds(common)
     )));
-    lines.push(config(format!("Test Duration: {}", durations(common))));
+    lines.push(config(format!(
+        "Test Duration: {}",
+        durations(common, "test")
+    )));
     if common.mode == Mode::Fixed {
         lines.push(config(format!(
             "Fixed Concurrency Levels: {}",
@@ -76,7 +71,7 @@ pub fn banner(plan: &Plan) -> Vec<Line> {
         "Output Directory: {}",
         common.output_dir.display()
     )));
-    lines.push(heading(rule('=', BANNER_WIDTH)));
+    lines.push(banner_end());
     lines
 }
 
@@ -111,18 +106,6 @@ fn thresholds(plan: &StudyOptions) -> String {
     }
 }
 
-fn durations(plan: &StudyOptions) -> String {
-    let (test, ramp) = (seconds(plan.test_duration), seconds(plan.ramp_duration));
-    match plan.mode {
-        Mode::Ramp => format!("{test}s (ramp: {ramp}s per level)"),
-        Mode::Sustained => format!(
-            "{test}s (assessment: {}s per period)",
-            seconds(plan.assessment_period)
-        ),
-        Mode::Fixed => format!("{test}s (test: {ramp}s per level)"),
-    }
-}
-
 fn rates(rates: &[u32]) -> String {
     match (rates.first(), rates.last()) {
         (Some(min), Some(max)) => format!("{} tests ({min}% to {max}%)", rates.len()),
@@ -141,15 +124,7 @@ pub fn start_facts(plan: &Plan, facts: &StartFacts<'_>) -> Vec<Line> {
         )),
         config(format!("Model: {}", facts.model)),
     ];
-    let contexts: Vec<ContextPlan> = common
-        .context_sizes
-        .iter()
-        .map(|&context_size| ContextPlan {
-            context_size,
-            chunk_size: common.chunk_size,
-            working_set_size: plan.working_set_size,
-        })
-        .collect();
+    let contexts = common.contexts(plan.working_set_size);
     lines.extend(memory::lines(facts.kv, &contexts, common.kv_precision));
     lines.push(config(format!("Tokenizer: {}", facts.tokenizer)));
     lines
@@ -158,27 +133,13 @@ pub fn start_facts(plan: &Plan, facts: &StartFacts<'_>) -> Vec<Line> {
 /// A context size begins.
 #[must_use]
 pub fn context_start(context: ContextSize) -> Vec<Line> {
+    let mut lines = text::context_start(context);
     let ContextSize {
-        context_size,
         rounded,
         n_prompts,
         working_set_size,
+        ..
     } = context;
-    let mut lines = vec![
-        Line::styled(Style::Heading, rule('=', BANNER_WIDTH)),
-        Line::styled(
-            Style::Heading,
-            format!("Testing context size: {} tokens", thousands(context_size)),
-        ),
-        Line::styled(Style::Heading, rule('=', BANNER_WIDTH)),
-    ];
-    if rounded != context_size {
-        lines.push(Line::plain(format!(
-            "Working-set prompts are rounded up from {} to {} tokens, whole chunks",
-            thousands(context_size),
-            thousands(rounded)
-        )));
-    }
     if working_set_size < rounded {
         lines.push(Line::warning(format!(
             "--working-set-size {working_set_size} is less than one prompt; one prompt of {rounded} tokens is used; \

@@ -4,80 +4,71 @@
 //! parse back to the same plan, secrets and `--force-restart` aside.
 
 use cli::options::Mode;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use setup::command::Options;
-use setup::study::{DEFAULT_MAX_TTFT, KnownFacts, ordered};
+use setup::study::{DEFAULT_MAX_TTFT, Recorded, StudyOptions};
 
 use super::Plan;
 use crate::args::{InitStrategy, PlateauDetection, ReinitStrategy};
 
-/// Keys in the originals' order, then ours; what the testers share beyond these follows.
-const ORDER: &[&str] = &[
-    "api_endpoints",
-    "context_sizes",
-    "working_set_sizes",
-    "cache_hit_rates",
-    "output_tokens",
-    "max_ttft",
-    "ttft_metric",
-    "output_dir",
-    "tokenizer_id",
-    "test_duration",
-    "ramp_duration",
-    "reinit_strategy",
-    "random_selection",
-    "num_retries",
-    "start_concurrency",
-    "concurrency_increment",
-    "max_concurrency",
-    "init_concurrency",
-    "skip_graphs",
-    "force_restart",
-    "verbose",
-    "chunk_size",
-    "seed",
-    "kv_cache_bytes",
-    "strict_time_window",
-    "mode",
-    "assessment_period",
-    "min_tokens_per_req",
-    "init_strategy",
-    "fixed_concurrency_levels",
-    "ensure_working_set_coverage",
-    "plateau_detection",
-    "detected_model",
-];
+impl Recorded for Plan {
+    const PARAMETER_ORDER: &'static [&'static str] = &[
+        "api_endpoints",
+        "context_sizes",
+        "working_set_sizes",
+        "cache_hit_rates",
+        "output_tokens",
+        "max_ttft",
+        "ttft_metric",
+        "output_dir",
+        "tokenizer_id",
+        "test_duration",
+        "ramp_duration",
+        "reinit_strategy",
+        "random_selection",
+        "num_retries",
+        "start_concurrency",
+        "concurrency_increment",
+        "max_concurrency",
+        "init_concurrency",
+        "skip_graphs",
+        "force_restart",
+        "verbose",
+        "chunk_size",
+        "seed",
+        "kv_cache_bytes",
+        "strict_time_window",
+        "mode",
+        "assessment_period",
+        "min_tokens_per_req",
+        "init_strategy",
+        "fixed_concurrency_levels",
+        "ensure_working_set_coverage",
+        "plateau_detection",
+        "detected_model",
+    ];
 
-impl Plan {
-    /// `parameters` of `progress.json`: the originals' keys in their order, then ours. Thresholds are effective, options
-    /// that were not given `null`.
-    #[must_use]
-    pub fn parameters(&self, facts: KnownFacts<'_>) -> Map<String, Value> {
-        let mut pairs = self.common.parameters(facts);
-        pairs.extend([
+    fn common(&self) -> &StudyOptions {
+        &self.common
+    }
+
+    fn own_parameters(&self) -> Vec<(&'static str, Value)> {
+        vec![
             ("working_set_sizes", json!(self.working_set_sizes)),
             ("working_set_increments", json!(self.working_set_increments)),
             ("reinit_strategy", json!(self.reinit_strategy.as_str())),
             ("init_strategy", json!(self.init_strategy.as_str())),
             ("ensure_working_set_coverage", json!(self.ensure_coverage)),
             ("plateau_detection", json!(self.plateau_detection.as_str())),
-        ]);
-        ordered(pairs, ORDER)
+        ]
     }
 
-    /// The options that repeat this run: the required ones always, others where they differ from their default,
-    /// `--force-restart` never. A flag without values is a switch; `--header` may occur several times. The key and the
-    /// values of secret-looking headers are masked, so that the script can say what it does not hold.
-    #[must_use]
-    pub fn command_options(&self) -> Vec<(String, Vec<String>)> {
-        let common = &self.common;
-        let mut options = Options::default();
-        common.write_required(&mut options);
+    fn write_own(&self, options: &mut Options) {
         options.always("--min-working-set-size", [self.min_working_set_size]);
         options.always("--max-working-set-size", [self.max_working_set_size]);
         options.always("--working-set-increments", [self.working_set_increments]);
-        options.unless("--mode", common.mode, Mode::Sustained);
-        options.list_unless("--cache-hit-rates", &common.cache_hit_rates, &[100]);
+        options.unless("--mode", self.common.mode, Mode::Sustained);
+        options.list_unless("--cache-hit-rates", &self.common.cache_hit_rates, &[100]);
         options.unless(
             "--reinit-strategy",
             self.reinit_strategy,
@@ -94,9 +85,10 @@ impl Plan {
             PlateauDetection::default(),
         );
         options.switch("--ensure-working-set-coverage", self.ensure_coverage);
+    }
+
+    fn assumed_max_ttft(&self) -> Option<f64> {
         // Given, it ends a hopeless test; assumed, it does not: only what was assumed may be left out.
-        let assumed = self.threshold_is_assumed.then_some(DEFAULT_MAX_TTFT);
-        common.write_optional(&mut options, assumed);
-        options.into_vec()
+        self.threshold_is_assumed.then_some(DEFAULT_MAX_TTFT)
     }
 }

@@ -8,7 +8,7 @@ use cli::argparse::{Stop, try_parse};
 use cli::secret::Secret;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
-use setup::study::KnownFacts;
+use setup::study::{KnownFacts, Recorded};
 
 use super::*;
 use crate::args::OPTION_GENERATIONS;

@@ -1,33 +1,27 @@
 //! Lines at the end: of a test, of the run, and the report for scripts.
 
-use cli::brief::{BriefReport, millis, whole};
+use cli::brief::BriefReport;
 use cli::logging::{Line, Style};
-use cli::number::{bracketed, fixed, millions, rounded, thousands};
+use cli::number::{bracketed, thousands};
 use cli::options::Mode;
-use cli::table::{Column, header, row, rule};
+use cli::table::Column;
 use engine::test_run::TestOutcome;
 use metrics::summary::SummaryRow;
 use report::test_name::TestName;
 use setup::study::StudyOptions;
-use setup::study::text::{Totals, heading, input_tokens, limited_report, output_tokens, sums};
+use setup::study::text::{ResultTable, Totals, limited_report, report_figures, sorted, sums};
 
 use crate::plan::Plan;
 
-/// Width of the rules around the final table.
-const TABLE_WIDTH: usize = 130;
-/// Columns of the final table.
-const COLUMNS: [Column; 10] = [
-    Column::right("Context", 10),
-    Column::right("WorkingSet", 12),
-    Column::right("Cache%", 8),
-    Column::right("Requests", 10),
-    Column::right("Input Tok", 12),
-    Column::right("Output Tok", 12),
-    Column::right("Input/s", 12),
-    Column::right("Output/s", 12),
-    Column::right("Avg TTFT", 10),
-    Column::right("Conc", 6),
-];
+/// The final table.
+const TABLE: ResultTable<3> = ResultTable {
+    width: 130,
+    tests: [
+        Column::right("Context", 10),
+        Column::right("WorkingSet", 12),
+        Column::right("Cache%", 8),
+    ],
+};
 /// Columns of the brief report; the last one only where there are several rates.
 const BRIEF_COLUMNS: [&str; 11] = [
     "context_size",
@@ -125,50 +119,17 @@ pub fn final_table(
     results: &[SummaryRow],
     sizes: impl Fn(&SummaryRow) -> Option<Sizes>,
 ) -> Vec<Line> {
-    let mut lines = vec![
-        heading(rule('=', TABLE_WIDTH)),
-        heading("Final Summary - All Test Results"),
-        heading(rule('=', TABLE_WIDTH)),
-        Line::plain(header(&COLUMNS)),
-        Line::plain(rule('-', TABLE_WIDTH)),
-    ];
-    let results = sorted(results);
-    lines.extend(results.iter().map(|result| {
+    TABLE.lines(results, |result| {
         let set = match sizes(result) {
             Some(Sizes { first, last }) => format!("{}-{}", short(first), short(last)),
             None => result.working_set_size.unwrap_or_default().to_string(),
         };
-        Line::plain(row(
-            &COLUMNS,
-            [
-                result.context_size.to_string(),
-                set,
-                format!("{}%", result.cache_hit_rate),
-                result.total_requests.to_string(),
-                millions(input_tokens(result)),
-                millions(output_tokens(result)),
-                rounded(Some(result.best_input_tps())),
-                rounded(Some(result.best_output_tps())),
-                fixed(result.avg_ttft, 3, "s"),
-                result.peak_concurrency.to_string(),
-            ],
-        ))
-    }));
-    let totals = Totals::of(results.iter().copied());
-    lines.push(Line::plain(rule('-', TABLE_WIDTH)));
-    lines.push(Line::plain(row(
-        &COLUMNS,
         [
-            "TOTAL".to_owned(),
-            String::new(),
-            String::new(),
-            totals.requests.to_string(),
-            millions(totals.input_tokens),
-            millions(totals.output_tokens),
-        ],
-    )));
-    lines.push(heading(rule('=', TABLE_WIDTH)));
-    lines
+            result.context_size.to_string(),
+            set,
+            format!("{}%", result.cache_hit_rate),
+        ]
+    })
 }
 
 /// `102K`, `2.0M`, or the number itself below a thousand.
@@ -184,7 +145,7 @@ fn short(tokens: u64) -> String {
     }
 }
 
-/// The report for scripts. `input_tps` and `output_tps` follow the published formula; the totals are true sums.
+/// The report for scripts.
 #[must_use]
 pub fn brief_report<'a>(plan: &Plan, model: &str, results: &[SummaryRow]) -> BriefReport<'a> {
     let common = &plan.common;
@@ -194,15 +155,8 @@ pub fn brief_report<'a>(plan: &Plan, model: &str, results: &[SummaryRow]) -> Bri
         let mut cells = vec![
             result.context_size.to_string(),
             result.working_set_size.unwrap_or_default().to_string(),
-            result.total_requests.to_string(),
-            input_tokens(result).to_string(),
-            output_tokens(result).to_string(),
-            whole(Some(result.input_tokens_per_sec)),
-            whole(Some(result.output_tokens_per_sec)),
-            millis(result.avg_ttft),
-            millis(result.p95_ttft),
-            result.peak_concurrency.to_string(),
         ];
+        cells.extend(report_figures(result));
         if several {
             cells.push(result.cache_hit_rate.to_string());
         }
@@ -226,11 +180,4 @@ pub fn brief_report<'a>(plan: &Plan, model: &str, results: &[SummaryRow]) -> Bri
             .chain(limited_report(results.iter().copied()))
             .collect(),
     }
-}
-
-fn sorted(results: &[SummaryRow]) -> Vec<&SummaryRow> {
-    let mut sorted: Vec<&SummaryRow> = results.iter().collect();
-    let key = |r: &&SummaryRow| (r.context_size, r.working_set_size, r.cache_hit_rate);
-    sorted.sort_by_key(key);
-    sorted
 }

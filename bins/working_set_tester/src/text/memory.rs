@@ -1,8 +1,8 @@
 //! Lines on the KV cache that the working sets take, in the wording that people know from the originals.
 
 use cli::logging::{Line, Style};
-use cli::number::{human_bytes, thousands};
-use setup::study::memory::LARGE_CACHE_BYTES;
+use cli::number::thousands;
+use setup::study::memory::{LARGE_CACHE_BYTES, bytes};
 use setup::study::text::{config, heading};
 use setup::study::{KvModel, StudyOptions};
 use workload::ContextPlan;
@@ -18,7 +18,7 @@ const GIGABYTE: f64 = 1024.0 * MEGABYTE;
 #[must_use]
 pub fn memory(plan: &Plan, model: &KvModel) -> Vec<Line> {
     let common = &plan.common;
-    let contexts: Vec<ContextPlan> = context_plans(common, plan.last_size());
+    let contexts = common.contexts(plan.last_size());
     let mut lines: Vec<Line> = model.source().into_iter().collect();
     let (fp8, fp16) = model.working_set(&contexts);
     lines.push(config(format!(
@@ -34,7 +34,7 @@ pub fn memory(plan: &Plan, model: &KvModel) -> Vec<Line> {
         )));
     }
     lines.push(heading("KV Cache Memory Requirements (Per Request)"));
-    let smallest = context_plans(common, plan.first_size());
+    let smallest = common.contexts(plan.first_size());
     lines.extend(
         smallest
             .iter()
@@ -44,15 +44,6 @@ pub fn memory(plan: &Plan, model: &KvModel) -> Vec<Line> {
     lines
 }
 
-fn context_plans(options: &StudyOptions, working_set_size: u64) -> Vec<ContextPlan> {
-    let context = |&context_size: &u64| ContextPlan {
-        context_size,
-        chunk_size: options.chunk_size,
-        working_set_size,
-    };
-    options.context_sizes.iter().map(context).collect()
-}
-
 /// One request of a context, and its smallest and its largest set.
 fn of_context(
     smallest: &ContextPlan,
@@ -60,7 +51,7 @@ fn of_context(
     options: &StudyOptions,
     model: &KvModel,
 ) -> [Line; 2] {
-    let one = as_float(model.prompts(1, smallest.context_size, options.kv_precision));
+    let one = model.prompts(1, smallest.context_size, options.kv_precision) as f64;
     let set = |context: &ContextPlan| {
         let n_prompts = context.num_prompts() as u64;
         let all = model.prompts(n_prompts, context.rounded(), options.kv_precision);
@@ -80,16 +71,4 @@ fn of_context(
             set(largest)
         )),
     ]
-}
-
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "sizes are shown with three decimals at most"
-)]
-fn as_float(n: u64) -> f64 {
-    n as f64
-}
-
-fn bytes(n: u64) -> String {
-    human_bytes(as_float(n))
 }

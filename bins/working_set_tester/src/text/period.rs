@@ -1,12 +1,12 @@
 //! Lines of a sustained test: how the working set grows, its periods, what follows from each, what they come to.
 
 use cli::logging::{Line, Style};
-use cli::number::{fixed, rounded, thousands};
+use cli::number::{fixed, thousands};
 use engine::growth::GrowthPlan;
 use metrics::{PeriodFigures, PeriodRow};
-use ramp::{Broken, Decided, Decision, PeriodSpec, SustainedStop};
+use ramp::{Decided, Decision, PeriodSpec, SustainedStop};
 use setup::study::GrowthStep;
-use setup::study::text::broken;
+use setup::study::text::{self, PeriodsEnd, decline, measured_reasons};
 use workload::ContextPlan;
 
 /// The growth schedule of a test.
@@ -70,56 +70,28 @@ fn prompts_word(n: usize) -> &'static str {
 /// A period begins.
 #[must_use]
 pub fn period_start(spec: &PeriodSpec) -> Line {
-    Line::styled(
-        Style::Sub,
-        format!(
-            "  Period {}: Running at concurrency {} for {}s",
-            spec.number,
-            spec.concurrency,
-            fixed(Some(spec.length.as_secs_f64()), 1, "")
-        ),
-    )
+    text::period_start("  ", spec)
 }
 
 /// What follows from a period, and what it showed.
 #[must_use]
 pub fn period_result(row: &PeriodRow, figures: &PeriodFigures, decided: &Decided) -> Vec<Line> {
-    let s = |value| fixed(value, 3, "s");
+    const INDENT: &str = "    ";
     let ms = fixed(row.avg_itl.map(|seconds| seconds * 1000.0), 2, "ms");
     let mut lines = decision(decided);
     lines.extend([
         Line::plain(format!(
-            "    Completed: {}, Launched: {}",
+            "{INDENT}Completed: {}, Launched: {}",
             row.num_requests_completed, row.num_requests_launched
         )),
+        Line::plain(text::period_rates(INDENT, row)),
+        text::period_ttft(INDENT, row),
         Line::plain(format!(
-            "    Input: {} tok/s | Output: {} tok/s",
-            rounded(Some(row.input_tokens_per_sec)),
-            rounded(Some(row.output_tokens_per_sec))
-        )),
-        Line::plain(format!(
-            "    Avg TTFT: {} | P95 TTFT: {} | P99 TTFT: {}",
-            s(row.avg_ttft),
-            s(row.p95_ttft),
-            s(row.p99_ttft)
-        )),
-        Line::plain(format!(
-            "    Avg ITL: {ms} | Avg Tokens/Req: {}",
+            "{INDENT}Avg ITL: {ms} | Avg Tokens/Req: {}",
             fixed(row.avg_output_tokens_per_request, 1, " tok/s")
         )),
     ]);
-    if figures.waiting > 0 {
-        lines.push(Line::warning(format!(
-            "    {} requests have waited longer than the TTFT threshold for their first token",
-            figures.waiting
-        )));
-    }
-    if figures.failed > 0 {
-        lines.push(Line::warning(format!(
-            "    {} requests failed",
-            figures.failed
-        )));
-    }
+    lines.extend(text::period_warnings(INDENT, figures));
     lines
 }
 
@@ -164,19 +136,9 @@ fn decision(decided: &Decided) -> Vec<Line> {
     }
 }
 
-fn decline(decided: &Decided) -> String {
-    decided
-        .decline
-        .map_or_else(|| "n/a".to_owned(), |percent| format!("{percent:.1}%"))
-}
-
 /// A decision to go down, with a line for each reason.
 fn with_reasons(text: String, decided: &Decided) -> Vec<Line> {
-    let measured = decided.verdict.broken.iter().filter(|b| match b {
-        Broken::Invalid => true,
-        Broken::Ttft { measured, .. } | Broken::Speed { measured, .. } => measured.is_some(),
-    });
-    let mut reasons: Vec<String> = measured.map(broken).collect();
+    let mut reasons = measured_reasons(&decided.verdict);
     if reasons.is_empty() {
         reasons.push(if decided.verdict.passed && decided.decline.is_some() {
             format!(
@@ -198,42 +160,13 @@ fn with_reasons(text: String, decided: &Decided) -> Vec<Line> {
 pub fn periods_end(stop: &SustainedStop, periods: &[PeriodRow], chunk_size: u64) -> Vec<Line> {
     let active = |row: Option<&PeriodRow>| row.and_then(|p| p.working_set_size);
     let last = active(periods.last()).unwrap_or_default();
-    let mut lines = Vec::new();
-    match stop {
-        SustainedStop::TimeUp => {}
-        SustainedStop::TooShort { number, left } => lines.push(Line::plain(format!(
-            "  Period {number}: Skipping (only {}s remaining)",
-            fixed(Some(left.as_secs_f64()), 1, "")
-        ))),
-        SustainedStop::Hopeless { n } => lines.push(Line::warning(format!(
-            "The lowest level broke a threshold in {n} periods in a row with a working set of {} tokens; the test ends early",
-            thousands(last)
-        ))),
-    }
-    let measured: f64 = periods.iter().map(|p| p.duration).sum();
-    let requests: u64 = periods.iter().map(|p| p.num_requests_completed).sum();
-    lines.push(Line::styled(
-        Style::Success,
-        format!(
-            "    Continuous mode complete: {} periods in {measured:.1}s",
-            periods.len()
-        ),
-    ));
-    lines.push(Line::plain(format!(
-        "      Total requests: {}",
-        thousands(requests)
-    )));
-    let best = periods
-        .iter()
-        .max_by(|a, b| a.input_tokens_per_sec.total_cmp(&b.input_tokens_per_sec));
-    if let Some(best) = best {
-        lines.push(Line::plain(format!(
-            "      Peak throughput: {} tok/s (period {}, concurrency {})",
-            rounded(Some(best.input_tokens_per_sec)),
-            best.period_number,
-            best.concurrency_level
-        )));
-    }
+    let end = PeriodsEnd {
+        period_indent: "  ",
+        indent: "    ",
+        tried_with: &format!(" with a working set of {} tokens", thousands(last)),
+        peak: "Peak throughput",
+    };
+    let mut lines = end.lines(stop, periods);
     let prompts = |row: Option<&PeriodRow>| {
         let tokens_per_prompt = row.map_or(1, |p| {
             ContextPlan {

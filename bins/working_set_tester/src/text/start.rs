@@ -1,19 +1,17 @@
 //! Lines before the first measurement: banner, notices, facts, context sizes, tests.
 
 use cli::logging::{Line, Style};
-use cli::number::{bracketed, seconds, thousands};
+use cli::number::{bracketed, thousands};
 use cli::options::Mode;
 use cli::table::rule;
 use engine::event::TestPrompts;
 use report::test_name::TestName;
-use setup::study::text::{config, heading, pinned_note};
-use setup::study::{ContextSize, DEFAULT_MAX_TTFT, StartFacts, StudyOptions};
+use setup::study::text::{banner_end, banner_title, config, durations, heading, pinned_note};
+use setup::study::{DEFAULT_MAX_TTFT, StartFacts, StudyOptions};
 
 use super::memory::memory;
 use crate::plan::{Notice, Plan};
 
-/// Width of the rules around the banner.
-const BANNER_WIDTH: usize = 80;
 /// Width of the rule under a test's name.
 const TEST_WIDTH: usize = 60;
 
@@ -21,10 +19,8 @@ const TEST_WIDTH: usize = 60;
 #[must_use]
 pub fn banner(plan: &Plan) -> Vec<Line> {
     let common = &plan.common;
-    let mut lines = vec![
-        heading(rule('=', BANNER_WIDTH)),
-        heading("Working Set Size Performance Testing Tool"),
-        heading(rule('=', BANNER_WIDTH)),
+    let mut lines: Vec<Line> = banner_title("Working Set Size Performance Testing Tool").into();
+    lines.extend([
         config(endpoints(common)),
         config(format!(
             "Context Sizes: {}",
@@ -44,7 +40,7 @@ pub fn banner(plan: &Plan) -> Vec<Line> {
         config(format!("Max TTFT: {}", max_ttft(common))),
         config(format!("Min Tokens/Req: {}", min_speed(common))),
         config(format!("Mode: {}", common.mode)),
-    ];
+    ]);
     if !common.fixed_levels.is_empty() {
         lines.push(config(format!(
             "Fixed Concurrency Levels: {}",
@@ -52,13 +48,13 @@ pub fn banner(plan: &Plan) -> Vec<Line> {
         )));
     }
     lines.extend([
-        config(format!("Test Duration: {}", durations(common))),
+        config(format!("Test Duration: {}", durations(common, "ramp"))),
         config(format!(
             "Chunk Size: {} tokens (for cache block alignment)",
             common.chunk_size
         )),
         config(format!("Output Directory: {}", common.output_dir.display())),
-        heading(rule('=', BANNER_WIDTH)),
+        banner_end(),
     ]);
     lines.extend(plan.notices.iter().map(notice));
     lines
@@ -92,22 +88,6 @@ fn min_speed(options: &StudyOptions) -> String {
             format!("{min:?} tok/s ({metric})")
         },
     )
-}
-
-fn durations(options: &StudyOptions) -> String {
-    let test = seconds(options.test_duration);
-    match options.mode {
-        Mode::Ramp | Mode::Fixed => {
-            format!(
-                "{test}s (ramp: {}s per level)",
-                seconds(options.ramp_duration)
-            )
-        }
-        Mode::Sustained => format!(
-            "{test}s (assessment: {}s per period)",
-            seconds(options.assessment_period)
-        ),
-    }
 }
 
 fn notice(notice: &Notice) -> Line {
@@ -154,27 +134,6 @@ pub fn start_facts(plan: &Plan, facts: &StartFacts<'_>) -> Vec<Line> {
     ];
     lines.extend(memory(plan, facts.kv));
     lines.push(config(format!("Tokenizer: {}", facts.tokenizer)));
-    lines
-}
-
-/// A context size begins.
-#[must_use]
-pub fn context_start(context: ContextSize) -> Vec<Line> {
-    let mut lines = vec![
-        heading(rule('=', BANNER_WIDTH)),
-        heading(format!(
-            "Testing context size: {} tokens",
-            thousands(context.context_size)
-        )),
-        heading(rule('=', BANNER_WIDTH)),
-    ];
-    if context.rounded != context.context_size {
-        lines.push(Line::plain(format!(
-            "Working-set prompts are rounded up from {} to {} tokens, whole chunks",
-            thousands(context.context_size),
-            thousands(context.rounded)
-        )));
-    }
     lines
 }
 

@@ -196,11 +196,9 @@ pub fn lines(model: &KvModel, contexts: &[ContextPlan], precision: KvPrecision) 
     lines
 }
 
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "sizes are shown with two decimals"
-)]
-fn bytes(n: u64) -> String {
+/// A number of bytes as people read it: `46.88 MB`.
+#[must_use]
+pub fn bytes(n: u64) -> String {
     human_bytes(n as f64)
 }
 

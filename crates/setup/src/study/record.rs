@@ -20,9 +20,48 @@ pub struct KnownFacts<'a> {
     pub tokenizer: Option<&'a str>,
 }
 
+/// The plan of a tool, written down.
+pub trait Recorded {
+    /// Keys of the parameters that have a place of their own, in the originals' order; others follow.
+    const PARAMETER_ORDER: &'static [&'static str];
+
+    /// The shared options.
+    fn common(&self) -> &StudyOptions;
+
+    /// The tool's own parameters.
+    fn own_parameters(&self) -> Vec<(&'static str, Value)>;
+
+    /// Writes the tool's own options: the required ones always, others where they differ from their default.
+    fn write_own(&self, options: &mut Options);
+
+    /// What `--max-ttft` would take effect if none was given, seconds.
+    fn assumed_max_ttft(&self) -> Option<f64>;
+
+    /// `parameters` of `progress.json`: the originals' keys in their order, then ours. Lists and thresholds are as they
+    /// take effect, options that were not given `null`.
+    #[must_use]
+    fn parameters(&self, facts: KnownFacts<'_>) -> Map<String, Value> {
+        let mut pairs = self.common().parameters(facts);
+        pairs.extend(self.own_parameters());
+        ordered(pairs, Self::PARAMETER_ORDER)
+    }
+
+    /// The options that repeat this run: the required ones always, others where they differ from their default,
+    /// `--force-restart` never. A flag without values is a switch; `--header` may occur several times. The key and the
+    /// values of secret-looking headers are masked, so that the script can say what it does not hold.
+    #[must_use]
+    fn command_options(&self) -> Vec<(String, Vec<String>)> {
+        let mut options = Options::default();
+        self.common().write_required(&mut options);
+        self.write_own(&mut options);
+        self.common()
+            .write_optional(&mut options, self.assumed_max_ttft());
+        options.into_vec()
+    }
+}
+
 /// Parameters by key: those of `order` first, in that order, then the others as they stand.
-#[must_use]
-pub fn ordered(pairs: Vec<(&str, Value)>, order: &[&str]) -> Map<String, Value> {
+fn ordered(pairs: Vec<(&str, Value)>, order: &[&str]) -> Map<String, Value> {
     let place = |key: &str| order.iter().position(|k| *k == key).unwrap_or(order.len());
     let mut pairs = pairs;
     // Stable, so that what has no place of its own keeps its order.

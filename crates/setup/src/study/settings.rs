@@ -6,7 +6,7 @@ use engine::test_run::SustainedResults;
 use engine::window::WindowSettings;
 use metrics::window::{SpeedMetric, TtftMetric};
 use ramp::{FixedRules, FixedSettings, RampRules, RampSettings, SustainedRules, SustainedSettings};
-use workload::SelectionOrder;
+use workload::{ContextPlan, SelectionOrder};
 
 use super::StudyOptions;
 
@@ -58,6 +58,17 @@ impl StudyRules {
 }
 
 impl StudyOptions {
+    /// The context sizes, each with a working set of so many tokens.
+    #[must_use]
+    pub fn contexts(&self, working_set_size: u64) -> Vec<ContextPlan> {
+        let context = |&context_size: &u64| ContextPlan {
+            context_size,
+            chunk_size: self.chunk_size,
+            working_set_size,
+        };
+        self.context_sizes.iter().map(context).collect()
+    }
+
     /// The study that carries the plan of a tool out.
     #[must_use]
     pub fn study(&self, shape: StudyShape, model: &str, clock: RunClock) -> StudyPlan {

@@ -1,4 +1,5 @@
-//! Lines that read the same in every tool: windows, verdicts, decisions, tables of repeats, the end of a run.
+//! Lines that read the same in every tool: context sizes, windows, verdicts, decisions, tables of repeats and of results,
+//! the end of a run.
 //!
 //! Promise: pure functions from results to lines; nothing is printed here and nothing is computed that ends in a file.
 //! An undefined value is `n/a`.
@@ -6,6 +7,9 @@
 mod capacity;
 mod finish;
 mod level;
+mod period;
+mod results;
+mod start;
 
 pub use capacity::{level_held, short_windows};
 pub use finish::{
@@ -15,6 +19,11 @@ pub use level::{
     LevelStatistics, Run, broken, first_level_faulty, is_faulty, level_result, level_start,
     level_summary, note, retry_summary, runs_table, strict_comparison, verdict,
 };
+pub use period::{
+    PeriodsEnd, decline, measured_reasons, period_rates, period_start, period_ttft, period_warnings,
+};
+pub use results::{ResultTable, report_figures, sorted};
+pub use start::{banner_end, banner_title, context_start, durations};
 
 use std::path::Path;
 
@@ -22,6 +31,7 @@ use cli::Failure;
 use cli::logging::{Line, Style};
 use cli::number::thousands;
 use cli::options::EndpointSelection;
+use cli::table::rule;
 
 use super::StudyOptions;
 
@@ -35,6 +45,16 @@ pub fn config(text: impl Into<String>) -> Line {
 #[must_use]
 pub fn heading(text: impl Into<String>) -> Line {
     Line::styled(Style::Heading, text.into())
+}
+
+/// A heading between two rules of this width, characters.
+#[must_use]
+pub fn titled(width: usize, title: impl Into<String>) -> [Line; 3] {
+    [
+        heading(rule('=', width)),
+        heading(title),
+        heading(rule('=', width)),
+    ]
 }
 
 /// `, prompts pinned`, or nothing.
