@@ -1,10 +1,11 @@
 //! Rows of `sustained_periods_*.csv`: one per assessment period, and what a test's periods sum to.
 
 use crate::attribution::{PeriodFigures, Settled};
-use crate::percentile::{Stats, mean};
 use crate::phase::PhaseRow;
 use crate::record::RequestRecord;
-use crate::summary::{SummaryRow, TestKey, any_limited, reported_cache_hit_rate};
+use crate::summary::{
+    Latencies, Latency, SummaryRow, TestKey, any_limited, mean_of, reported_cache_hit_rate,
+};
 
 /// One assessment period. Times are Unix seconds, lengths and latencies seconds, rates tokens/s; a latency
 /// without a sample is `None`, counts and rates of an empty period are 0.
@@ -203,7 +204,11 @@ pub fn summarise_periods(key: &TestKey, sample: PeriodSample<'_>) -> SummaryRow 
             0.0
         }
     };
-    let row = SummaryRow {
+    let latencies = match latencies {
+        LatenciesOver::Periods => means_of_periods(periods),
+        LatenciesOver::Requests => of_requests(records),
+    };
+    SummaryRow {
         context_size: key.context_size,
         working_set_size: key.working_set_size,
         cache_hit_rate: key.cache_hit_rate,
@@ -227,60 +232,41 @@ pub fn summarise_periods(key: &TestKey, sample: PeriodSample<'_>) -> SummaryRow 
         reported_cache_hit_rate: reported_cache_hit_rate(records),
         client_limited: any_limited(periods.iter().map(|p| p.client_limited)),
         // Periods count tokens when they arrive; when requests should have gone out is not known of them.
-        ..SummaryRow::default()
-    };
-    match latencies {
-        LatenciesOver::Periods => with_means_of_periods(row, periods),
-        LatenciesOver::Requests => with_request_latencies(row, records),
+        ..latencies.into_row()
     }
 }
 
-fn with_means_of_periods(row: SummaryRow, periods: &[PeriodRow]) -> SummaryRow {
-    let over = |value: fn(&PeriodRow) -> Option<f64>| {
-        let known: Vec<f64> = periods.iter().filter_map(value).collect();
-        mean(&known)
-    };
-    SummaryRow {
-        avg_ttft: over(|p| p.avg_ttft),
-        median_ttft: over(|p| p.median_ttft),
-        p95_ttft: over(|p| p.p95_ttft),
-        p99_ttft: over(|p| p.p99_ttft),
-        avg_ttlt: over(|p| p.avg_ttlt),
-        median_ttlt: over(|p| p.median_ttlt),
-        p95_ttlt: over(|p| p.p95_ttlt),
-        p99_ttlt: over(|p| p.p99_ttlt),
-        avg_output_tokens: over(|p| p.avg_output_tokens_per_request),
-        avg_itl: over(|p| p.avg_itl),
-        median_itl: over(|p| p.median_itl),
-        p95_itl: over(|p| p.p95_itl),
-        p99_itl: over(|p| p.p99_itl),
-        ..row
+fn means_of_periods(periods: &[PeriodRow]) -> Latencies {
+    let over = |latency: fn(&PeriodRow) -> Latency| Latency::mean_of(periods.iter().map(latency));
+    Latencies {
+        ttft: over(|p| Latency {
+            avg: p.avg_ttft,
+            median: p.median_ttft,
+            p95: p.p95_ttft,
+            p99: p.p99_ttft,
+        }),
+        ttlt: over(|p| Latency {
+            avg: p.avg_ttlt,
+            median: p.median_ttlt,
+            p95: p.p95_ttlt,
+            p99: p.p99_ttlt,
+        }),
+        itl: over(|p| Latency {
+            avg: p.avg_itl,
+            median: p.median_itl,
+            p95: p.p95_itl,
+            p99: p.p99_itl,
+        }),
+        speed: mean_of(periods.iter().map(|p| p.avg_output_tokens_per_request)),
     }
 }
 
-fn with_request_latencies(row: SummaryRow, records: &[RequestRecord]) -> SummaryRow {
-    let ttft = Stats::of(records.iter().filter_map(RequestRecord::ttft_sample));
-    let ttlt = Stats::of(records.iter().filter_map(RequestRecord::ttlt_sample));
-    let itl = Stats::of(records.iter().filter_map(RequestRecord::itl_sample));
-    let speeds: Vec<f64> = records
-        .iter()
-        .filter_map(RequestRecord::request_speed)
-        .collect();
-    SummaryRow {
-        avg_ttft: ttft.avg,
-        median_ttft: ttft.median,
-        p95_ttft: ttft.p95,
-        p99_ttft: ttft.p99,
-        avg_ttlt: ttlt.avg,
-        median_ttlt: ttlt.median,
-        p95_ttlt: ttlt.p95,
-        p99_ttlt: ttlt.p99,
-        avg_output_tokens: mean(&speeds),
-        avg_itl: itl.avg,
-        median_itl: itl.median,
-        p95_itl: itl.p95,
-        p99_itl: itl.p99,
-        ..row
+fn of_requests(records: &[RequestRecord]) -> Latencies {
+    Latencies {
+        ttft: Latency::of(records, RequestRecord::ttft_sample),
+        ttlt: Latency::of(records, RequestRecord::ttlt_sample),
+        itl: Latency::of(records, RequestRecord::itl_sample),
+        speed: mean_of(records.iter().map(RequestRecord::request_speed)),
     }
 }
 

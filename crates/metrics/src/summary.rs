@@ -176,11 +176,19 @@ pub fn summarise(key: &TestKey, phases: &[PhaseSample<'_>]) -> SummaryRow {
         .iter()
         .filter_map(|p| published_throughput(p.records.iter().copied()))
         .collect();
-    let ttft = PhaseMeans::over(&used, RequestRecord::ttft_sample);
-    let from_intended = PhaseMeans::over(&used, RequestRecord::ttft_from_intended);
-    let ttlt = PhaseMeans::over(&used, RequestRecord::ttlt_sample);
-    let itl = PhaseMeans::over(&used, RequestRecord::itl_sample);
-    let speeds: Vec<f64> = all().filter_map(RequestRecord::request_speed).collect();
+    let over = |value: fn(&RequestRecord) -> Option<f64>| {
+        Latency::mean_of(used.iter().map(|phase| {
+            let records = phase.records.iter().copied();
+            Latency::of(records, value)
+        }))
+    };
+    let from_intended = over(RequestRecord::ttft_from_intended);
+    let latencies = Latencies {
+        ttft: over(RequestRecord::ttft_sample),
+        ttlt: over(RequestRecord::ttlt_sample),
+        itl: over(RequestRecord::itl_sample),
+        speed: mean_of(all().map(RequestRecord::request_speed)),
+    };
     SummaryRow {
         context_size: key.context_size,
         working_set_size: key.working_set_size,
@@ -188,19 +196,6 @@ pub fn summarise(key: &TestKey, phases: &[PhaseSample<'_>]) -> SummaryRow {
         model: key.model.clone(),
         input_tokens_per_sec: mean_of(rates.iter().map(|r| Some(r.input_tps))).unwrap_or(0.0),
         output_tokens_per_sec: mean_of(rates.iter().map(|r| Some(r.output_tps))).unwrap_or(0.0),
-        avg_ttft: ttft.avg,
-        median_ttft: ttft.median,
-        p95_ttft: ttft.p95,
-        p99_ttft: ttft.p99,
-        avg_ttlt: ttlt.avg,
-        median_ttlt: ttlt.median,
-        p95_ttlt: ttlt.p95,
-        p99_ttlt: ttlt.p99,
-        avg_output_tokens: mean(&speeds),
-        avg_itl: itl.avg,
-        median_itl: itl.median,
-        p95_itl: itl.p95,
-        p99_itl: itl.p99,
         peak_concurrency: key.peak_concurrency,
         total_requests: all().count() as u64,
         test_duration: time_span(all()).map_or(0.0, |(first, last)| last - first),
@@ -216,6 +211,7 @@ pub fn summarise(key: &TestKey, phases: &[PhaseSample<'_>]) -> SummaryRow {
         p95_ttft_from_intended: from_intended.p95,
         p99_ttft_from_intended: from_intended.p99,
         client_limited: any_limited(used.iter().map(|p| p.row.client_limited)),
+        ..latencies.into_row()
     }
 }
 
@@ -260,31 +256,82 @@ pub fn newest_summaries(rows: impl IntoIterator<Item = SummaryRow>) -> Vec<Summa
     newest.into_values().collect()
 }
 
-/// Unweighted means over phases of one latency's statistics.
-struct PhaseMeans {
-    avg: Option<f64>,
-    median: Option<f64>,
-    p95: Option<f64>,
-    p99: Option<f64>,
+/// The statistics of one latency that a row shows, seconds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Latency {
+    pub(crate) avg: Option<f64>,
+    pub(crate) median: Option<f64>,
+    pub(crate) p95: Option<f64>,
+    pub(crate) p99: Option<f64>,
 }
 
-impl PhaseMeans {
-    fn over(phases: &[&PhaseSample<'_>], value: fn(&RequestRecord) -> Option<f64>) -> Self {
-        let per_phase: Vec<Stats> = phases
-            .iter()
-            .map(|p| Stats::of(p.records.iter().filter_map(|r| value(r))))
-            .collect();
+impl Latency {
+    /// Over requests.
+    pub(crate) fn of<'a>(
+        records: impl IntoIterator<Item = &'a RequestRecord>,
+        value: fn(&RequestRecord) -> Option<f64>,
+    ) -> Self {
+        let stats = Stats::of(records.into_iter().filter_map(value));
         Self {
-            avg: mean_of(per_phase.iter().map(|s| s.avg)),
-            median: mean_of(per_phase.iter().map(|s| s.median)),
-            p95: mean_of(per_phase.iter().map(|s| s.p95)),
-            p99: mean_of(per_phase.iter().map(|s| s.p99)),
+            avg: stats.avg,
+            median: stats.median,
+            p95: stats.p95,
+            p99: stats.p99,
+        }
+    }
+
+    /// Unweighted means over parts of a test of each part's own statistic.
+    pub(crate) fn mean_of(parts: impl IntoIterator<Item = Self>) -> Self {
+        let parts: Vec<Self> = parts.into_iter().collect();
+        Self {
+            avg: mean_of(parts.iter().map(|part| part.avg)),
+            median: mean_of(parts.iter().map(|part| part.median)),
+            p95: mean_of(parts.iter().map(|part| part.p95)),
+            p99: mean_of(parts.iter().map(|part| part.p99)),
+        }
+    }
+}
+
+/// All latencies of a summary row.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Latencies {
+    pub(crate) ttft: Latency,
+    pub(crate) ttlt: Latency,
+    pub(crate) itl: Latency,
+    /// Mean request speed, tokens/s.
+    pub(crate) speed: Option<f64>,
+}
+
+impl Latencies {
+    /// A row that has these and nothing else.
+    pub(crate) fn into_row(self) -> SummaryRow {
+        let Self {
+            ttft,
+            ttlt,
+            itl,
+            speed,
+        } = self;
+        SummaryRow {
+            avg_ttft: ttft.avg,
+            median_ttft: ttft.median,
+            p95_ttft: ttft.p95,
+            p99_ttft: ttft.p99,
+            avg_ttlt: ttlt.avg,
+            median_ttlt: ttlt.median,
+            p95_ttlt: ttlt.p95,
+            p99_ttlt: ttlt.p99,
+            avg_output_tokens: speed,
+            avg_itl: itl.avg,
+            median_itl: itl.median,
+            p95_itl: itl.p95,
+            p99_itl: itl.p99,
+            ..SummaryRow::default()
         }
     }
 }
 
 /// Mean of what is defined.
-fn mean_of(values: impl IntoIterator<Item = Option<f64>>) -> Option<f64> {
+pub(crate) fn mean_of(values: impl IntoIterator<Item = Option<f64>>) -> Option<f64> {
     let defined: Vec<f64> = values.into_iter().flatten().collect();
     mean(&defined)
 }
