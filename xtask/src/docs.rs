@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use anyhow::{Context, Result, anyhow, ensure};
-use xshell::{Shell, cmd};
+use anyhow::{Result, anyhow, ensure};
+use xshell::Shell;
 
 use crate::workspace;
 use page::{Block, Page};
@@ -40,7 +40,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         Some(given) => std::path::absolute(given)?,
         None => workspace::build_released(&shell, None, &workspace::tools()?)?,
     };
-    let pages = pages(&shell)?;
+    let pages = pages()?;
     let asked = |path: &PathBuf| args.pages.is_empty() || args.pages.contains(path);
     let work: Vec<(&Path, Vec<&Block>)> = pages
         .iter()
@@ -81,9 +81,7 @@ fn run_pages(bin: &Path, work: &[(&Path, Vec<&Block>)]) -> Result<()> {
 
 /// What is wrong with pages, links and the book's list.
 pub(crate) fn breaches() -> Result<Vec<String>> {
-    let shell = Shell::new()?;
-    shell.change_dir(workspace::root());
-    let pages = pages(&shell)?;
+    let pages = pages()?;
     let ci = std::fs::read_to_string(workspace::root().join(".ci/run"))?;
     let mut breaches = Vec::new();
     for (path, page) in &pages {
@@ -95,23 +93,14 @@ pub(crate) fn breaches() -> Result<Vec<String>> {
 }
 
 /// The pages by their path in the repository.
-fn pages(shell: &Shell) -> Result<BTreeMap<PathBuf, Page>> {
-    let listed = cmd!(
-        shell,
-        "git ls-files --cached --others --exclude-standard *.md"
-    )
-    .quiet()
-    .read()?;
-    listed
-        .lines()
-        .filter(|path| !path.contains("tests/data/"))
-        .filter(|path| workspace::root().join(path).exists())
-        .map(|path| {
-            let text = std::fs::read_to_string(workspace::root().join(path))
-                .with_context(|| path.to_owned())?;
-            Ok((PathBuf::from(path), Page::parse(&text)))
-        })
-        .collect()
+fn pages() -> Result<BTreeMap<PathBuf, Page>> {
+    let texts = workspace::texts("*.md")?;
+    let ours = texts
+        .into_iter()
+        .filter(|(path, _)| !path.to_string_lossy().contains("tests/data/"));
+    Ok(ours
+        .map(|(path, text)| (path, Page::parse(&text)))
+        .collect())
 }
 
 fn box_breaches(path: &Path, page: &Page, ci: &str) -> Vec<String> {

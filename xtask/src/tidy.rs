@@ -3,13 +3,24 @@
 mod policy;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use cargo_metadata::DependencyKind;
-use xshell::{Shell, cmd};
 
 use crate::{docs, workspace};
+
+/// What testers need that measure test after test.
+const STUDY_TESTER: &[&str] = &[
+    "cli",
+    "core-client",
+    "engine",
+    "metrics",
+    "ramp",
+    "report",
+    "setup",
+    "workload",
+];
 
 /// Which of our crates may depend on which. A new edge is a design decision: make it here, on purpose.
 const MAY_USE: &[(&str, &[&str])] = &[
@@ -40,19 +51,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     ("sim", &["hub", "kvcalc"]),
     ("workload", &[]),
-    (
-        "cache_rate_tester",
-        &[
-            "cli",
-            "core-client",
-            "engine",
-            "metrics",
-            "ramp",
-            "report",
-            "setup",
-            "workload",
-        ],
-    ),
+    ("cache_rate_tester", STUDY_TESTER),
     ("combine_graphs", &["cli", "metrics", "report"]),
     ("generate_index", &["cli", "metrics", "report"]),
     ("regenerate_graphs", &["cli", "metrics", "report"]),
@@ -71,19 +70,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "workload",
         ],
     ),
-    (
-        "working_set_tester",
-        &[
-            "cli",
-            "core-client",
-            "engine",
-            "metrics",
-            "ramp",
-            "report",
-            "setup",
-            "workload",
-        ],
-    ),
+    ("working_set_tester", STUDY_TESTER),
     ("xtask", &[]),
     (
         "manual",
@@ -125,7 +112,7 @@ pub(crate) fn run() -> Result<()> {
     let mut breaches = dependency_breaches()?;
     breaches.extend(policy::breaches()?);
     breaches.extend(docs::breaches()?);
-    for (path, text) in sources()? {
+    for (path, text) in workspace::texts("*.rs")? {
         breaches.extend(file_breaches(&path, &text));
     }
     for breach in &breaches {
@@ -171,26 +158,6 @@ fn dependency_breaches() -> Result<Vec<String>> {
         }
     }
     Ok(breaches)
-}
-
-fn sources() -> Result<Vec<(PathBuf, String)>> {
-    let shell = Shell::new()?;
-    shell.change_dir(workspace::root());
-    let listed = cmd!(
-        shell,
-        "git ls-files --cached --others --exclude-standard *.rs"
-    )
-    .quiet()
-    .read()?;
-    listed
-        .lines()
-        .filter(|line| workspace::root().join(line).exists())
-        .map(|line| {
-            let text = std::fs::read_to_string(workspace::root().join(line))
-                .with_context(|| line.to_owned())?;
-            Ok((PathBuf::from(line), text))
-        })
-        .collect()
 }
 
 fn file_breaches(path: &Path, text: &str) -> Vec<String> {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use cargo_metadata::{Metadata, MetadataCommand};
 use xshell::{Cmd, Shell, cmd};
 
@@ -12,6 +12,31 @@ pub(crate) fn root() -> PathBuf {
     manifest
         .parent()
         .map_or(manifest.clone(), std::path::Path::to_path_buf)
+}
+
+/// Paths in the repository of the files that fit the pattern, with their text; what git ignores is left out.
+///
+/// # Errors
+/// When git fails or a file cannot be read.
+pub(crate) fn texts(pattern: &str) -> Result<Vec<(PathBuf, String)>> {
+    let shell = Shell::new()?;
+    shell.change_dir(root());
+    let listed = cmd!(
+        shell,
+        "git ls-files --cached --others --exclude-standard {pattern}"
+    )
+    .quiet()
+    .read()?;
+    listed
+        .lines()
+        // One that was deleted and not yet committed is still listed.
+        .filter(|path| root().join(path).exists())
+        .map(|path| {
+            let text =
+                std::fs::read_to_string(root().join(path)).with_context(|| path.to_owned())?;
+            Ok((PathBuf::from(path), text))
+        })
+        .collect()
 }
 
 /// What cargo says of our own packages, without dependencies.

@@ -71,16 +71,34 @@ pub struct RampSettings {
     pub rules: RampRules,
 }
 
+/// A climb on its way.
+#[derive(Debug, Clone, Copy)]
+struct Climb {
+    start: u32,
+    level: u32,
+    /// The highest level that passed since `start`.
+    good: u32,
+    /// Whether `level` is the first one.
+    first: bool,
+}
+
+impl Climb {
+    /// A climb that begins.
+    fn from(start: u32) -> Self {
+        Self {
+            start,
+            level: start,
+            good: start,
+            first: true,
+        }
+    }
+}
+
 /// Where the controller stands between two windows.
 #[derive(Debug, Clone)]
 enum State {
-    /// Growing. `good` is the highest level that passed since `start`.
-    Climbing {
-        start: u32,
-        level: u32,
-        good: u32,
-        first: bool,
-    },
+    /// Growing.
+    Climbing(Climb),
     /// Searching between good and bad; `step` counts from 1.
     Refining { range: Refinement, step: u32 },
     /// Repeating at the peak; `k` counts from 1.
@@ -129,12 +147,7 @@ impl RampController {
         }
         Self {
             settings,
-            state: State::Climbing {
-                start,
-                level: start,
-                good: start,
-                first: true,
-            },
+            state: State::Climbing(Climb::from(start)),
             pending: None,
             tested: Vec::new(),
             climbs: HashMap::new(),
@@ -215,14 +228,10 @@ impl RampController {
     /// again.
     fn propose(&mut self, elapsed: Duration) -> Option<WindowSpec> {
         match self.state.clone() {
-            State::Climbing {
-                start,
-                level,
-                good,
-                first,
-            } => {
+            State::Climbing(climb) => {
+                let level = climb.level;
                 if let Some(verdict) = self.recorded(level) {
-                    self.after_climb(start, level, good, first, &verdict);
+                    self.after_climb(climb, &verdict);
                     return None;
                 }
                 let Some(length) = self.window_length(elapsed) else {
@@ -297,7 +306,13 @@ impl RampController {
     }
 
     /// Moves on from a climb window.
-    fn after_climb(&mut self, start: u32, level: u32, good: u32, first: bool, verdict: &Verdict) {
+    fn after_climb(&mut self, climb: Climb, verdict: &Verdict) {
+        let Climb {
+            start,
+            level,
+            good,
+            first,
+        } = climb;
         let RampSettings {
             start: configured,
             increment,
@@ -320,22 +335,17 @@ impl RampController {
                 headroom: verdict.headroom,
                 multiple,
             });
-            self.state = State::Climbing {
+            self.state = State::Climbing(Climb {
                 start,
                 level: next,
                 good: level,
                 first: false,
-            };
+            });
         } else if first && start > configured {
             let halfway = configured + (start - configured) / 2;
             let to = (halfway / increment * increment).max(configured);
             self.notes.push(Note::BackedOff { from: start, to });
-            self.state = State::Climbing {
-                start: to,
-                level: to,
-                good: to,
-                first: true,
-            };
+            self.state = State::Climbing(Climb::from(to));
         } else if first {
             self.end_search(StopReason::FirstLevelFailed);
         } else {
@@ -381,14 +391,7 @@ impl Controller for RampController {
             });
         }
         match self.state.clone() {
-            State::Climbing {
-                start,
-                level,
-                good,
-                first,
-            } => {
-                self.after_climb(start, level, good, first, &verdict);
-            }
+            State::Climbing(climb) => self.after_climb(climb, &verdict),
             State::Refining { range, step } => {
                 self.after_refinement(range, step + 1, window.concurrency, verdict.passed);
             }
