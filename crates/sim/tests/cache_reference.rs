@@ -8,7 +8,9 @@ mod common;
 
 use std::time::Duration;
 
-use common::{drain, engine_config, outcomes, request, run_alone, tier};
+use common::{
+    drain, engine_config, eviction, outcomes, policies, prompt, request, run_alone, tier,
+};
 use proptest::prelude::*;
 use sim::model::{Engine, EngineConfig, Eviction, Inclusion, WritePolicy};
 
@@ -172,32 +174,8 @@ impl SlowCache {
     }
 }
 
-/// Prompts that share prefixes: a path through a tree with two branches at every block, of any length.
-fn prompt() -> impl Strategy<Value = Vec<u32>> {
-    (prop::collection::vec(0u32..2, 1..9), 0usize..4).prop_map(|(path, cut)| {
-        let mut ids = Vec::new();
-        for branch in path {
-            ids.extend((0..SIZE).map(|i| branch * 100 + i));
-        }
-        ids.truncate((ids.len() - cut).max(1));
-        ids
-    })
-}
-
 fn requests() -> impl Strategy<Value = Vec<(Vec<u32>, u32)>> {
-    prop::collection::vec((prompt(), 1u32..8), 1..60)
-}
-
-fn eviction() -> impl Strategy<Value = Eviction> {
-    prop::sample::select(vec![Eviction::Lru, Eviction::Fifo])
-}
-
-fn policies() -> impl Strategy<Value = (WritePolicy, Inclusion)> {
-    prop::sample::select(vec![
-        (WritePolicy::Back, Inclusion::Inclusive),
-        (WritePolicy::Back, Inclusion::Exclusive),
-        (WritePolicy::Through, Inclusion::Inclusive),
-    ])
+    prop::collection::vec((prompt(SIZE), 1u32..8), 1..60)
 }
 
 proptest! {
@@ -257,7 +235,7 @@ proptest! {
     /// prompt, memory is never overdrawn, everything is given back, and blocks are conserved.
     #[test]
     fn laws_hold_when_requests_overlap(
-        requests in prop::collection::vec((prompt(), 1u32..8, 0u64..30, prop::option::weighted(0.2, 0u64..60)), 1..40),
+        requests in prop::collection::vec((prompt(SIZE), 1u32..8, 0u64..30, prop::option::weighted(0.2, 0u64..60)), 1..40),
         hbm in 11u64..24,
         lower in prop::collection::vec(1u64..24, 0..3),
         (write, inclusion) in policies(),

@@ -11,7 +11,7 @@ mod memory;
 
 use std::time::Duration;
 
-use common::{drain, engine_config, outcomes, request, tier};
+use common::{drain, engine_config, eviction, outcomes, policies, prompt, request, tier};
 use memory::{Memory, Tier};
 use proptest::prelude::*;
 use sim::model::{
@@ -418,30 +418,6 @@ impl Reference {
     }
 }
 
-/// Prompts that share prefixes: a path through a tree with two branches at every block, of any length.
-fn prompt() -> impl Strategy<Value = Vec<u32>> {
-    (prop::collection::vec(0u32..2, 1..9), 0usize..4).prop_map(|(path, cut)| {
-        let mut ids = Vec::new();
-        for branch in path {
-            ids.extend((0..SIZE as u32).map(|i| branch * 100 + i));
-        }
-        ids.truncate((ids.len() - cut).max(1));
-        ids
-    })
-}
-
-fn eviction() -> impl Strategy<Value = Eviction> {
-    prop::sample::select(vec![Eviction::Lru, Eviction::Fifo])
-}
-
-fn policies() -> impl Strategy<Value = (WritePolicy, Inclusion)> {
-    prop::sample::select(vec![
-        (WritePolicy::Back, Inclusion::Inclusive),
-        (WritePolicy::Back, Inclusion::Exclusive),
-        (WritePolicy::Through, Inclusion::Inclusive),
-    ])
-}
-
 /// An instant that no sum of the reference's round costs meets by chance.
 fn odd(ms: u64) -> u64 {
     ms * 1_000_000 + ms * 137 % 9_973
@@ -455,7 +431,7 @@ proptest! {
     #[test]
     fn overlapping_requests_take_the_time_of_the_slow_reference(
         requests in prop::collection::vec(
-            (prompt(), 1usize..8, 0u64..40, prop::option::weighted(0.15, 1u64..80)), 1..40),
+            (prompt(SIZE as u32), 1usize..8, 0u64..40, prop::option::weighted(0.15, 1u64..80)), 1..40),
         hbm in (11u64..30, eviction()),
         lower in prop::collection::vec((1u64..30, eviction(), 1u32..40, prop::option::weighted(0.7, 5u64..900)), 0..3),
         (write, inclusion) in policies(),

@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use kvcalc::{BlockSize, KvBytesPerToken, TokenCount};
+use proptest::prelude::*;
 use sim::model::{
     Engine, EngineConfig, Event, EventKind, Eviction, Inclusion, PromptBlocks, Request, RequestId,
     ServiceModel, StepCosts, TierConfig, Timing, Usage, WritePolicy,
@@ -112,4 +113,30 @@ pub(crate) fn assert_close(actual: Duration, expected: f64, tolerance: f64) {
         (actual - expected).abs() <= tolerance * expected.abs(),
         "{actual} s is not within {tolerance} of {expected} s"
     );
+}
+
+/// Prompts that share prefixes: a path through a tree with two branches at every block, of any length.
+pub(crate) fn prompt(block: u32) -> impl Strategy<Value = Vec<u32>> {
+    (prop::collection::vec(0u32..2, 1..9), 0usize..4).prop_map(move |(path, cut)| {
+        let mut ids = Vec::new();
+        for branch in path {
+            ids.extend((0..block).map(|i| branch * 100 + i));
+        }
+        ids.truncate((ids.len() - cut).max(1));
+        ids
+    })
+}
+
+/// Orders of eviction.
+pub(crate) fn eviction() -> impl Strategy<Value = Eviction> {
+    prop::sample::select(vec![Eviction::Lru, Eviction::Fifo])
+}
+
+/// Policies that a tier may have.
+pub(crate) fn policies() -> impl Strategy<Value = (WritePolicy, Inclusion)> {
+    prop::sample::select(vec![
+        (WritePolicy::Back, Inclusion::Inclusive),
+        (WritePolicy::Back, Inclusion::Exclusive),
+        (WritePolicy::Through, Inclusion::Inclusive),
+    ])
 }
