@@ -50,6 +50,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("sim", &["hub", "kvcalc"]),
+    ("testkit", &[]),
     ("workload", &[]),
     ("cache_rate_tester", STUDY_TESTER),
     ("combine_graphs", &["cli", "metrics", "report"]),

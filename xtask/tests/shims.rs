@@ -154,29 +154,12 @@ fn pages() -> BTreeSet<String> {
     pages
 }
 
-/// Commands of a page's blocks that call a Python file, as they stand there, continued lines together.
+/// Commands of a page that call a Python file, as they stand there.
 fn commands(page: &str) -> Vec<String> {
-    let mut commands = Vec::new();
-    let mut in_block = false;
-    let mut command = String::new();
-    for line in page.lines() {
-        if line.trim_start().starts_with("```") {
-            in_block = !in_block;
-            continue;
-        }
-        if !in_block || line.trim_start().starts_with('#') {
-            continue;
-        }
-        command.push_str(line);
-        command.push('\n');
-        if !line.ends_with('\\') {
-            let whole = std::mem::take(&mut command);
-            if whole.contains(".py") {
-                commands.push(whole);
-            }
-        }
-    }
-    commands
+    let all = testkit::page::commands(page).into_iter();
+    all.map(|command| command.text)
+        .filter(|text| text.contains(".py"))
+        .collect()
 }
 
 #[test]
@@ -277,14 +260,7 @@ fn a_signal_to_the_python_process_is_one_to_the_program() {
         let ignored = u64::from_str_radix(line.split_whitespace().last().unwrap(), 16).unwrap();
         let (pipe, file_size) = (1 << (13 - 1), 1 << (25 - 1));
         assert_eq!(ignored & (pipe | file_size), 0, "{line}");
-        let pid = child.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args(["-s", signal, &pid])
-                .status()
-                .unwrap()
-                .success()
-        );
+        testkit::process::signal(child.id(), signal);
         let status = child.wait().unwrap();
         assert_eq!((status.code(), status.signal()), (Some(code), None));
     }

@@ -1,63 +1,30 @@
 //! The real binary: exit codes, channels, and that wrong arguments leave no trace.
 
-use std::fs;
-use std::path::Path;
+use testkit::refusal::CommandLine;
 
-use assert_cmd::Command;
-use predicates::prelude::*;
-use predicates::str::{contains, is_empty};
-
-const REQUIRED: [&str; 6] = [
-    "--api-endpoint",
-    "http://127.0.0.1:1",
-    "--context-sizes",
-    "1000",
-    "--working-set-size",
-    "8000",
-];
-
-fn tool(dir: &Path) -> Command {
-    let mut command = Command::new(assert_cmd::cargo::cargo_bin!("cache_rate_tester"));
-    command
-        .current_dir(dir)
-        .env_remove("OPENAI_API_KEY")
-        .env_remove("NO_COLOR");
-    command
-}
-
-/// Wrong arguments: exit 2, the words on stderr, nothing on stdout, nothing on disk.
-#[track_caller]
-fn refused(args: &[&str], words: &str) {
-    let dir = tempfile::tempdir().expect("a temporary directory can be made");
-    tool(dir.path())
-        .args(args)
-        .assert()
-        .code(2)
-        .stdout(is_empty())
-        .stderr(contains(words));
-    assert_eq!(
-        fs::read_dir(dir.path()).map_or(0, Iterator::count),
-        0,
-        "{args:?} left something behind"
-    );
-}
-
-#[track_caller]
-fn refused_beyond_required(more: &[&str], words: &str) {
-    refused(&[&REQUIRED[..], more].concat(), words);
-}
+const TOOL: CommandLine<'_> = CommandLine {
+    program: env!("CARGO_BIN_EXE_cache_rate_tester"),
+    required: &[
+        "--api-endpoint",
+        "http://127.0.0.1:1",
+        "--context-sizes",
+        "1000",
+        "--working-set-size",
+        "8000",
+    ],
+};
 
 #[test]
 fn a_missing_option_is_named() {
-    refused(
-        &REQUIRED[..4],
+    TOOL.assert_refused(
+        &TOOL.required[..4],
         "cache_rate_tester: error: the following arguments are required: --working-set-size\n",
     );
 }
 
 #[test]
 fn a_mistyped_option_gets_a_suggestion() {
-    refused_beyond_required(
+    TOOL.assert_refused_behind(
         &["--api-edpoint", "http://localhost:8000"],
         "did you mean '--api-endpoint'",
     );
@@ -65,54 +32,21 @@ fn a_mistyped_option_gets_a_suggestion() {
 
 #[test]
 fn syntax_errors_print_usage_and_one_line() {
-    for (more, words) in [
-        (
-            vec!["--cache-hit-rates", "a"],
-            "cache_rate_tester: error: argument --cache-hit-rates: invalid int value: 'a'\n",
-        ),
-        (
-            vec!["--ttft-metric", "p50"],
-            "error: argument --ttft-metric: invalid choice: 'p50' (choose from 'max', 'avg', 'p95')\n",
-        ),
-        (
-            vec!["--mode", "fast"],
-            "error: argument --mode: invalid choice: 'fast' (choose from 'ramp', 'sustained', 'fixed')\n",
-        ),
-        (
-            vec!["--kv-cache-quantization", "3"],
-            "error: argument --kv-cache-quantization: invalid choice: '3' (choose from '1', '2')\n",
-        ),
-        (
-            vec!["--context-sizes"],
-            "error: argument --context-sizes: expected at least one argument\n",
-        ),
-        (vec!["--test"], "hint: try 'cache_rate_tester --help'"),
-    ] {
-        refused_beyond_required(&more, words);
-    }
+    TOOL.assert_syntax_errors();
 }
 
 #[test]
 fn semantic_errors_print_one_line() {
-    let dir = tempfile::tempdir().unwrap();
-    let args = [
-        &REQUIRED[..],
+    TOOL.assert_one_line(
         &["--cache-hit-rates", "120", "--output-dir", "results"],
-    ]
-    .concat();
-    tool(dir.path())
-        .args(args)
-        .assert()
-        .code(2)
-        .stdout(is_empty())
-        .stderr("error: --cache-hit-rates 120 is out of range: give 0 to 100 percent\n");
-    assert!(!dir.path().join("results").exists());
-    refused_beyond_required(&["--mode", "fixed"], "needs --fixed-concurrency-levels");
-    refused_beyond_required(
+        "error: --cache-hit-rates 120 is out of range: give 0 to 100 percent",
+    );
+    TOOL.assert_refused_behind(&["--mode", "fixed"], "needs --fixed-concurrency-levels");
+    TOOL.assert_refused_behind(
         &["--mode", "fixed", "--fixed-concurrency-levels", "0"],
         "out of range",
     );
-    refused_beyond_required(
+    TOOL.assert_refused_behind(
         &["--start-concurrency", "5", "--max-concurrency", "4"],
         "is above --max-concurrency 4",
     );
@@ -120,46 +54,18 @@ fn semantic_errors_print_one_line() {
 
 #[test]
 fn help_and_version_go_to_stdout() {
-    let dir = tempfile::tempdir().unwrap();
-    for flag in ["--help", "-h", "--he"] {
-        let help = contains("--context-sizes <TOKENS>...").and(contains("Exit codes:"));
-        tool(dir.path())
-            .arg(flag)
-            .assert()
-            .code(0)
-            .stdout(help)
-            .stderr(is_empty());
-    }
-    let version = format!("cache_rate_tester {}\n", env!("CARGO_PKG_VERSION"));
-    tool(dir.path())
-        .arg("--version")
-        .assert()
-        .code(0)
-        .stdout(version)
-        .stderr(is_empty());
-    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    TOOL.assert_help_and_version(
+        &["--context-sizes <TOKENS>...", "Exit codes:"],
+        env!("CARGO_PKG_VERSION"),
+    );
 }
 
 #[test]
 fn a_key_in_the_environment_is_not_shown_by_help() {
-    let dir = tempfile::tempdir().unwrap();
-    tool(dir.path())
-        .env("OPENAI_API_KEY", "sk-very-secret")
-        .arg("--help")
-        .assert()
-        .code(0)
-        .stdout(contains("OPENAI_API_KEY").and(contains("sk-very-secret").not()));
+    TOOL.assert_hides_key();
 }
 
 #[test]
 fn a_closed_stdout_is_no_error() {
-    let (reader, writer) = std::io::pipe().unwrap();
-    // Closed before the tool starts, so that its first byte already meets a broken pipe.
-    drop(reader);
-    let output = std::process::Command::new(assert_cmd::cargo::cargo_bin!("cache_rate_tester"))
-        .arg("--help")
-        .stdout(writer)
-        .output()
-        .unwrap();
-    assert_eq!((output.status.code(), output.stderr.len()), (Some(0), 0));
+    TOOL.assert_closed_stdout_is_no_error();
 }

@@ -8,58 +8,14 @@ use cli::options::Mode;
 const TOOL_PAGE: &str = include_str!("data/seed_cache_rate_tester.md");
 const SUITE_PAGE: &str = include_str!("data/seed_suite.md");
 
-/// Command lines of the fenced code blocks, continued lines joined, comments left out.
-fn commands(page: &str) -> Vec<String> {
-    let mut commands = Vec::new();
-    let mut in_block = false;
-    let mut joined = String::new();
-    for line in page.lines() {
-        if line.trim_start().starts_with("```") {
-            in_block = !in_block;
-            continue;
-        }
-        if !in_block || line.trim_start().starts_with('#') {
-            continue;
-        }
-        match line.trim_end().strip_suffix('\\') {
-            Some(start) => joined.push_str(start),
-            None => {
-                joined.push_str(line);
-                commands.push(std::mem::take(&mut joined));
-            }
-        }
-    }
-    commands
-}
-
-/// Arguments of every `python cache_rate_tester.py …`.
-fn examples(page: &str) -> Vec<Vec<String>> {
-    let words = |command: String| {
-        command
-            .split_whitespace()
-            .map(str::to_owned)
-            .collect::<Vec<_>>()
-    };
-    commands(page)
-        .into_iter()
-        .map(words)
-        .filter(|words| words.iter().any(|word| word == "cache_rate_tester.py"))
-        .map(|words| {
-            words
-                .into_iter()
-                .skip_while(|word| word != "cache_rate_tester.py")
-                .collect()
-        })
-        .collect()
-}
-
 fn plans(page: &str) -> Vec<Plan> {
     let plan = |words: Vec<String>| {
         let args: Args = try_parse(OPTION_GENERATIONS, words.clone())
             .unwrap_or_else(|stop| panic!("{words:?}: {stop:?}"));
         Plan::try_from(args).unwrap_or_else(|error| panic!("{words:?}: {error}"))
     };
-    examples(page).into_iter().map(plan).collect()
+    let examples = testkit::page::calls(page, "cache_rate_tester.py");
+    examples.into_iter().map(plan).collect()
 }
 
 #[test]

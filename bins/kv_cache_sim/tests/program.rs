@@ -73,14 +73,7 @@ impl Program {
 
     /// Sends a signal and gives the exit code, what else was on stdout, and stderr.
     fn stop(mut self, signal: &str) -> (Option<i32>, String, String) {
-        let pid = self.child.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args(["-s", signal, &pid])
-                .status()
-                .unwrap()
-                .success()
-        );
+        testkit::process::signal(self.child.id(), signal);
         let deadline = Instant::now() + LONG;
         let status = loop {
             match self.child.try_wait().unwrap() {

@@ -1,20 +1,12 @@
 //! The help text, as it stands on a terminal of two widths, and the prefixes of the original's options.
 
 use clap::CommandFactory;
-use cli::argparse::{prepare, unambiguous_prefixes};
-use kv_cache_size::args::{Args, OPTION_GENERATIONS, ORIGINAL_OPTIONS};
+use cli::argparse::prepare;
+use kv_cache_size::args::{Args, OPTION_GENERATIONS};
+use testkit::prefix::assert_kept;
 
 fn help(columns: usize) -> String {
-    // The environment of whoever runs the tests must not show.
-    let text = prepare(Args::command(), OPTION_GENERATIONS)
-        .term_width(columns)
-        .render_help()
-        .to_string();
-    assert!(
-        text.lines().all(|line| line.chars().count() <= columns),
-        "a line is wider than {columns}"
-    );
-    text
+    testkit::help::at_width(prepare(Args::command(), OPTION_GENERATIONS), columns)
 }
 
 #[test]
@@ -29,49 +21,13 @@ fn help_on_100_columns() {
 
 #[test]
 fn every_option_has_a_help_sentence_and_a_heading() {
-    for arg in prepare(Args::command(), OPTION_GENERATIONS).get_arguments() {
-        let name = arg.get_id();
-        let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
-        assert!(
-            help.starts_with(char::is_uppercase) && !help.ends_with('.'),
-            "{name}: {help}"
-        );
-        assert!(arg.get_help_heading().is_some(), "{name}");
-    }
+    testkit::help::assert_documented(&prepare(Args::command(), OPTION_GENERATIONS));
 }
 
 #[test]
 fn every_prefix_of_the_originals_options_keeps_its_meaning() {
     let command = prepare(Args::command(), OPTION_GENERATIONS);
-    let prefixes = unambiguous_prefixes(ORIGINAL_OPTIONS);
-    assert!(prefixes.len() > 30, "{}", prefixes.len());
-    for (prefix, option) in prefixes {
-        let argv = [
-            "kv_cache_size".to_owned(),
-            format!("--{prefix}"),
-            "7".to_owned(),
-        ];
-        match command.clone().try_get_matches_from(argv) {
-            Ok(matches) => {
-                let arg = command
-                    .get_arguments()
-                    .find(|arg| arg.get_long() == Some(option))
-                    .expect("the original's options exist");
-                let source = matches.value_source(arg.get_id().as_str());
-                assert_eq!(
-                    source,
-                    Some(clap::parser::ValueSource::CommandLine),
-                    "--{prefix}"
-                );
-            }
-            Err(error) => {
-                assert_eq!(
-                    error.kind(),
-                    clap::error::ErrorKind::DisplayHelp,
-                    "--{prefix}"
-                );
-                assert_eq!(option, "help");
-            }
-        }
-    }
+    let n_prefixes = assert_kept(&command, OPTION_GENERATIONS, &[]);
+    // So many there are; a walk that finds none must not pass.
+    assert_eq!(n_prefixes, 36);
 }

@@ -387,11 +387,7 @@ fn ctrl_c_during_a_download_ends_with_130() {
         .expect("the binary starts");
     // The connection is the sign that the handler stands: it is set before anything is asked.
     let connection = listener.accept().expect("the binary connects");
-    let status = std::process::Command::new("kill")
-        .args(["-INT", &child.id().to_string()])
-        .status()
-        .expect("kill runs");
-    assert!(status.success());
+    testkit::process::signal(child.id(), "INT");
     let status = child.wait().expect("the binary ends");
     drop(connection);
     assert_eq!(status.code(), Some(130));

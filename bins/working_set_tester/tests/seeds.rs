@@ -2,6 +2,7 @@
 
 use cli::argparse::{Stop, try_parse};
 use cli::options::Mode;
+use testkit::process::Finished;
 use working_set_tester::args::{Args, OPTION_GENERATIONS};
 use working_set_tester::plan::Plan;
 
@@ -12,7 +13,7 @@ mod support;
 mod tool;
 
 use support::output::Output;
-use support::process::{Finished, Place};
+use support::process::Place;
 use support::server;
 
 /// What all smaller copies have in common; what the page gave stands before it.
@@ -29,46 +30,9 @@ const SUITE_PAGE: &str = include_str!("data/seed_suite.md");
 const ON_TOOL_PAGE: usize = 4;
 const ON_SUITE_PAGE: usize = 4;
 
-/// Command lines of the fenced code blocks, continued lines joined, comments left out.
-fn commands(page: &str) -> Vec<String> {
-    let mut commands = Vec::new();
-    let mut in_block = false;
-    let mut joined = String::new();
-    for line in page.lines() {
-        if line.trim_start().starts_with("```") {
-            in_block = !in_block;
-            continue;
-        }
-        if !in_block || line.trim_start().starts_with('#') {
-            continue;
-        }
-        match line.trim_end().strip_suffix('\\') {
-            Some(start) => joined.push_str(start),
-            None => {
-                joined.push_str(line);
-                commands.push(std::mem::take(&mut joined));
-            }
-        }
-    }
-    commands
-}
-
 /// Arguments of every `python working_set_tester.py …`, the program's name first.
 fn examples(page: &str) -> Vec<Vec<String>> {
-    let words = |command: String| -> Vec<String> {
-        command.split_whitespace().map(str::to_owned).collect()
-    };
-    commands(page)
-        .into_iter()
-        .map(words)
-        .filter(|words| words.iter().any(|word| word == "working_set_tester.py"))
-        .map(|words| {
-            let of_tool = words.into_iter();
-            of_tool
-                .skip_while(|word| word != "working_set_tester.py")
-                .collect()
-        })
-        .collect()
+    testkit::page::calls(page, "working_set_tester.py")
 }
 
 fn plan(words: &[String]) -> Result<Plan, String> {

@@ -3,8 +3,10 @@
 use std::fs::{self, File};
 use std::io::{Seek as _, Write as _};
 
+use testkit::process::Sink;
+
 use crate::support::output::Table;
-use crate::support::process::{Place, Sink};
+use crate::support::process::Place;
 use crate::support::server;
 
 fn integer(number: f64) -> String {

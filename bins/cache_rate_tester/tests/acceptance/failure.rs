@@ -4,8 +4,9 @@ use std::fs;
 use std::net::TcpListener;
 
 use sim::{FaultPlan, FaultRule};
+use testkit::process::Finished;
 
-use crate::support::process::{Finished, Place};
+use crate::support::process::Place;
 use crate::support::server;
 use crate::tool::QUICK;
 

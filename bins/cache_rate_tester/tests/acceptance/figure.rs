@@ -1,7 +1,6 @@
 //! Whether columns, rows and figures are what the published tables say.
 
-use std::collections::BTreeMap;
-
+use crate::support::figure::{assert_close, by_phase, mean, percentile, published};
 use crate::support::output::{Output, Table};
 use crate::support::process::Place;
 use crate::support::server;
@@ -30,51 +29,6 @@ fn assert_columns(table: &Table, published: &str, appended: &str) {
     for column in appended.split_whitespace() {
         assert!(rest.contains(&column), "{column} is not among {rest:?}");
     }
-}
-
-#[track_caller]
-fn assert_close(found: f64, expected: f64, what: &str) {
-    assert!(
-        (found - expected).abs() <= 1e-6 * expected.abs().max(1e-3),
-        "{what}: {found}, expected {expected}"
-    );
-}
-
-fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len() as f64
-}
-
-/// Linear interpolation between closest ranks.
-fn percentile(values: &[f64], q: f64) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let position = (sorted.len() - 1) as f64 * q;
-    let below = position.floor() as usize;
-    let above = position.ceil() as usize;
-    sorted[below] + (sorted[above] - sorted[below]) * (position - position.floor())
-}
-
-/// Rows by phase.
-fn by_phase(rows: &Table) -> BTreeMap<String, Table> {
-    let ids = rows.distinct("phase_id");
-    ids.into_iter()
-        .map(|id| (id.clone(), rows.matching(&[("phase_id", &id)])))
-        .collect()
-}
-
-/// (input, output) tokens per second by the published formula.
-fn published(rows: &Table) -> (f64, f64) {
-    let first = rows
-        .numbers("launch_time")
-        .into_iter()
-        .fold(f64::INFINITY, f64::min);
-    let last = rows.numbers("finish_time").into_iter().fold(0.0, f64::max);
-    let sum = |column: &str| rows.numbers(column).iter().sum::<f64>();
-    let span = last - first;
-    (
-        (sum("cached_tokens") + sum("unique_tokens")) / span,
-        sum("output_tokens") / span,
-    )
 }
 
 /// Checks the one summary row of the test against the requests that `keep` leaves of each phase at the peak.

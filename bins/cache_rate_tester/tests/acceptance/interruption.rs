@@ -65,11 +65,7 @@ fn after_ctrl_c_the_same_command_measures_only_what_is_missing() {
     run.wait_until("the second rate's retry", || {
         run.stderr().matches("(phase: RETRY_1)").count() == 2
     });
-    run.signal("INT");
-    let run = run.finish().exits(130).says(SAVED);
-    assert_eq!(run.stderr.matches(SAVED).count(), 1);
-    let run = run.never_says("All tests complete");
-    assert_eq!(run.stdout, "");
+    run.cut_short("INT");
     let output = place.output();
     assert_eq!(output.completed(), ["1000_0"]);
     assert_eq!(output.summary().texts("cache_hit_rate"), ["0"]);
@@ -94,8 +90,7 @@ fn after_a_kill_the_same_command_measures_only_what_is_missing() {
     run.wait_until("the second rate's first retry", || {
         run.stderr().matches("(phase: RETRY_1)").count() == 2
     });
-    run.signal("KILL");
-    run.finish().was_killed();
+    run.cut_short("KILL");
     let output = place.output();
     assert_eq!(output.completed(), ["1000_0"]);
     // The CSV is whole at any moment, and holds the windows that were over.

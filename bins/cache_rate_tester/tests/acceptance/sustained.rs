@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use sim::ReceivedRequest;
 
+use crate::support::figure::assert_periods_agree;
 use crate::support::output::{Output, Table};
-use crate::support::process::Place;
+use crate::support::process::{Place, wait_for_second_period};
 use crate::support::server;
 
 /// Periods of 1 s at level 2.
@@ -22,68 +23,16 @@ fn periods(output: &Output, context_size: u64, cache_hit_rate: u64) -> Table {
     ))
 }
 
-fn sum(table: &Table, column: &str) -> f64 {
-    table.numbers(column).iter().sum()
-}
-
-/// Requires that two whole numbers are the same.
-#[track_caller]
-fn assert_same(found: f64, expected: f64) {
-    assert!(
-        (found - expected).abs() < 0.5,
-        "{found}, expected {expected}"
-    );
-}
-
 /// Periods follow each other without a gap, and requests and summary agree with them.
 #[track_caller]
 fn assert_whole(output: &Output, context_size: u64, cache_hit_rate: u64) {
     let table = periods(output, context_size, cache_hit_rate);
-    let (starts, ends) = (table.numbers("start_time"), table.numbers("end_time"));
-    for (start, end) in starts[1..].iter().zip(&ends) {
-        assert!((start - end).abs() < 1e-5, "a gap of {} s", start - end);
-    }
     let test = [
         ("context_size", &*context_size.to_string()),
         ("cache_hit_rate", &*cache_hit_rate.to_string()),
     ];
-    let summary = output.summary().matching(&test);
-    let duration = sum(&table, "duration");
-    for (column, tokens) in [
-        ("input_tokens_per_sec", "total_input_tokens"),
-        ("output_tokens_per_sec", "total_output_tokens"),
-    ] {
-        let rate = sum(&table, tokens) / duration;
-        assert!(
-            (summary.number(column) / rate - 1.0).abs() < 1e-9,
-            "{column}"
-        );
-    }
-    assert!((summary.number("test_duration") - duration).abs() < 1e-9);
-    assert_same(
-        summary.number("total_requests"),
-        sum(&table, "num_requests_completed"),
-    );
-    let levels = table.numbers("concurrency_level");
-    assert_same(
-        summary.number("peak_concurrency"),
-        levels.iter().copied().fold(0.0, f64::max),
-    );
-    // Every token of every request once: in a period, or behind the last one.
     let detail = output.detail(context_size).matching(&test[1..]);
-    let last = ends.last().expect("a period");
-    let mut until_last = 0.0;
-    for (stamps, tokens) in detail
-        .texts("token_timestamps")
-        .iter()
-        .zip(detail.texts("tokens_per_chunk"))
-    {
-        let stamps: Vec<f64> = serde_json::from_str(stamps).expect("a list");
-        let tokens: Vec<f64> = serde_json::from_str(&tokens).expect("a list");
-        let counted = stamps.iter().zip(&tokens).filter(|(at, _)| *at <= last);
-        until_last += counted.map(|(_, n)| n).sum::<f64>();
-    }
-    assert_same(sum(&table, "total_output_tokens"), until_last);
+    assert_periods_agree(&table, &output.summary().matching(&test), &detail);
 }
 
 // Example 8, its periods of 5 s shortened to 3 s; the limit is 0.1 s away from level 2's headroom of 0.84 and
@@ -119,7 +68,7 @@ fn the_level_follows_the_threshold_from_period_to_period() {
     assert_whole(&output, 1000, 0);
 
     let measured = server::measured(&server);
-    assert!(sum(&table, "total_output_tokens") <= 16.0 * measured.len() as f64);
+    assert!(table.sum("total_output_tokens") <= 16.0 * measured.len() as f64);
     let first_tokens = |r: &ReceivedRequest| Some(r.arrival_s + r.ttft_s?);
     // On the server's clock the test begins when its first request arrives.
     let begin = measured[0].arrival_s;
@@ -127,7 +76,7 @@ fn the_level_follows_the_threshold_from_period_to_period() {
         let times = measured.iter().filter_map(first_tokens);
         times.filter(|at| *at <= begin + 9.0 + slack).count() as f64
     };
-    let prefilled = sum(&table, "num_requests_completed");
+    let prefilled = table.sum("num_requests_completed");
     // What arrives within 0.2 s of the border may count on either side on a busy machine.
     assert!(
         prefilled >= within(-0.2) - 1.0 && prefilled <= within(0.2) + 1.0,
@@ -257,26 +206,9 @@ fn cut_short_and_repeated(signal: &str) {
     let command = "--cache-hit-rates 0 50 --test-duration 3 --seed 7";
     let start = || place.quick(&server, QUICK).args(command.split(' '));
     let run = start().start();
-    run.wait_for("Testing cache hit rate: 50%");
-    run.wait_until("the second rate's second period", || {
-        run.stderr().matches("Period 2: Running").count() == 2
-    });
-    // A period is written by a thread of its own, right after its lines.
     let output = place.output();
-    run.wait_until("the second rate's first period on disk", || {
-        let names = output.names();
-        names
-            .iter()
-            .any(|name| name.starts_with("sustained_periods_ctx1000_cache50_"))
-    });
-    run.signal(signal);
-    let run = run.finish();
-    if signal == "KILL" {
-        run.was_killed();
-    } else {
-        run.exits(130)
-            .says("Test interrupted by user. Progress has been saved.");
-    }
+    wait_for_second_period(&run, &output, "sustained_periods_ctx1000_cache50_");
+    run.cut_short(signal);
     assert_eq!(output.completed(), ["1000_0"]);
     // The period that was over is on disk, the one that was not is no period.
     assert_eq!(periods(&output, 1000, 50).texts("period_number"), ["1"]);

@@ -5,11 +5,12 @@ use std::collections::BTreeSet;
 
 use sim::fault::{FaultKind, FaultPlan};
 use sim::{SimConfig, UsageForm};
+use testkit::process::Finished;
 
 use crate::relay::Act;
 use crate::scene::{CONTEXT, STUDY, faulty, quick, reads_well, second_rate};
 use crate::support::output::{Output, Table};
-use crate::support::process::{Finished, Place};
+use crate::support::process::Place;
 use crate::support::server;
 
 /// A study against one server that streams like this from the first request to the last.

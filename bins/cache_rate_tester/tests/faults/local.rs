@@ -4,9 +4,11 @@ use std::fs;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
+use testkit::process::Finished;
+
 use crate::relay::{Act, Purpose, Relay, dead_address};
 use crate::scene::{CONTEXT, STUDY, healthy, reads_well, second_rate, snapshot};
-use crate::support::process::{Finished, Place};
+use crate::support::process::Place;
 
 /// Runs with wrong arguments: exit 2, one line that names them, nothing sent, nothing written.
 #[track_caller]

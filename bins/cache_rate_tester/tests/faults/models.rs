@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use testkit::process::Finished;
+
 use crate::relay::{Act, Relay, dead_address};
 use crate::scene::{STUDY, reads_well};
-use crate::support::process::{Finished, Place};
+use crate::support::process::Place;
 
 /// Runs the study against a URL and requires that it ends for want of a model, for this reason.
 #[track_caller]

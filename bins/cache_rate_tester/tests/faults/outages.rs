@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sim::fault::{FaultKind, FaultPlan};
+use testkit::process::Finished;
 
 use crate::relay::{Act, Purpose, Relay, dead_address};
 use crate::scene::{CONTEXT, STUDY, at, faulty, healthy, quick, reads_well, second_rate};
-use crate::support::process::{Finished, Place};
+use crate::support::process::Place;
 use crate::support::server;
 
 /// Twenty windows of the study, were they all run, with their pauses: a run that gives up early takes far less.

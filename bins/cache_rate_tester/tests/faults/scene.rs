@@ -8,10 +8,11 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use sim::fault::{FaultKind, FaultPlan};
 use sim::{Background, SimConfig};
+use testkit::process::Finished;
 
 use crate::relay::{Act, Arrived, Purpose, Relay};
 use crate::support::output::Output;
-use crate::support::process::{Finished, Place};
+use crate::support::process::Place;
 use crate::support::server;
 
 /// Two rates of one small context; each test is one window of a second with two requests at a time.

@@ -209,6 +209,12 @@ impl Table {
         self.texts(column).into_iter().map(number).collect()
     }
 
+    /// The sum of a column.
+    #[track_caller]
+    pub(crate) fn sum(&self, column: &str) -> f64 {
+        self.numbers(column).iter().sum()
+    }
+
     /// The rows whose cells are these.
     #[track_caller]
     pub(crate) fn matching(&self, cells: &[(&str, &str)]) -> Self {

@@ -3,6 +3,7 @@
 //! * [`server`]: a simulated server with known answers on a port of its own, and what it received.
 //! * [`process`]: the binary as a process: arguments, working directory, signals, a hard time limit.
 //! * [`output`]: what it left behind: CSV by column name, JSON, pages, and the one validator.
+//! * [`figure`]: figures computed again from rows.
 //!
 //! A test target includes it with
 //! `#[path = "../support/support.rs"] mod support;`, those of `working_set_tester` from their own place. Which
@@ -11,6 +12,7 @@
 //! Promise: every server takes a free port and every process a directory of its own, so that tests run
 //! side by side; a process never outlives its test. Refuses to wait without a limit.
 
+pub(crate) mod figure;
 pub(crate) mod output;
 pub(crate) mod process;
 pub(crate) mod server;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::mock::{Do, Mock, answer, json_answer};
-use crate::tool::Place;
+use crate::tool::{Place, Shown};
 
 const KEYS: [&str; 11] = [
     "total_requests",

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::mock::Mock;
-use crate::tool::Place;
+use crate::tool::{Place, Shown};
 
 /// Times and rates vary from run to run, and so do ports: digits of those values become `#`.
 pub(crate) fn redacted(stdout: &str) -> String {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::mock::{Do, Mock, answer, json_answer};
-use crate::tool::{Finished, Place};
+use crate::tool::{Finished, Place, Shown};
 
 /// Four requests, two at a time, no warm-up, to a server that answers so.
 fn run(answer: impl Fn(usize) -> Vec<Do> + Send + Sync + 'static) -> Finished {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::mock::{Do, Mock, json_answer};
-use crate::tool::Place;
+use crate::tool::{Place, Shown};
 
 fn check(signal: &str, code: i32) {
     let server = Mock::caching(Duration::from_millis(20));

@@ -5,9 +5,10 @@ use std::time::Duration;
 use clap::CommandFactory;
 use cli::argparse::prepare;
 use llm_benchmark::args::{Args, OPTION_GENERATIONS, ORIGINAL_OPTIONS};
+use testkit::prefix::assert_kept;
 
 use crate::mock::Mock;
-use crate::tool::Place;
+use crate::tool::{Place, Shown};
 
 #[test]
 fn wrong_arguments_end_with_2_and_the_originals_words() {
@@ -76,51 +77,7 @@ fn prefixes_and_equals_signs_work_and_the_last_one_counts() {
 #[test]
 fn every_unambiguous_prefix_of_the_originals_options_keeps_its_meaning() {
     let command = prepare(Args::command(), OPTION_GENERATIONS);
-    let mut n_prefixes = 0;
-    for option in ORIGINAL_OPTIONS {
-        for end in 1..=option.len() {
-            let word = &option[..end];
-            let is_exact = word == *option;
-            let n_meant = ORIGINAL_OPTIONS
-                .iter()
-                .filter(|o| o.starts_with(word))
-                .count();
-            if !is_exact && n_meant > 1 {
-                continue;
-            }
-            n_prefixes += 1;
-            let value = if *option == "endpoint" {
-                "http://x"
-            } else {
-                "0.5"
-            };
-            let argv = [
-                "llm_benchmark".to_owned(),
-                format!("--{word}"),
-                value.to_owned(),
-            ];
-            match command.clone().try_get_matches_from(argv) {
-                Ok(matches) => {
-                    let id = option.replace('-', "_");
-                    let source = matches.value_source(&id);
-                    assert_eq!(
-                        source,
-                        Some(clap::parser::ValueSource::CommandLine),
-                        "--{word}"
-                    );
-                }
-                // 0.5 is no whole number; the message names the option that was meant.
-                Err(error) => {
-                    let text = error.to_string();
-                    assert!(
-                        text.contains(&format!("'--{option} ")) || *option == "help",
-                        "--{word}: {text}"
-                    );
-                }
-            }
-        }
-    }
-    assert_eq!(n_prefixes, 61);
+    assert_eq!(assert_kept(&command, OPTION_GENERATIONS, &[]), 61);
 }
 
 #[test]
@@ -142,24 +99,13 @@ fn help_and_version_go_to_stdout() {
 
 #[test]
 fn help_on_100_columns() {
-    let text = prepare(Args::command(), OPTION_GENERATIONS)
-        .term_width(100)
-        .render_help()
-        .to_string();
+    let text = testkit::help::at_width(prepare(Args::command(), OPTION_GENERATIONS), 100);
     insta::assert_snapshot!(text);
 }
 
 #[test]
 fn every_option_has_a_help_sentence_and_a_heading() {
-    for arg in prepare(Args::command(), OPTION_GENERATIONS).get_arguments() {
-        let name = arg.get_id();
-        let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
-        assert!(
-            help.starts_with(char::is_uppercase) && !help.ends_with('.'),
-            "{name}: {help}"
-        );
-        assert!(arg.get_help_heading().is_some(), "{name}");
-    }
+    testkit::help::assert_documented(&prepare(Args::command(), OPTION_GENERATIONS));
 }
 
 #[test]

@@ -5,33 +5,16 @@ use std::time::Duration;
 use sim::model::ServiceModel;
 use sim::{Background, SimConfig};
 
-use crate::tool::Place;
+use crate::tool::{Place, Shown};
 
 const PAGE: &str = include_str!("../data/seed_llm_benchmark.md");
 
-/// Commands of the fenced shell blocks, continued lines joined, comments left out.
+/// Words of the page's shell commands.
 fn commands() -> Vec<Vec<String>> {
-    let mut commands = Vec::new();
-    let (mut is_shell, mut joined) = (false, String::new());
-    for line in PAGE.lines() {
-        if let Some(language) = line.trim().strip_prefix("```") {
-            is_shell = language == "bash";
-            continue;
-        }
-        let line = line.split(" #").next().unwrap_or(line).trim();
-        if !is_shell || line.is_empty() || line.starts_with('#') {
-            continue;
-        }
-        match line.strip_suffix('\\') {
-            Some(start) => joined.push_str(start),
-            None => {
-                joined.push_str(line);
-                let words = std::mem::take(&mut joined);
-                commands.push(words.split_whitespace().map(str::to_owned).collect());
-            }
-        }
-    }
-    commands
+    let all = testkit::page::commands(PAGE).into_iter();
+    all.filter(|command| command.language == "bash")
+        .map(|command| command.words())
+        .collect()
 }
 
 fn benchmarks() -> Vec<Vec<String>> {

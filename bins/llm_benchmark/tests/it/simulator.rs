@@ -5,7 +5,7 @@ use std::time::Duration;
 use sim::model::ServiceModel;
 use sim::{Background, SimConfig};
 
-use crate::tool::{Finished, Place};
+use crate::tool::{Finished, Place, Shown};
 
 /// First token after `first` seconds for each request in the server, then one every `next` seconds.
 fn linear(first: f64, next: f64) -> Background {

@@ -1,6 +1,6 @@
 //! Arguments in, plan or one line of refusal out.
 
-use cli::argparse::{Stop, try_parse};
+use cli::argparse::try_parse;
 use proptest::prelude::*;
 
 use super::*;
@@ -8,13 +8,9 @@ use crate::args::OPTION_GENERATIONS;
 
 const REQUIRED: &str = "--api-endpoint http://localhost:8000";
 
-fn parsed(words: impl IntoIterator<Item = String>) -> Args {
-    let argv = std::iter::once("single_prompt_tester".to_owned()).chain(words);
-    let mut args: Args = match try_parse(OPTION_GENERATIONS, argv) {
-        Ok(args) => args,
-        Err(Stop::Usage(error)) => panic!("{}", error.message),
-        Err(Stop::Text { plain, .. }) => panic!("{plain}"),
-    };
+fn parsed(words: Vec<String>) -> Args {
+    let mut args: Args =
+        try_parse(OPTION_GENERATIONS, words).unwrap_or_else(|stop| panic!("{stop:?}"));
     // Whoever runs the tests may have a key in the environment.
     if std::env::var("OPENAI_API_KEY").is_ok() {
         args.requests.api_key = None;
@@ -22,11 +18,8 @@ fn parsed(words: impl IntoIterator<Item = String>) -> Args {
     args
 }
 
-/// Splits at blanks; a word may hold blanks written as `~`.
 fn words(more: &str) -> Vec<String> {
-    let line = format!("{REQUIRED} {more}");
-    let blanks = |word: &str| word.replace('~', " ");
-    line.split_whitespace().map(blanks).collect()
+    testkit::line::words("single_prompt_tester", &format!("{REQUIRED} {more}"))
 }
 
 #[track_caller]
@@ -169,7 +162,8 @@ proptest! {
             [value] if value.starts_with('-') => vec![format!("{flag}={value}")],
             _ => std::iter::once(flag).chain(values).collect(),
         });
-        let again = Plan::try_from(parsed(words)).unwrap();
+        let tool = std::iter::once("single_prompt_tester".to_owned());
+        let again = Plan::try_from(parsed(tool.chain(words).collect())).unwrap();
         // The list of a plan has no duplicates to tell of.
         prop_assert_eq!(&first.context_sizes, &again.context_sizes);
         prop_assert_eq!(first.command_options(), again.command_options());

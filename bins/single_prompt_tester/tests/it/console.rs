@@ -57,7 +57,7 @@ fn the_lines_of_a_run_come_in_the_published_order() {
         "Results saved to: out".to_owned(),
         "Open in a browser: out/index.html".to_owned(),
     ];
-    let lines = run.lines();
+    let lines = run.log_lines();
     let mut rest = lines.iter();
     for line in &expected {
         assert!(
@@ -196,7 +196,7 @@ fn batches_are_told_prompt_by_prompt_with_their_summary() {
         "        total input tokens=",
     ] {
         assert!(
-            run.lines().iter().any(|found| found.starts_with(line)),
+            run.log_lines().iter().any(|found| found.starts_with(line)),
             "no {line:?} in:\n{}",
             run.stderr
         );

@@ -14,35 +14,13 @@ use crate::tool::Place;
 const TOOL_PAGE: &str = include_str!("../data/seed_single_prompt_tester.md");
 const SUITE_PAGE: &str = include_str!("../data/seed_suite.md");
 
-/// Words behind `single_prompt_tester.py` of every command in the fenced blocks, continued lines joined.
+/// Words behind `single_prompt_tester.py` of every command of a page.
 fn commands(page: &str) -> Vec<Vec<String>> {
-    let mut commands = Vec::new();
-    let (mut is_inside, mut joined) = (false, String::new());
-    for line in page.lines() {
-        if line.trim_start().starts_with("```") {
-            is_inside = !is_inside;
-            continue;
-        }
-        let line = line.trim();
-        if !is_inside || line.starts_with('#') {
-            continue;
-        }
-        match line.strip_suffix('\\') {
-            Some(start) => joined.push_str(start),
-            None => {
-                joined.push_str(line);
-                let words: Vec<String> = joined.split_whitespace().map(str::to_owned).collect();
-                joined.clear();
-                if let Some(at) = words
-                    .iter()
-                    .position(|word| word == "single_prompt_tester.py")
-                {
-                    commands.push(words[at + 1..].to_vec());
-                }
-            }
-        }
+    let mut calls = testkit::page::calls(page, "single_prompt_tester.py");
+    for words in &mut calls {
+        words.remove(0);
     }
-    commands
+    calls
 }
 
 fn all() -> Vec<Vec<String>> {

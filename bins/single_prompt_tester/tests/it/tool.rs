@@ -2,19 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Read;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex};
-use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::ops::Deref;
+use std::path::PathBuf;
+use std::process::Command;
 
 use serde_json::Value;
-use tempfile::TempDir;
-
-/// No run of these tests takes nearly as long; one that does hangs.
-pub(crate) const LIMIT: Duration = Duration::from_secs(120);
-const POLL: Duration = Duration::from_millis(10);
+pub(crate) use testkit::process::Finished;
+use testkit::process::Running;
 
 /// The built binary.
 pub(crate) fn binary() -> PathBuf {
@@ -22,19 +16,19 @@ pub(crate) fn binary() -> PathBuf {
 }
 
 /// A working directory.
-pub(crate) struct Place {
-    dir: TempDir,
+pub(crate) struct Place(testkit::process::Place);
+
+impl Deref for Place {
+    type Target = testkit::process::Place;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
 }
 
 impl Place {
     pub(crate) fn new() -> Self {
-        Self {
-            dir: tempfile::tempdir().unwrap(),
-        }
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        self.dir.path()
+        Self(testkit::process::Place::new())
     }
 
     /// The binary with these arguments, separated by blanks.
@@ -44,27 +38,9 @@ impl Place {
         command
     }
 
-    /// Starts a program here. Nothing of the machine's own settings decides a test, and nothing is fetched.
-    pub(crate) fn spawn(&self, mut command: Command) -> Running {
-        let mut child = command
-            .current_dir(self.path())
-            .env_remove("NO_COLOR")
-            .env_remove("OPENAI_API_KEY")
-            .env_remove("HF_TOKEN")
-            .env("HF_HUB_OFFLINE", "1")
-            .env("HF_HOME", self.path().join("no-hub"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        Running {
-            stdout: Captured::read(child.stdout.take().unwrap()),
-            stderr: Captured::read(child.stderr.take().unwrap()),
-            shown: format!("{command:?}"),
-            child,
-            started: Instant::now(),
-        }
+    /// Starts a program here.
+    pub(crate) fn spawn(&self, command: Command) -> Running {
+        self.prepared(command).start()
     }
 
     pub(crate) fn start(&self, args: &str) -> Running {
@@ -176,169 +152,5 @@ impl Rows {
                 .unwrap_or_else(|_| panic!("{column}: {text:?}"))
         };
         self.texts(column).into_iter().map(number).collect()
-    }
-}
-
-/// Text that a thread reads from a pipe while the test goes on.
-struct Captured {
-    text: Arc<Mutex<Vec<u8>>>,
-    reader: Option<JoinHandle<()>>,
-}
-
-impl Captured {
-    fn read(mut pipe: impl Read + Send + 'static) -> Self {
-        let text = Arc::new(Mutex::new(Vec::new()));
-        let filled = Arc::clone(&text);
-        let reader = thread::spawn(move || {
-            let mut buffer = [0; 4096];
-            while let Ok(n @ 1..) = pipe.read(&mut buffer) {
-                filled.lock().unwrap().extend_from_slice(&buffer[..n]);
-            }
-        });
-        Self {
-            text,
-            reader: Some(reader),
-        }
-    }
-
-    fn so_far(&self) -> String {
-        String::from_utf8_lossy(&self.text.lock().unwrap()).into_owned()
-    }
-
-    fn end(&mut self) -> String {
-        if let Some(reader) = self.reader.take() {
-            reader.join().unwrap();
-        }
-        self.so_far()
-    }
-}
-
-pub(crate) struct Running {
-    child: Child,
-    stdout: Captured,
-    stderr: Captured,
-    shown: String,
-    started: Instant,
-}
-
-impl Running {
-    /// Sends a signal by name, such as `INT`.
-    pub(crate) fn signal(&self, name: &str) {
-        let status = Command::new("kill")
-            .arg(format!("-{name}"))
-            .arg(self.child.id().to_string())
-            .status()
-            .unwrap();
-        assert!(status.success());
-    }
-
-    /// Waits until `what` holds.
-    #[track_caller]
-    pub(crate) fn wait_until(&self, words: &str, mut what: impl FnMut() -> bool) -> &Self {
-        let end = Instant::now() + LIMIT;
-        while !what() {
-            assert!(
-                Instant::now() < end,
-                "waited in vain for {words}:\n{}",
-                self.stderr.so_far()
-            );
-            thread::sleep(POLL);
-        }
-        self
-    }
-
-    /// Waits until stderr holds `words`.
-    #[track_caller]
-    pub(crate) fn wait_for(&self, words: &str) -> &Self {
-        self.wait_until(words, || self.stderr.so_far().contains(words))
-    }
-
-    /// What stdout holds so far.
-    pub(crate) fn stdout(&self) -> String {
-        self.stdout.so_far()
-    }
-
-    pub(crate) fn finish(mut self) -> Finished {
-        let status = loop {
-            match self.child.try_wait().unwrap() {
-                Some(status) => break status,
-                None => assert!(
-                    self.started.elapsed() < LIMIT,
-                    "{} hangs:\n{}",
-                    self.shown,
-                    self.stderr.so_far()
-                ),
-            }
-            thread::sleep(POLL);
-        };
-        Finished {
-            status,
-            took: self.started.elapsed(),
-            stdout: self.stdout.end(),
-            stderr: self.stderr.end(),
-            shown: std::mem::take(&mut self.shown),
-        }
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        if self.child.try_wait().ok().flatten().is_none() {
-            // Nothing else can be done about a child that does not die.
-            let _ = self.child.kill();
-            let _ = self.child.wait();
-        }
-    }
-}
-
-pub(crate) struct Finished {
-    status: ExitStatus,
-    pub(crate) took: Duration,
-    pub(crate) stdout: String,
-    pub(crate) stderr: String,
-    shown: String,
-}
-
-impl Finished {
-    #[track_caller]
-    pub(crate) fn exits(self, code: i32) -> Self {
-        assert_eq!(
-            self.status.code(),
-            Some(code),
-            "{}\nstdout:\n{}\nstderr:\n{}",
-            self.shown,
-            self.stdout,
-            self.stderr
-        );
-        self
-    }
-
-    /// Requires words on stderr.
-    #[track_caller]
-    pub(crate) fn says(self, words: &str) -> Self {
-        assert!(
-            self.stderr.contains(words),
-            "no {words:?} in:\n{}",
-            self.stderr
-        );
-        self
-    }
-
-    #[track_caller]
-    pub(crate) fn never_says(self, words: &str) -> Self {
-        assert!(
-            !self.stderr.contains(words),
-            "{words:?} in:\n{}",
-            self.stderr
-        );
-        self
-    }
-
-    /// Texts of the log lines, without stamp and level.
-    pub(crate) fn lines(&self) -> Vec<&str> {
-        let lines = self.stderr.lines();
-        lines
-            .filter_map(|line| Some(line.split_once(" - ")?.1))
-            .collect()
     }
 }

@@ -1,10 +1,9 @@
 //! Arguments in, plan or one line of refusal out.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use clap::CommandFactory;
-use cli::argparse::{Stop, try_parse};
+use cli::argparse::try_parse;
 use cli::secret::Secret;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
@@ -16,20 +15,13 @@ use crate::args::OPTION_GENERATIONS;
 const REQUIRED: &str = "--api-endpoint http://localhost:8000 --context-sizes 30000 --min-working-set-size 100000 \
     --max-working-set-size 5000000 --working-set-increments 10";
 
-/// Splits at blanks; a word may hold blanks written as `~`.
 fn words(line: &str) -> Vec<String> {
-    std::iter::once("working_set_tester")
-        .chain(line.split_whitespace())
-        .map(|word| word.replace('~', " "))
-        .collect()
+    testkit::line::words("working_set_tester", line)
 }
 
 fn parse_words(words: Vec<String>) -> Args {
-    let mut args: Args = match try_parse(OPTION_GENERATIONS, words) {
-        Ok(args) => args,
-        Err(Stop::Usage(error)) => panic!("{}", error.message),
-        Err(Stop::Text { plain, .. }) => panic!("{plain}"),
-    };
+    let mut args: Args =
+        try_parse(OPTION_GENERATIONS, words).unwrap_or_else(|stop| panic!("{stop:?}"));
     // Whoever runs the tests may have a key in the environment.
     if std::env::var("OPENAI_API_KEY")
         .is_ok_and(|key| args.study.endpoint.requests.api_key == Some(Secret::new(key)))
@@ -290,12 +282,7 @@ fn parameters_keep_the_originals_keys_and_order() {
 }
 
 fn command_line(plan: &Plan) -> Vec<String> {
-    let mut line = vec!["working_set_tester".to_owned()];
-    for (flag, values) in plan.command_options() {
-        line.push(flag);
-        line.extend(values);
-    }
-    line
+    testkit::line::written("working_set_tester", plan.command_options())
 }
 
 #[test]
@@ -361,24 +348,10 @@ const OTHER_VALUES: &[&str] = &[
 
 #[test]
 fn every_option_that_differs_is_repeated() {
-    let command = Args::command();
-    let all: BTreeSet<&str> = command
-        .get_arguments()
-        .filter_map(|arg| arg.get_long())
-        .collect();
-    let mut repeated: BTreeSet<String> = BTreeSet::new();
-    for more in OTHER_VALUES {
-        repeated.extend(
-            plan(more)
-                .command_options()
-                .into_iter()
-                .map(|(flag, _)| flag[2..].to_owned()),
-        );
-    }
-    let left_out: Vec<&str> = all
-        .into_iter()
-        .filter(|long| !repeated.contains(*long))
-        .collect();
+    let options = OTHER_VALUES
+        .iter()
+        .flat_map(|more| plan(more).command_options());
+    let left_out = testkit::line::left_out(&Args::command(), options.map(|(flag, _)| flag));
     // A secret, another spelling of an option that is repeated, and one that must not be.
     assert_eq!(left_out, ["api-key", "fixed-concurrency", "force-restart"]);
 }

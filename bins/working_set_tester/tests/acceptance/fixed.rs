@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::scene::assert_close;
+use crate::support::figure::{assert_close, by_phase, mean, published};
 use crate::support::output::{Output, Table};
 use crate::support::process::Place;
 use crate::support::server;
@@ -20,19 +20,6 @@ fn phase_ids(output: &Output, size: u64, rate: u64) -> Vec<String> {
 const SUMMARY: &str = "context_size working_set_size cache_hit_rate model input_tokens_per_sec \
     output_tokens_per_sec avg_ttft median_ttft p95_ttft p99_ttft avg_ttlt median_ttlt p95_ttlt p99_ttlt \
     avg_output_tokens avg_itl median_itl p95_itl p99_itl peak_concurrency total_requests test_duration";
-
-/// (input, output) tokens per second of a run, by the published formula.
-fn published(rows: &Table) -> (f64, f64) {
-    let launches = rows.numbers("launch_time");
-    let first = launches.into_iter().fold(f64::INFINITY, f64::min);
-    let last = rows.numbers("finish_time").into_iter().fold(0.0, f64::max);
-    let sum = |column: &str| rows.numbers(column).iter().sum::<f64>();
-    let span = last - first;
-    (
-        (sum("cached_tokens") + sum("unique_tokens")) / span,
-        sum("output_tokens") / span,
-    )
-}
 
 // Example 5, its windows of 2 s shortened to 1 s.
 #[test]
@@ -97,23 +84,15 @@ fn every_size_is_measured_at_every_level_and_the_row_can_be_computed_again() {
             let at_peak = detail
                 .matching(&test)
                 .matching(&[("concurrency_level", "8")]);
-            let runs: Vec<Table> = at_peak
-                .distinct("phase_id")
-                .iter()
-                .map(|id| at_peak.matching(&[("phase_id", id)]))
-                .collect();
+            let runs = by_phase(&at_peak);
             assert_eq!(runs.len(), 2);
-            let mean =
-                |of: &dyn Fn(&Table) -> f64| runs.iter().map(of).sum::<f64>() / runs.len() as f64;
+            let over_runs =
+                |of: &dyn Fn(&Table) -> f64| mean(&runs.values().map(of).collect::<Vec<_>>());
             let check =
                 |column: &str, expected: f64| assert_close(row.number(column), expected, column);
-            check("input_tokens_per_sec", mean(&|run| published(run).0));
-            check("output_tokens_per_sec", mean(&|run| published(run).1));
-            let ttft = |run: &Table| {
-                let values = run.numbers("ttft");
-                values.iter().sum::<f64>() / values.len() as f64
-            };
-            check("avg_ttft", mean(&ttft));
+            check("input_tokens_per_sec", over_runs(&|run| published(run).0));
+            check("output_tokens_per_sec", over_runs(&|run| published(run).1));
+            check("avg_ttft", over_runs(&|run| mean(&run.numbers("ttft"))));
             check("total_requests", at_peak.rows.len() as f64);
         }
     }

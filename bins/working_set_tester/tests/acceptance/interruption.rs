@@ -3,27 +3,8 @@
 use std::collections::BTreeSet;
 
 use crate::scene::{SUSTAINED, periods};
-use crate::support::process::{Place, Running};
+use crate::support::process::{Place, wait_for_second_period};
 use crate::support::server;
-
-/// Ends the process by this signal, and requires what the signal stands for.
-fn cut(run: Running, signal: &str) {
-    run.signal(signal);
-    let run = run.finish();
-    match signal {
-        "KILL" => drop(run.was_killed()),
-        "TERM" => drop(run.exits(143)),
-        _ => {
-            let run = run
-                .exits(130)
-                .says("Test interrupted by user. Progress has been saved.")
-                .says("To go on after ")
-                .says(" give the same command again, or bash ")
-                .never_says("All tests complete");
-            assert_eq!(run.stdout, "");
-        }
-    }
-}
 
 /// No prompt was sent twice that was meant to be sent once.
 #[track_caller]
@@ -43,7 +24,7 @@ fn fixed_cut_short_and_repeated(signal: &str) {
     run.wait_until("the third test's retry", || {
         run.stderr().matches("(phase: FIXED_c2_run1)").count() == 3
     });
-    cut(run, signal);
+    run.cut_short(signal);
     let output = place.output();
     assert_eq!(output.completed(), ["512_1024_50", "512_2048_50"]);
     assert_eq!(output.summary().rows.len(), 2);
@@ -111,18 +92,9 @@ fn sustained_cut_short_and_repeated(signal: &str) {
             .start()
     };
     let run = start();
-    run.wait_until("the second rate's second period", || {
-        run.stderr().matches("Period 2: Running").count() == 2
-    });
-    // A period is written by a thread of its own, right after its lines.
     let output = place.output();
-    run.wait_until("the second rate's first period on disk", || {
-        let names = output.names();
-        names
-            .iter()
-            .any(|name| name.starts_with("sustained_periods_ctx512_ws4096_cache50_"))
-    });
-    cut(run, signal);
+    wait_for_second_period(&run, &output, "sustained_periods_ctx512_ws4096_cache50_");
+    run.cut_short(signal);
     assert_eq!(output.completed(), ["512_4096_0"]);
     // The period that was over is on disk, the one that was not is no period.
     let begun = periods(&output, 512, 4096, 50).texts("period_number");
@@ -173,7 +145,7 @@ fn sigterm_during_the_warm_up_leaves_a_clean_directory() {
     let place = Place::new();
     let run = place.quick(&server, "--init-concurrency 1").start();
     run.wait_until("the first prompt", || !server.generations().is_empty());
-    cut(run, "TERM");
+    run.cut_short("TERM");
     let output = place.output();
     assert!(output.completed().is_empty());
     assert!(output.names_like("summary_", "").is_empty());

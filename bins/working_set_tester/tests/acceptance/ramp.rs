@@ -1,6 +1,6 @@
 //! What the search for the best level measures at every size.
 
-use crate::scene::assert_same;
+use crate::support::figure::assert_same;
 use crate::support::process::Place;
 use crate::support::server;
 

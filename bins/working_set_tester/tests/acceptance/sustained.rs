@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::scene::{SUSTAINED, assert_close, assert_same, periods, sum};
+use crate::scene::{SUSTAINED, periods};
+use crate::support::figure::{assert_close, assert_periods_agree, assert_same, mean};
 use crate::support::output::Output;
 use crate::support::process::Place;
 use crate::support::server;
@@ -17,10 +18,6 @@ const PERIODS: &str = "period_number context_size cache_hit_rate working_set_siz
 #[track_caller]
 fn assert_whole(output: &Output, context: u64, size: u64, rate: u64) {
     let table = periods(output, context, size, rate);
-    let (starts, ends) = (table.numbers("start_time"), table.numbers("end_time"));
-    for (start, end) in starts[1..].iter().zip(&ends) {
-        assert!((start - end).abs() < 1e-5, "a gap of {} s", start - end);
-    }
     let sizes = table.numbers("working_set_size");
     assert!(sizes.is_sorted(), "{sizes:?}");
     let test = [
@@ -29,33 +26,12 @@ fn assert_whole(output: &Output, context: u64, size: u64, rate: u64) {
         ("cache_hit_rate", &*rate.to_string()),
     ];
     let summary = output.summary().matching(&test);
-    let duration = sum(&table, "duration");
-    for (column, tokens) in [
-        ("input_tokens_per_sec", "total_input_tokens"),
-        ("output_tokens_per_sec", "total_output_tokens"),
-    ] {
-        assert_close(
-            summary.number(column),
-            sum(&table, tokens) / duration,
-            column,
-        );
-    }
-    assert_close(summary.number("test_duration"), duration, "test_duration");
-    assert_same(
-        summary.number("total_requests"),
-        sum(&table, "num_requests_completed"),
-    );
-    assert_same(summary.number("min_working_set_size"), sizes[0]);
-    let levels = table.numbers("concurrency_level");
-    assert_same(
-        summary.number("peak_concurrency"),
-        levels.iter().copied().fold(0.0, f64::max),
-    );
-    // The latencies are those of all requests of the test, and not of its periods.
     let detail = output.detail(context).matching(&test);
-    let ttfts = detail.numbers("ttft");
-    let mean = ttfts.iter().sum::<f64>() / ttfts.len() as f64;
-    assert_close(summary.number("avg_ttft"), mean, "avg_ttft");
+    assert_periods_agree(&table, &summary, &detail);
+    assert_same(summary.number("min_working_set_size"), sizes[0]);
+    // The latencies are those of all requests of the test, and not of its periods.
+    let ttft = mean(&detail.numbers("ttft"));
+    assert_close(summary.number("avg_ttft"), ttft, "avg_ttft");
     // A phase for every period, by the size that names the test.
     let phases = output.phases().matching(&test);
     assert_eq!(phases.rows.len(), table.rows.len());
@@ -71,20 +47,6 @@ fn assert_whole(output: &Output, context: u64, size: u64, rate: u64) {
     ] {
         assert_eq!(phases.texts(column), table.texts(column), "{column}");
     }
-    // Every output token once: in a period, or behind the last one.
-    let last = ends.last().expect("a period");
-    let mut until_last = 0.0;
-    for (stamps, tokens) in detail
-        .texts("token_timestamps")
-        .iter()
-        .zip(detail.texts("tokens_per_chunk"))
-    {
-        let stamps: Vec<f64> = serde_json::from_str(stamps).expect("a list");
-        let tokens: Vec<f64> = serde_json::from_str(&tokens).expect("a list");
-        let counted = stamps.iter().zip(&tokens).filter(|(at, _)| *at <= last);
-        until_last += counted.map(|(_, n)| n).sum::<f64>();
-    }
-    assert_same(sum(&table, "total_output_tokens"), until_last);
 }
 
 // Example 1, tokens divided by 100: the set still grows from 2 prompts to 98 in ten steps.

@@ -1,5 +1,7 @@
 //! Which prompts are sent ahead, when, and how.
 
+use testkit::process::Finished;
+
 use crate::scene::SUSTAINED;
 use crate::support::process::Place;
 use crate::support::server;
@@ -44,29 +46,39 @@ fn a_size_is_warmed_before_each_of_its_tests() {
     place.output().assert_valid();
 }
 
-#[test]
-fn once_sends_each_prompt_once() {
+/// How often each prompt was sent ahead in four tests with this strategy.
+fn times_with(strategy: &str) -> Vec<usize> {
     let server = server::swift();
     let place = Place::new();
     place
         .quick(&server, FOUR)
-        .args(["--reinit-strategy", "once"])
+        .args(["--reinit-strategy", strategy])
         .run()
         .exits(0);
-    assert_eq!(times(&server), [1, 1, 1, 1]);
     place.output().assert_valid();
+    times(&server)
+}
+
+#[test]
+fn once_sends_each_prompt_once() {
+    assert_eq!(times_with("once"), [1, 1, 1, 1]);
 }
 
 #[test]
 fn per_test_sends_the_set_before_every_window() {
+    assert_eq!(times_with("per_test"), [8, 8, 4, 4]);
+}
+
+/// A run in which the set grows, and the server it spoke to.
+fn grown(strategy: &str) -> (sim::Background, Place, Finished) {
     let server = server::swift();
     let place = Place::new();
-    place
-        .quick(&server, FOUR)
-        .args(["--reinit-strategy", "per_test"])
+    let run = place
+        .tool(SUSTAINED)
+        .args(["--init-strategy", strategy, "--api-endpoint", &server.url()])
         .run()
         .exits(0);
-    assert_eq!(times(&server), [8, 8, 4, 4]);
+    (server, place, run)
 }
 
 // Example 11.
@@ -76,14 +88,8 @@ fn a_growing_set_is_warmed_at_its_first_size_or_whole() {
         ("min", 2, "Added 2 new prompts (cache misses)"),
         ("max", 8, "Activated 2 pre-warmed prompts"),
     ] {
-        let server = server::swift();
-        let place = Place::new();
-        place
-            .tool(SUSTAINED)
-            .args(["--init-strategy", strategy, "--api-endpoint", &server.url()])
-            .run()
-            .exits(0)
-            .says(line);
+        let (server, place, run) = grown(strategy);
+        let _ = run.says(line);
         assert_eq!(times(&server), vec![1; n], "{strategy}");
         place.output().assert_valid();
     }
@@ -92,13 +98,7 @@ fn a_growing_set_is_warmed_at_its_first_size_or_whole() {
 #[test]
 fn what_joins_cold_misses_the_cache_once_and_what_joins_warm_does_not() {
     let cold_requests = |strategy: &str| {
-        let server = server::swift();
-        let place = Place::new();
-        place
-            .tool(SUSTAINED)
-            .args(["--init-strategy", strategy, "--api-endpoint", &server.url()])
-            .run()
-            .exits(0);
+        let (server, _place, _run) = grown(strategy);
         let missed = |r: &&sim::ReceivedRequest| r.cached_tokens.is_some_and(|n| n < 256);
         server::measured(&server).iter().filter(missed).count()
     };

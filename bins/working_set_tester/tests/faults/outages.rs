@@ -57,22 +57,27 @@ fn a_server_that_is_gone_in_period_3_leaves_what_was_measured_and_exit_code_1() 
     output.assert_valid();
 }
 
-// At most two at a time are answered; every other request is told to come back later.
-#[test]
-fn a_server_that_refuses_beyond_a_level_lowers_the_level_and_yields_its_row() {
-    let server = healthy();
+/// A server behind a relay that answers at most two measured requests at a time; every other one is told to come back
+/// later.
+fn refusing(server: &sim::Background, kind: &'static str, words: &'static str) -> Relay {
     let address = server.address();
-    let busy =
-        "{\"error\":{\"message\":\"too many requests\",\"type\":\"rate_limit\",\"code\":429}}";
-    let relay = Relay::start(move |arrived| {
+    Relay::start(move |arrived| {
         if arrived.purpose == Purpose::Warm && arrived.answering >= 2 {
-            Act::answer("429 Too Many Requests", "application/json", busy)
+            Act::answer("429 Too Many Requests", kind, words)
         } else if arrived.purpose == Purpose::Warm {
             Act::slow_stream(2, Duration::from_millis(25))
         } else {
             Act::Forward(address)
         }
-    });
+    })
+}
+
+#[test]
+fn a_server_that_refuses_beyond_a_level_lowers_the_level_and_yields_its_row() {
+    let server = healthy();
+    let busy =
+        "{\"error\":{\"message\":\"too many requests\",\"type\":\"rate_limit\",\"code\":429}}";
+    let relay = refusing(&server, "application/json", busy);
     let place = Place::new();
     place
         .tool(SUSTAINED)
@@ -102,16 +107,7 @@ fn a_server_that_refuses_beyond_a_level_lowers_the_level_and_yields_its_row() {
 #[test]
 fn a_level_that_is_refused_ends_its_size_and_keeps_the_levels_before_it() {
     let server = healthy();
-    let address = server.address();
-    let relay = Relay::start(move |arrived| {
-        if arrived.purpose == Purpose::Warm && arrived.answering >= 2 {
-            Act::answer("429 Too Many Requests", "text/plain", "later")
-        } else if arrived.purpose == Purpose::Warm {
-            Act::slow_stream(2, Duration::from_millis(25))
-        } else {
-            Act::Forward(address)
-        }
-    });
+    let relay = refusing(&server, "text/plain", "later");
     let place = Place::new();
     place
         .tool(crate::tool::QUICK)

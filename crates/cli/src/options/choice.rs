@@ -134,24 +134,18 @@ impl KvPrecision {
 mod tests {
     use super::*;
     use crate::options::Calibrate;
-
-    fn words_agree<T: ValueEnum + ToString>() {
-        for value in T::value_variants() {
-            let word = value.to_possible_value().unwrap().get_name().to_owned();
-            assert_eq!(value.to_string(), word);
-        }
-    }
+    use testkit::word::assert_agree;
 
     #[test]
     fn the_word_that_is_parsed_is_the_word_that_is_written() {
-        words_agree::<EndpointSelection>();
-        words_agree::<EndpointType>();
-        words_agree::<HttpVersion>();
-        words_agree::<TtftMetric>();
-        words_agree::<Mode>();
-        words_agree::<SpeedMetric>();
-        words_agree::<KvPrecision>();
-        words_agree::<Calibrate>();
+        assert_agree::<EndpointSelection>();
+        assert_agree::<EndpointType>();
+        assert_agree::<HttpVersion>();
+        assert_agree::<TtftMetric>();
+        assert_agree::<Mode>();
+        assert_agree::<SpeedMetric>();
+        assert_agree::<KvPrecision>();
+        assert_agree::<Calibrate>();
     }
 
     #[test]
