@@ -52,31 +52,35 @@ fn shims() -> BTreeMap<String, String> {
 
 /// A bundle of shims and recorders, and beside it a directory with the originals' names.
 struct Suite {
-    dir: TempDir,
+    root: PathBuf,
+    // The directory goes when this goes.
+    _dir: TempDir,
 }
 
 impl Suite {
     fn new() -> Self {
         let dir = Shell::new().unwrap().create_temp_dir().unwrap();
+        // A shim looks two directories up; what lies beside the temporary directory must not be found.
+        let base = dir.path().join("root");
         for (shim, tool) in shims() {
             let text = fs::read(root().join("scripts").join(&shim)).unwrap();
-            write(&dir.path().join("scripts").join(&shim), &text);
-            write(
-                &dir.path().join("originals").join(&shim),
-                ORIGINAL.as_bytes(),
-            );
-            write(&dir.path().join("bin").join(tool), RECORDER.as_bytes());
+            write(&base.join("scripts").join(&shim), &text);
+            write(&base.join("originals").join(&shim), ORIGINAL.as_bytes());
+            write(&base.join("bin").join(tool), RECORDER.as_bytes());
         }
         // Debian has no `python` without a 3.
         write(
-            &dir.path().join("path/python"),
+            &base.join("path/python"),
             b"#!/bin/sh\nexec python3 \"$@\"\n",
         );
-        Self { dir }
+        Self {
+            root: base,
+            _dir: dir,
+        }
     }
 
     fn record(&self) -> PathBuf {
-        self.dir.path().join("record")
+        self.root.join("record")
     }
 
     fn recorded(&self) -> Vec<Vec<u8>> {
@@ -89,17 +93,17 @@ impl Suite {
 
     /// `program` in `dir` of the suite, as an old script would start it.
     fn command(&self, program: &str, dir: &str) -> Command {
-        let mut path = self.dir.path().join("path").into_os_string();
+        let mut path = self.root.join("path").into_os_string();
         path.push(":");
         path.push(std::env::var_os("PATH").unwrap());
         let mut command = Command::new(program);
         command
-            .current_dir(self.dir.path().join(dir))
+            .current_dir(self.root.join(dir))
             .env("PATH", path)
             .env("RECORD", self.record())
             .env("UV_OFFLINE", "1")
             .env("UV_PYTHON_DOWNLOADS", "never")
-            .env("UV_CACHE_DIR", self.dir.path().join("uv-cache"));
+            .env("UV_CACHE_DIR", self.root.join("uv-cache"));
         command
     }
 
@@ -243,7 +247,7 @@ fn a_signal_to_the_python_process_is_one_to_the_program() {
     let program = "#!/bin/sh\ntrap 'exit 130' INT\ntrap 'exit 143' TERM\ngrep SigIgn /proc/$$/status\n\
                    while :; do sleep 0.01; done\n";
     write(
-        &suite.dir.path().join("bin/cache_rate_tester"),
+        &suite.root.join("bin/cache_rate_tester"),
         program.as_bytes(),
     );
     for (signal, code) in [("INT", 130), ("TERM", 143)] {
@@ -277,21 +281,21 @@ fn the_program_is_found_beside_the_shim_in_the_bundle_in_the_build_and_on_the_pa
         "path/kv_cache_size",
     ] {
         let suite = Suite::new();
-        fs::remove_dir_all(suite.dir.path().join("bin")).unwrap();
-        write(&suite.dir.path().join("suite/kv_cache_size.py"), &shim);
+        fs::remove_dir_all(suite.root.join("bin")).unwrap();
+        write(&suite.root.join("suite/kv_cache_size.py"), &shim);
         let missing = suite.sh("python kv_cache_size.py M", "suite");
         assert_eq!(missing.status.code(), Some(1));
         assert!(missing.stdout.is_empty());
         let said = String::from_utf8(missing.stderr).unwrap();
         assert!(said.contains("kv_cache_size is not found"), "{said}");
-        write(&suite.dir.path().join(at), RECORDER.as_bytes());
+        write(&suite.root.join(at), RECORDER.as_bytes());
         let found = suite.sh("python kv_cache_size.py M", "suite");
         assert!(found.status.success(), "{at}: {found:?}");
         assert_eq!(suite.recorded(), [b"M"], "{at}");
         // A link to the shim, from wherever, finds what the shim finds.
         std::os::unix::fs::symlink(
-            suite.dir.path().join("suite/kv_cache_size.py"),
-            suite.dir.path().join("originals/link.py"),
+            suite.root.join("suite/kv_cache_size.py"),
+            suite.root.join("originals/link.py"),
         )
         .unwrap();
         assert!(
