@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use metrics::health::{Histogram, Lag, Typical, WindowHealth};
+use metrics::health::{Histogram, Lag, PartOf, Typical, WindowHealth};
 
 use crate::load::Phase;
 use crate::probe::Felt;
@@ -110,7 +110,7 @@ impl Metered {
     pub(crate) fn health(
         self,
         phase: &Phase,
-        level: u32,
+        (level, part_of): (u32, PartOf),
         felt: Option<&Felt>,
         (ttft, itl): (Typical, Typical),
     ) -> WindowHealth {
@@ -129,6 +129,7 @@ impl Metered {
             working_set_size: phase.working_set_size,
             cache_hit_rate: phase.cache_hit_rate,
             level,
+            part_of,
             length: self.length,
             lag,
             send_delay_p99: self.send_delay_p99,

@@ -1,11 +1,23 @@
 //! The last word on the client's own part in a study: windows judged by the calibration, rows and doubts from that.
 
-use metrics::PhaseRow;
-use metrics::health::{Calibration, HealthRow, WindowHealth, nearest};
+use metrics::health::{Calibration, HealthRow, PartOf, WindowHealth, nearest};
+use metrics::period::phase_id_of_period;
 use metrics::summary::{SummaryRow, any_limited};
+use metrics::{PeriodRow, PhaseRow};
 use report::test_name::TestName;
 
 use crate::event::{Doubt, DoubtKind};
+
+/// What is stored of a study when it is judged, of earlier runs too; only what belongs to the windows judged changes.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Stored<'s> {
+    /// Windows, and periods where they are listed as phases too.
+    pub phases: &'s [PhaseRow],
+    /// Periods by test, all of each.
+    pub periods: &'s [(TestName, Vec<PeriodRow>)],
+    /// Results.
+    pub summary: &'s [SummaryRow],
+}
 
 /// What a study's results say of the client.
 #[derive(Debug, Default)]
@@ -14,21 +26,27 @@ pub struct Proof {
     pub rows: Vec<HealthRow>,
     /// Phases whose mark changes.
     pub phases: Vec<PhaseRow>,
+    /// All periods of tests in which the mark of any changes.
+    pub periods: Vec<(TestName, Vec<PeriodRow>)>,
     /// Results whose mark changes.
     pub summary: Vec<SummaryRow>,
     /// Results that are limited by the client and of which nobody was told so far.
     pub doubts: Vec<Doubt>,
 }
 
-/// Judges every window by the calibration at the nearest level. `phases` and `summary` are those stored so far, of
-/// earlier runs too; only those of `windows` change. `told` are the doubts of the study.
+/// Judges every window by the calibration at the nearest level. `told` are the doubts of the study.
 #[must_use]
 pub fn prove(
     windows: &[WindowHealth],
     calibrations: &[Calibration],
-    (phases, summary): (&[PhaseRow], &[SummaryRow]),
+    stored: Stored<'_>,
     told: &[Doubt],
 ) -> Proof {
+    let Stored {
+        phases,
+        periods,
+        summary,
+    } = stored;
     let rows: Vec<HealthRow> = windows
         .iter()
         .map(|window| HealthRow::new(window, nearest(calibrations, window.level)))
@@ -39,8 +57,7 @@ pub fn prove(
             row.phase_id == phase.phase_id
                 && phase.is_of_test(row.context_size, row.working_set_size, row.cache_hit_rate)
         });
-        // A mark that was set without a probe stays as it is where there is still none to judge by.
-        let Some(row) = row.filter(|row| row.ttft_error_p50.is_some()) else {
+        let Some(row) = row.filter(|row| is_judged(row)) else {
             continue;
         };
         if phase.client_limited != row.client_limited {
@@ -50,11 +67,32 @@ pub fn prove(
             });
         }
     }
+    for (test, periods) in periods {
+        let marked: Vec<PeriodRow> = periods
+            .iter()
+            .map(|period| {
+                let id = phase_id_of_period(period.period_number);
+                let is_of_period = |row: &&HealthRow| {
+                    row.phase_id == id && is_of_test(row, *test) && is_judged(row)
+                };
+                let row = rows.iter().find(is_of_period);
+                PeriodRow {
+                    client_limited: row.map_or(period.client_limited, |row| row.client_limited),
+                    ..period.clone()
+                }
+            })
+            .collect();
+        if marked != *periods {
+            proof.periods.push((*test, marked));
+        }
+    }
     for result in summary {
         let behind: Vec<&HealthRow> = rows
             .iter()
-            .filter(|row| is_behind(row, result, phases.is_empty()))
-            .filter(|row| row.ttft_error_p50.is_some())
+            .zip(windows)
+            .filter(|(row, window)| is_behind(row, window.part_of, result))
+            .map(|(row, _)| row)
+            .filter(|row| is_judged(row))
             .collect();
         let mark = any_limited(behind.iter().map(|row| row.client_limited));
         if mark.is_some() && mark != result.client_limited {
@@ -80,13 +118,25 @@ pub fn prove(
     proof
 }
 
-/// Whether a window is one of those whose figures make the result: those at its level, or, where there are no
-/// windows but periods, all of the test.
-fn is_behind(row: &HealthRow, result: &SummaryRow, all: bool) -> bool {
-    row.context_size == result.context_size
-        && row.working_set_size == result.working_set_size
-        && row.cache_hit_rate == result.cache_hit_rate
-        && (all || row.concurrency_level == result.peak_concurrency)
+/// Whether a window is one of those whose figures make the result.
+fn is_behind(row: &HealthRow, part_of: PartOf, result: &SummaryRow) -> bool {
+    let is_part = match part_of {
+        PartOf::Level => row.concurrency_level == result.peak_concurrency,
+        PartOf::Test => true,
+        PartOf::Nothing => false,
+    };
+    is_part && is_of_test(row, TestName::from(result))
+}
+
+fn is_of_test(row: &HealthRow, test: TestName) -> bool {
+    row.context_size == test.context_size
+        && row.working_set_size == test.working_set_size
+        && row.cache_hit_rate == test.cache_hit_rate
+}
+
+/// A mark that was set without a probe stays as it is where there is still none to judge by.
+fn is_judged(row: &HealthRow) -> bool {
+    row.ttft_error_p50.is_some()
 }
 
 /// The doubt about a result that the client limits by what it felt in the windows behind it, before any
@@ -161,6 +211,14 @@ mod tests {
         }
     }
 
+    fn stored<'s>(phases: &'s [PhaseRow], summary: &'s [SummaryRow]) -> Stored<'s> {
+        Stored {
+            phases,
+            summary,
+            ..Stored::default()
+        }
+    }
+
     fn calibration(level: u32, ttft_p50: f64) -> Calibration {
         let bar = |p50| ErrorBar { p50, p99: p50 };
         Calibration {
@@ -176,7 +234,14 @@ mod tests {
         let windows = [window("RAMP_c2", 2), window("RAMP_c64", 64)];
         let phases = [phase("RAMP_c2", 2), phase("RAMP_c64", 64), phase("OLD", 64)];
         let calibrations = [calibration(2, 0.000_1), calibration(64, 0.006)];
-        let at = |peak| prove(&windows, &calibrations, (&phases, &[result(peak)]), &[]);
+        let at = |peak| {
+            prove(
+                &windows,
+                &calibrations,
+                stored(&phases, &[result(peak)]),
+                &[],
+            )
+        };
 
         let proof = at(64);
         let marked: Vec<&str> = proof.phases.iter().map(|p| p.phase_id.as_str()).collect();
@@ -195,22 +260,102 @@ mod tests {
         let windows = [window("RAMP_c64", 64)];
         let phases = [phase("RAMP_c64", 64)];
         let calibrations = [calibration(64, 0.006)];
-        let first = prove(&windows, &calibrations, (&phases, &[result(64)]), &[]);
+        let first = prove(&windows, &calibrations, stored(&phases, &[result(64)]), &[]);
         let again = prove(
             &windows,
             &calibrations,
-            (&phases, &[result(64)]),
+            stored(&phases, &[result(64)]),
             &first.doubts,
         );
         assert!(again.doubts.is_empty());
     }
 
+    fn period(number: u32, level: u32) -> WindowHealth {
+        WindowHealth {
+            part_of: PartOf::Test,
+            ..window(&format!("SUSTAINED_P{number}"), level)
+        }
+    }
+
     #[test]
-    fn of_a_sustained_test_every_period_counts() {
-        let windows = [window("PERIOD_1", 2), window("PERIOD_2", 64)];
+    fn of_a_sustained_test_every_period_counts_whether_or_not_periods_are_phases_too() {
+        let windows = [period(1, 2), period(2, 64)];
+        let phases = [phase("SUSTAINED_P1", 2), phase("SUSTAINED_P2", 64)];
+        // The lower level is the one that the client limits; the peak is the highest one.
+        let calibrations = [calibration(2, 0.006), calibration(64, 0.0)];
+        for phases in [&phases[..], &[]] {
+            let proof = prove(&windows, &calibrations, stored(phases, &[result(64)]), &[]);
+            assert_eq!(proof.summary[0].client_limited, Some(true));
+            assert!(proof.doubts[0].text.contains("SUSTAINED_P1"));
+        }
+    }
+
+    #[test]
+    fn a_limited_period_below_the_peak_keeps_its_mark_in_the_summary() {
+        let late = WindowHealth {
+            missing_share: 0.2,
+            ..period(1, 2)
+        };
+        let windows = [late, period(2, 64)];
+        let marked = SummaryRow {
+            client_limited: Some(true),
+            ..result(64)
+        };
+        let phases = [phase("SUSTAINED_P1", 2), phase("SUSTAINED_P2", 64)];
+        let proof = prove(
+            &windows,
+            &[calibration(64, 0.0)],
+            stored(&phases, &[marked]),
+            &[],
+        );
+        assert!(proof.summary.is_empty(), "{:?}", proof.summary);
+    }
+
+    #[test]
+    fn what_the_calibration_finds_changes_the_marks_of_periods_too() {
+        let windows = [period(1, 2), period(2, 64)];
+        let row = |number, level| PeriodRow {
+            period_number: number,
+            context_size: 1000,
+            concurrency_level: level,
+            client_limited: Some(false),
+            ..PeriodRow::default()
+        };
+        let earlier = |test| (test, vec![row(1, 2), row(2, 64)]);
+        // Of the other test nothing was measured in this run.
+        let periods = [
+            earlier(TestName::new(1000, 0)),
+            earlier(TestName::new(1000, 50)),
+        ];
+        let stored = Stored {
+            periods: &periods,
+            ..Stored::default()
+        };
         let calibrations = [calibration(2, 0.0), calibration(64, 0.006)];
-        let proof = prove(&windows, &calibrations, (&[], &[result(2)]), &[]);
-        assert_eq!(proof.summary[0].client_limited, Some(true));
+        let proof = prove(&windows, &calibrations, stored, &[]);
+        assert_eq!(proof.periods.len(), 1);
+        let (test, marked) = &proof.periods[0];
+        assert_eq!(*test, TestName::new(1000, 0));
+        let marks: Vec<_> = marked.iter().map(|p| p.client_limited).collect();
+        assert_eq!(marks, [Some(false), Some(true)]);
+    }
+
+    #[test]
+    fn a_window_that_was_broken_off_is_behind_no_result() {
+        let broken_off = WindowHealth {
+            part_of: PartOf::Nothing,
+            ..window("RETRY_1", 64)
+        };
+        let calibrations = [calibration(64, 0.006)];
+        let phases = [phase("RETRY_1", 64)];
+        let proof = prove(
+            &[broken_off],
+            &calibrations,
+            stored(&phases, &[result(64)]),
+            &[],
+        );
+        assert!(proof.summary.is_empty() && proof.doubts.is_empty());
+        assert_eq!(proof.rows[0].client_limited, Some(true));
     }
 
     #[test]
@@ -222,7 +367,7 @@ mod tests {
         let proof = prove(
             &windows,
             &[],
-            (&[phase("RAMP_c64", 64)], &[result(64)]),
+            stored(&[phase("RAMP_c64", 64)], &[result(64)]),
             &[],
         );
         assert!(proof.phases.is_empty() && proof.summary.is_empty() && proof.doubts.is_empty());

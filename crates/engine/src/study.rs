@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use metrics::health::WindowHealth;
 use metrics::summary::TestKey;
-use metrics::{FailureKind, PhaseRow};
+use metrics::{FailureKind, PeriodRow, PhaseRow};
 use ramp::{FixedController, RampController, SustainedController};
 use report::files::{ResultDir, TableWriter};
 use report::progress::Progress;
@@ -100,6 +100,8 @@ pub struct StudyEnd {
     pub doubts: Vec<Doubt>,
     /// What the client knows of its own part in every window and period, in order.
     pub health: Vec<WindowHealth>,
+    /// All periods of the completed sustained tests, in order.
+    pub periods: Vec<(TestName, Vec<PeriodRow>)>,
     /// Prompts per context size.
     pub working_set_prompts: BTreeMap<u64, u64>,
 }
@@ -469,10 +471,14 @@ impl Study<'_, '_> {
             summary,
             doubts,
             health,
+            periods,
             ..
         } = outcome;
         self.end.doubts.extend(doubts);
         self.end.health.extend(health);
+        if !periods.is_empty() {
+            self.end.periods.push((test, periods));
+        }
         Ok(summary.peak_concurrency)
     }
 

@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use metrics::attribution::PeriodFigures;
-use metrics::health::{Typical, WindowHealth};
+use metrics::health::{PartOf, Typical, WindowHealth};
 use metrics::period::{
     PeriodKey, PeriodRow, PeriodSample, phase_of_period, settle_rows, summarise_periods,
 };
@@ -322,7 +322,8 @@ impl Periods<'_> {
             typical(row.median_itl, row.p95_itl),
         );
         let phase = period_phase(self.plan, spec);
-        let health = metered.health(&phase, spec.concurrency, felt, typical);
+        let held = (spec.concurrency, PartOf::Test);
+        let health = metered.health(&phase, held, felt, typical);
         row.client_limited = health
             .is_limited()
             .filter(|_| self.plan.window.judges_client);

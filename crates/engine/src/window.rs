@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use metrics::Stats;
-use metrics::health::{Typical, WindowHealth};
+use metrics::health::{PartOf, Typical, WindowHealth};
 use metrics::phase::PhaseRow;
 use metrics::record::{FailedRequest, RequestRecord, WallAnchor};
 use metrics::window::{LevelMetrics, SpeedMetric, TtftMetric, WindowSample};
@@ -163,7 +163,12 @@ pub async fn run_window(
     let of_complete = |value: f64| (end == WindowEnd::Complete).then_some(value);
     let itl = Stats::of(rows.records.iter().filter_map(RequestRecord::itl_sample));
     let typical = (Typical::from(&level.ttft), Typical::from(&itl));
-    let mut health = metered.health(&phase, spec.concurrency, felt.as_ref(), typical);
+    let part_of = match end {
+        WindowEnd::Complete => PartOf::Level,
+        WindowEnd::Failing(_) | WindowEnd::Stopped => PartOf::Nothing,
+    };
+    let held = (spec.concurrency, part_of);
+    let mut health = metered.health(&phase, held, felt.as_ref(), typical);
     let delays = rows.records.iter().filter_map(|r| r.send_delay);
     health.send_delay_p99 = Stats::of(delays).p99.or(health.send_delay_p99);
     let phase = PhaseRow {

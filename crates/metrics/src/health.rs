@@ -65,6 +65,18 @@ pub fn nearest(calibrations: &[Calibration], level: u32) -> Option<&Calibration>
         .min_by(|a, b| distance(a).total_cmp(&distance(b)))
 }
 
+/// Which result the figures of a window or period are part of.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum PartOf {
+    /// A window: of its test's, where its level is the reported one.
+    #[default]
+    Level,
+    /// A period: of its test's, whatever its level.
+    Test,
+    /// A window that was broken off: of none.
+    Nothing,
+}
+
 /// What the client measured of itself in one window or period.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct WindowHealth {
@@ -78,6 +90,8 @@ pub struct WindowHealth {
     pub cache_hit_rate: u32,
     /// Level that was to be held.
     pub level: u32,
+    /// Which result its figures are part of.
+    pub part_of: PartOf,
     /// Length, seconds.
     pub length: f64,
     /// How long something that was ready waited for its runtime, seconds; empty where nobody probed.

@@ -270,6 +270,12 @@ fn of_requests(records: &[RequestRecord]) -> Latencies {
     }
 }
 
+/// The id of a period among phases: `SUSTAINED_P3`.
+#[must_use]
+pub fn phase_id_of_period(number: u64) -> String {
+    format!("SUSTAINED_P{number}")
+}
+
 /// A period as a phase: its row in `phase_metadata_*.csv`, for tools that list periods there too. `test_set` is the
 /// size by which the test is named; a period's own is the active one. The last two are numbers of requests launched in
 /// the period that failed and that were cancelled.
@@ -280,7 +286,7 @@ pub fn phase_of_period(
     (failed, cancelled): (u64, u64),
 ) -> PhaseRow {
     PhaseRow {
-        phase_id: format!("SUSTAINED_P{}", period.period_number),
+        phase_id: phase_id_of_period(period.period_number),
         working_set_size: test_set,
         cache_hit_rate: period.cache_hit_rate,
         context_size: period.context_size,

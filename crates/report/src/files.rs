@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use metrics::schema::{SchemaError, SetColumns};
 
-use crate::atomic::{FileError, without_path};
+use crate::atomic::{self, Durability, FileError, without_path};
 use crate::stamp::{RunStamp, StampedFile};
 use crate::test_name::TestName;
 use crate::trace_replay::TRACE_SUMMARY;
@@ -254,6 +254,20 @@ pub enum WriteError {
         #[source]
         source: SchemaError,
     },
+}
+
+/// Replaces a whole file of rows in one step; on an error the old one stands unchanged.
+fn replace(
+    path: &Path,
+    render: impl FnOnce(&mut Vec<u8>) -> Result<(), SchemaError>,
+) -> Result<(), WriteError> {
+    let mut bytes = Vec::new();
+    render(&mut bytes).map_err(|source| WriteError::Rows {
+        path: path.to_owned(),
+        source,
+    })?;
+    atomic::write_with(path, Durability::Synced, |w| w.write_all(&bytes))?;
+    Ok(())
 }
 
 /// How a run's files are written.

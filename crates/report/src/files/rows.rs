@@ -17,8 +17,8 @@ use metrics::{FailedRequest, PeriodRow, RequestRecord};
 
 use super::append::AppendFile;
 use super::failed::FailedLines;
-use super::{WriteError, WriterOptions, detail_name, failed_name, periods_name};
-use crate::atomic::{self, AtomicFile, Durability, FileError};
+use super::{WriteError, WriterOptions, detail_name, failed_name, periods_name, replace};
+use crate::atomic::{AtomicFile, Durability, FileError};
 use crate::data::DataWarning;
 use crate::data::open::for_each_row;
 use crate::resume::ResumeState;
@@ -118,16 +118,9 @@ impl RequestWriter {
     /// # Errors
     /// When the file cannot be written; the one before stands unchanged.
     pub fn put_periods(&mut self, test: TestName, periods: &[PeriodRow]) -> Result<(), WriteError> {
-        let path = self.dir.join(periods_name(test, &self.stamp));
-        let mut bytes = Vec::new();
-        write_periods(&mut bytes, periods, self.options.set).map_err(|source| {
-            WriteError::Rows {
-                path: path.clone(),
-                source,
-            }
-        })?;
-        atomic::write_with(&path, Durability::Synced, |w| w.write_all(&bytes))?;
-        Ok(())
+        replace(&self.dir.join(periods_name(test, &self.stamp)), |bytes| {
+            write_periods(bytes, periods, self.options.set)
+        })
     }
 
     /// What went wrong with files of earlier runs while their rows were carried over; each is told

@@ -8,17 +8,18 @@ use std::path::{Path, PathBuf};
 
 use metrics::health::HealthRow;
 use metrics::phase::newest_phases;
-use metrics::schema::{SchemaError, write_health, write_phases, write_summary};
+use metrics::schema::{SchemaError, write_health, write_periods, write_phases, write_summary};
 use metrics::summary::newest_summaries;
-use metrics::{FailedRequest, PhaseRow, RequestRecord, SummaryRow};
+use metrics::{FailedRequest, PeriodRow, PhaseRow, RequestRecord, SummaryRow};
 
 use super::{
-    RequestWriter, ResultDir, WriteError, WriterOptions, health_name, phases_name, summary_name,
+    RequestWriter, ResultDir, WriteError, WriterOptions, health_name, periods_name, phases_name,
+    summary_name,
 };
-use crate::atomic::{self, Durability};
 use crate::data::DataWarning;
 use crate::resume::ResumeState;
 use crate::stamp::RunStamp;
+use crate::test_name::TestName;
 
 /// Writes the phase and summary files of one run.
 #[derive(Debug)]
@@ -81,6 +82,16 @@ impl TableWriter {
         })
     }
 
+    /// Replaces the periods of a test once [`RequestWriter::put_periods`] is done with them.
+    ///
+    /// # Errors
+    /// When the file cannot be written; the old one then stands unchanged.
+    pub fn put_periods(&mut self, test: TestName, rows: &[PeriodRow]) -> Result<(), WriteError> {
+        self.replace(&periods_name(test, &self.stamp), |bytes| {
+            write_periods(bytes, rows, self.options.set)
+        })
+    }
+
     /// All phases known so far.
     #[must_use]
     pub fn phases(&self) -> &[PhaseRow] {
@@ -98,14 +109,7 @@ impl TableWriter {
         name: &str,
         render: impl FnOnce(&mut Vec<u8>) -> Result<(), SchemaError>,
     ) -> Result<(), WriteError> {
-        let path = self.dir.join(name);
-        let mut bytes = Vec::new();
-        render(&mut bytes).map_err(|source| WriteError::Rows {
-            path: path.clone(),
-            source,
-        })?;
-        atomic::write_with(&path, Durability::Synced, |w| w.write_all(&bytes))?;
-        Ok(())
+        super::replace(&self.dir.join(name), render)
     }
 }
 

@@ -296,12 +296,9 @@ async fn measure<T: StudyTool>(
     // Before it is measured by itself, the client lets go of what it held for the study.
     drop((transport, feed));
     let calibrations = proof::calibrate(options, &carriage, n_runtimes, &end, stop).await;
-    all_written &= written(proof::conclude(
-        options,
-        &calibrations,
-        &mut tables,
-        &mut end,
-    ));
+    let concluded = proof::conclude(options, &calibrations, &mut tables, &mut end)
+        .map(|marked| teller.redraw_periods(&marked, tables.summary()));
+    all_written &= written(concluded);
     facts
         .sections
         .insert("client".to_owned(), proof::facts(n_runtimes, &calibrations));

@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use engine::test_run::TestOutcome;
+use metrics::{PeriodRow, SummaryRow};
 use ramp::Thresholds;
+use report::atomic::FileError;
 use report::catalogue::{write_comparison_charts, write_sustained_chart, write_test_chart};
 use report::data::RunData;
 use report::index::{write_index, write_index_of, write_index_within};
@@ -41,32 +43,24 @@ impl Pages {
         if self.skip_charts {
             return;
         }
-        let drawn = if outcome.periods.is_empty() {
-            write_test_chart(
-                &self.dir,
-                &outcome.summary,
-                &outcome.phases,
-                &outcome.records,
-                self.thresholds.max_ttft,
-                &self.context,
-            )
-        } else {
-            write_sustained_chart(
-                &self.dir,
-                &outcome.summary,
-                &outcome.periods,
-                (self.thresholds.max_ttft, self.thresholds.min_speed),
-                &self.context,
-            )
-            .map(Some)
-        };
+        if !outcome.periods.is_empty() {
+            if let Some(page) = self.periods(&outcome.summary, &outcome.periods) {
+                tracing::info!("Generated graph: {}", page.display());
+            }
+            return;
+        }
+        let drawn = write_test_chart(
+            &self.dir,
+            &outcome.summary,
+            &outcome.phases,
+            &outcome.records,
+            self.thresholds.max_ttft,
+            &self.context,
+        );
         match drawn {
             Ok(Some(page)) => tracing::info!("Generated graph: {}", page.display()),
             Ok(None) => {}
-            Err(error) => tracing::warn!(
-                "The chart of this test could not be written: {:#}",
-                anyhow::Error::new(error)
-            ),
+            Err(error) => warn_of_test(error),
         }
     }
 
@@ -74,6 +68,21 @@ impl Pages {
     pub(super) fn index(&self) {
         let drawn = write_index_within(&self.dir, &self.context.version, ROWS_BETWEEN_TESTS);
         self.warn(drawn.map(drop));
+    }
+
+    /// The chart of one sustained test.
+    pub(super) fn periods(&self, result: &SummaryRow, periods: &[PeriodRow]) -> Option<PathBuf> {
+        if self.skip_charts {
+            return None;
+        }
+        let drawn = write_sustained_chart(
+            &self.dir,
+            result,
+            periods,
+            (self.thresholds.max_ttft, self.thresholds.min_speed),
+            &self.context,
+        );
+        drawn.map_err(warn_of_test).ok()
     }
 
     /// The charts over all tests so far, and the dashboard.
@@ -90,7 +99,7 @@ impl Pages {
         self.warn(write_index_of(&data, &self.context.version));
     }
 
-    fn warn(&self, result: Result<(), report::atomic::FileError>) {
+    fn warn(&self, result: Result<(), FileError>) {
         if let Err(error) = result {
             tracing::warn!(
                 "A page could not be written: {:#}",
@@ -98,6 +107,13 @@ impl Pages {
             );
         }
     }
+}
+
+fn warn_of_test(error: FileError) {
+    tracing::warn!(
+        "The chart of this test could not be written: {:#}",
+        anyhow::Error::new(error)
+    );
 }
 
 /// These are drawn again and again while the run goes on.

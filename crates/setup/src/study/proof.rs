@@ -2,12 +2,14 @@
 
 use cli::options::Calibrate;
 use engine::calibration;
-use engine::proof::{Proof, prove};
+use engine::proof::{Proof, Stored, prove};
 use engine::runtimes::Carriage;
 use engine::stop::Stop;
 use engine::study::StudyEnd;
+use metrics::PeriodRow;
 use metrics::health::{Calibration, HealthRow};
 use report::files::{TableWriter, WriteError};
+use report::test_name::TestName;
 use serde_json::{Value, json};
 
 use super::StudyOptions;
@@ -54,25 +56,34 @@ pub(super) async fn calibrate(
     calibrations
 }
 
-/// Judges every window, writes what changes and the client's own file, and adds the doubts that come of it.
+/// All periods of a test.
+pub(super) type TestPeriods = (TestName, Vec<PeriodRow>);
+
+/// Judges every window, writes what changes and the client's own file, and adds the doubts that come of it. Returns the
+/// periods of tests in which marks have changed: their pages show the old ones.
 pub(super) fn conclude(
     options: &StudyOptions,
     calibrations: &[Calibration],
     tables: &mut TableWriter,
     end: &mut StudyEnd,
-) -> Result<(), WriteError> {
+) -> Result<Vec<TestPeriods>, WriteError> {
     if end.health.is_empty() || end.cannot_write {
-        return Ok(());
+        return Ok(Vec::new());
     }
     if options.calibrate == Calibrate::Off {
         let unjudged = |window| HealthRow::unjudged(window, None);
         let rows: Vec<HealthRow> = end.health.iter().map(unjudged).collect();
-        return tables.put_health(&rows);
+        return tables.put_health(&rows).map(|()| Vec::new());
     }
-    let stored = (tables.phases(), tables.summary());
+    let stored = Stored {
+        phases: tables.phases(),
+        periods: &end.periods,
+        summary: tables.summary(),
+    };
     let Proof {
         rows,
         phases,
+        periods,
         summary,
         doubts,
     } = prove(&end.health, calibrations, stored, &end.doubts);
@@ -89,10 +100,13 @@ pub(super) fn conclude(
     if !phases.is_empty() {
         stored = stored.and(tables.put_phases(&phases));
     }
+    for (test, periods) in &periods {
+        stored = stored.and(tables.put_periods(*test, periods));
+    }
     if !summary.is_empty() {
         stored = stored.and(tables.put_summary(&summary));
     }
-    stored
+    stored.map(|()| periods)
 }
 
 /// What the run's facts keep of the client.

@@ -8,10 +8,12 @@ use cli::options::Mode;
 use cli::progress::ProgressHandle;
 use engine::event::{DoubtKind, Observer, RunLine, StudyEvent};
 use engine::progress::Live;
+use metrics::SummaryRow;
 use ramp::{Note, Purpose, StopReason};
 use report::test_name::TestName;
 
 use super::pages::Pages;
+use super::proof::TestPeriods;
 use super::text::{self, LevelStatistics, Run};
 use super::{ContextSize, GrowthStep, StudyTool};
 
@@ -85,6 +87,16 @@ impl<'t, T: StudyTool> Teller<'t, T> {
             failed: Failed::default(),
             has_told_short_windows: false,
             pages,
+        }
+    }
+
+    /// Draws the charts of these tests again.
+    pub(super) fn redraw_periods(&self, tests: &[TestPeriods], results: &[SummaryRow]) {
+        for (test, periods) in tests {
+            let result = results.iter().find(|row| TestName::from(*row) == *test);
+            if let Some(result) = result {
+                self.pages.periods(result, periods);
+            }
         }
     }
 
