@@ -18,6 +18,7 @@ use hyper::body::{Body, Frame, Incoming};
 use hyper::client::conn::{TrySendError, http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
 
 use crate::body::RequestBody;
 use crate::gate::Gate;
@@ -60,6 +61,8 @@ pub(crate) struct H1 {
     connection: Option<Pin<Box<http1::Connection<Io, RequestBody>>>>,
     socket: Socket,
     gate: Gate,
+    /// Since a streamed answer ended on it.
+    rested_since: Option<Instant>,
 }
 
 impl H1 {
@@ -74,7 +77,18 @@ impl H1 {
             connection: Some(Box::pin(connection)),
             socket,
             gate: Gate::new(),
+            rested_since: None,
         })
+    }
+
+    /// A streamed answer has ended on it.
+    pub(crate) fn rest(&mut self) {
+        self.rested_since = Some(Instant::now());
+    }
+
+    /// When the last streamed answer on it ended.
+    pub(crate) fn rested_since(&self) -> Option<Instant> {
+        self.rested_since
     }
 
     /// Whether the idle connection can still carry a request. Bytes that wait are read first: behind

@@ -62,7 +62,7 @@ pub(crate) async fn hand_over(
             }
             Err(HeadError::Broken(error)) => {
                 if !lease.is_fresh {
-                    pool.was_closed_under_a_request();
+                    pool.broke_under_a_request(&link);
                 }
                 return Err(fault::before_head(&error));
             }

@@ -26,6 +26,7 @@ mod fault;
 mod gate;
 mod handover;
 mod likeness;
+mod manners;
 pub mod null_server;
 pub mod plain;
 mod pool;

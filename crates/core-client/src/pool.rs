@@ -4,7 +4,6 @@
 //! no limit is put on how many there are.
 
 use std::mem;
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -18,6 +17,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use crate::body::RequestBody;
 use crate::conn::{H1, H2, H2Stream, HeadError};
 use crate::dial::{DialError, Dialer, Dialled};
+use crate::manners::{Known, Manners};
 
 /// Connections that are dialled ahead at the same time. Servers queue only so many handshakes (128 is a
 /// common backlog) and drop the rest for a second; this bounds the burst, not the number of connections.
@@ -27,26 +27,6 @@ const DIAL_BURST: usize = 64;
 const FIRST_LOOK: Duration = Duration::from_millis(20);
 /// Between two glances of that look.
 const GLANCE: Duration = Duration::from_millis(1);
-
-/// What a server does with a connection when a streamed answer has ended. Some (llama.cpp) close it although they have
-/// promised to keep it; a request handed over in that moment is lost.
-#[derive(Debug, Default)]
-struct Manners(AtomicU8);
-
-impl Manners {
-    const UNKNOWN: u8 = 0;
-    const KEEPS: u8 = 1;
-    const CLOSES: u8 = 2;
-
-    fn get(&self) -> u8 {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    /// One that closed once is not trusted again.
-    fn learn(&self, manners: u8) {
-        self.0.fetch_max(manners, Ordering::Relaxed);
-    }
-}
 
 /// A place for one request.
 #[derive(Debug)]
@@ -189,23 +169,28 @@ impl Pool {
             return;
         };
         let until = Instant::now() + FIRST_LOOK;
-        while self.manners.get() == Manners::UNKNOWN {
+        while self.manners.known() == Known::Nothing {
             if !connection.is_alive().await {
-                self.manners.learn(Manners::CLOSES);
+                self.manners.saw_close();
             } else if Instant::now() >= until {
-                self.manners.learn(Manners::KEEPS);
+                self.manners.saw_no_close();
             } else {
                 sleep(GLANCE).await;
             }
         }
-        if self.manners.get() == Manners::KEEPS {
+        if self.manners.known() == Known::Keeps {
+            connection.rest();
             self.put_back(Link::H1(connection)).await;
         }
     }
 
-    /// A request met a server that was just closing the connection.
-    pub(crate) fn was_closed_under_a_request(&self) {
-        self.manners.learn(Manners::CLOSES);
+    /// A link that had carried another request broke under one.
+    pub(crate) fn broke_under_a_request(&self, link: &Link) {
+        if let Link::H1(connection) = link
+            && let Some(since) = connection.rested_since()
+        {
+            self.manners.broke_under_a_request(since);
+        }
     }
 
     /// Opens connections until `n` requests could be sent at once without dialling, or until one fails.

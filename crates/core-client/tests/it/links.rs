@@ -104,6 +104,21 @@ async fn a_server_that_closes_after_each_stream_as_llama_cpp_does_loses_no_reque
 }
 
 #[tokio::test]
+async fn one_reset_under_a_request_does_not_make_all_later_ones_dial() {
+    let reset = vec![Do::Wait(Duration::from_millis(200)), Do::Reset];
+    let server = Server::start(vec![good(), reset, good()]).await;
+    let client = client(&server.url(), config());
+    assert_good(&ask(&client).await);
+    assert!(ask(&client).await.failure.is_some());
+    for i in 0..5 {
+        let exchange = ask(&client).await;
+        assert_good(&exchange);
+        assert_eq!(exchange.timeline.dial.is_zero(), i > 0, "request {i}");
+    }
+    assert_eq!(server.log().n_connections, 2);
+}
+
+#[tokio::test]
 async fn dead_connections_do_not_count_as_open_ahead() {
     let server = Server::start(vec![[good(), vec![Do::Close]].concat()]).await;
     let client = client(&server.url(), config());
