@@ -1,8 +1,8 @@
 //! The runtimes that carry requests: one on the thread of the load loop, or several on threads of their own.
 //!
 //! With one runtime the load loop shares its thread: no request crosses threads. With more, each has a thread, a
-//! client with connections of its own and a queue; a request goes to the runtime with the fewest in flight and stays
-//! there from its send to its last byte. The load loop then only decides and gathers.
+//! client with connections of its own and a queue; a request goes to the runtime with the fewest in flight to its server
+//! and stays there from its send to its last byte. The load loop then only decides and gathers.
 
 use std::cell::Cell;
 use std::io;
@@ -105,7 +105,7 @@ struct Runtimes {
 struct Carrier {
     /// `None` when it is told to end.
     queue: Option<UnboundedSender<Order>>,
-    in_flight: Rc<Cell<usize>>,
+    in_flight: Rc<InFlight>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -143,7 +143,7 @@ impl Carrier {
             .map_err(CarriageError::Thread)?;
         Ok(Self {
             queue: Some(queue),
-            in_flight: Rc::default(),
+            in_flight: Rc::new(InFlight::new(carriage.endpoints.len())),
             thread: Some(thread),
         })
     }
@@ -197,19 +197,52 @@ async fn carry(transport: HttpTransport, mut orders: UnboundedReceiver<Order>) {
     }
 }
 
+/// Requests that a runtime carries.
+#[derive(Debug)]
+struct InFlight {
+    all: Cell<usize>,
+    per_endpoint: Vec<Cell<usize>>,
+}
+
+impl InFlight {
+    fn new(n_endpoints: usize) -> Self {
+        Self {
+            all: Cell::new(0),
+            per_endpoint: vec![Cell::new(0); n_endpoints],
+        }
+    }
+
+    /// Those to this server, by which connections are opened ahead; of equals, the runtime with less to do.
+    fn rank(&self, endpoint: usize) -> (usize, usize) {
+        (self.per_endpoint[endpoint].get(), self.all.get())
+    }
+
+    fn change(&self, endpoint: usize, by: impl Fn(usize) -> usize) {
+        for count in [&self.all, &self.per_endpoint[endpoint]] {
+            count.set(by(count.get()));
+        }
+    }
+}
+
 /// Counts a request of a runtime as long as it lives.
-struct Counted(Rc<Cell<usize>>);
+struct Counted {
+    of: Rc<InFlight>,
+    endpoint: usize,
+}
 
 impl Counted {
-    fn new(in_flight: &Rc<Cell<usize>>) -> Self {
-        in_flight.set(in_flight.get() + 1);
-        Self(Rc::clone(in_flight))
+    fn new(of: &Rc<InFlight>, endpoint: usize) -> Self {
+        of.change(endpoint, |n| n + 1);
+        Self {
+            of: Rc::clone(of),
+            endpoint,
+        }
     }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.set(self.0.get() - 1);
+        self.of.change(self.endpoint, |n| n - 1);
     }
 }
 
@@ -221,7 +254,7 @@ impl Transport for Runtimes {
     fn prepare<'a>(&'a self, per_endpoint: &'a [usize]) -> LocalBoxFuture<'a, ()> {
         let n = self.carriers.len();
         let prepared = self.carriers.iter().map(|carrier| {
-            // The runtime with the fewest gets the next one, so none gets more than its share, rounded up.
+            // The runtime with the fewest to a server gets its next one, so none gets more than its share, rounded up.
             let share = per_endpoint.iter().map(|want| want.div_ceil(n)).collect();
             let (done, prepared) = oneshot::channel();
             carrier.order(Order::Prepare(share, done));
@@ -237,9 +270,9 @@ impl Transport for Runtimes {
         let carrier = self
             .carriers
             .iter()
-            .min_by_key(|carrier| carrier.in_flight.get())
+            .min_by_key(|carrier| carrier.in_flight.rank(request.endpoint))
             .expect("there are at least two runtimes");
-        let counted = Counted::new(&carrier.in_flight);
+        let counted = Counted::new(&carrier.in_flight, request.endpoint);
         let (intended, (reply, answer)) = (request.intended, oneshot::channel());
         carrier.order(Order::Send(Box::new(request), reply));
         Box::pin(async move {
@@ -265,5 +298,94 @@ impl Transport for Runtimes {
 
     fn felt(&self) -> Option<Felt> {
         Some(self.probe.take())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use bytes::Bytes;
+    use core_client::null_server::{NullServer, Script};
+    use core_client::{EndpointType, HttpVersion, RequestSettings};
+    use tokio_util::sync::CancellationToken;
+    use workload::{Prompt, TokenSplit};
+
+    use super::*;
+    use crate::transport::Kind;
+
+    fn carriage(servers: &[NullServer]) -> Carriage {
+        let template = RequestTemplate::new(RequestSettings {
+            model: "null".to_owned(),
+            output_tokens: 1,
+            ignore_eos: false,
+            extra_body: None,
+            endpoint_type: EndpointType::Chat,
+        })
+        .unwrap();
+        let url = |server: &NullServer| format!("http://{}", server.address());
+        Carriage {
+            endpoints: servers
+                .iter()
+                .map(|server| Endpoint::parse(&url(server)).unwrap())
+                .collect(),
+            config: ClientConfig {
+                endpoint_type: EndpointType::Chat,
+                http: HttpVersion::Http1,
+                api_key: None,
+                headers: Vec::new(),
+                insecure: false,
+                request_timeout: Duration::from_secs(60),
+                connect_timeout: Duration::from_secs(60),
+            },
+            clock: RunClock::start(),
+            warm_up: template.warmup(),
+            measured: template,
+        }
+    }
+
+    fn outgoing(endpoint: usize, k: usize) -> Outgoing {
+        Outgoing {
+            endpoint,
+            kind: Kind::Measured,
+            prompt: Prompt {
+                parts: vec![Bytes::from_static(b"Tell me a story.")],
+                split: TokenSplit {
+                    cached: 0,
+                    unique: 0,
+                },
+                question_tokens: 0,
+                index: None,
+            },
+            request_id: format!("r{k}"),
+            intended: Duration::ZERO,
+            cancel: CancellationToken::new(),
+            watch: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn endpoints_in_turn_find_the_connections_that_were_opened_for_them() {
+        let script = Script {
+            first_after: Duration::from_millis(300),
+            gap: Duration::ZERO,
+            tokens_per_write: 1,
+            stamp_all: false,
+        };
+        // As many endpoints as threads: each would have all requests of one of them.
+        let servers: Vec<NullServer> = (0..2)
+            .map(|_| NullServer::start(script, || {}).unwrap())
+            .collect();
+        let transport = start(&carriage(&servers), 2).unwrap();
+        transport.prepare(&[4, 4]).await;
+        let sent = (0..8).map(|k| transport.send(outgoing(k % 2, k)));
+        for exchange in join_all(sent).await {
+            assert_eq!(exchange.failure, None);
+            assert_eq!(exchange.timeline.dial, Duration::ZERO);
+        }
+        drop(transport);
+        for server in servers {
+            server.stop();
+        }
     }
 }
