@@ -332,7 +332,7 @@ impl SustainedController {
         let decline = self.decline(observation.level.input_tps);
         let (decision, next) = self.decide(&observation, &verdict, decline);
         if self.pending.take().is_some() {
-            self.remember(&observation, decision, &verdict);
+            self.remember(&observation, decision);
             self.level = next;
         }
         Decided {
@@ -358,6 +358,9 @@ impl SustainedController {
         } = self.settings;
         let level = self.level;
         let down = |decision, multiple| self.down(decision, multiple);
+        if rules.without_data == WithoutData::StepDown && is_empty(observation) {
+            return down(Decision::RampDown, 2);
+        }
         if is_broken(verdict) {
             let multiple = match rules.step_down {
                 StepDown::ByOvershoot if overshoot(verdict) > LARGE_OVERSHOOT => 2,
@@ -416,14 +419,14 @@ impl SustainedController {
         (peak > 0.0).then(|| (peak - now) / peak * 100.0)
     }
 
-    fn remember(&mut self, observation: &PeriodObservation, decision: Decision, verdict: &Verdict) {
+    fn remember(&mut self, observation: &PeriodObservation, decision: Decision) {
         if observation.has_tokens {
             self.history.push_back(observation.level.input_tps);
             if self.history.len() > PLATEAU_NEEDS {
                 self.history.pop_front();
             }
         }
-        let is_hopeless = decision == Decision::MinReached && is_broken(verdict);
+        let is_hopeless = decision == Decision::MinReached && self.breaks_a_threshold(observation);
         self.hopeless = if is_hopeless { self.hopeless + 1 } else { 0 };
         if let Some(n) = self.settings.rules.hopeless_after
             && self.hopeless >= n
@@ -431,9 +434,23 @@ impl SustainedController {
             self.stop = Some(SustainedStop::Hopeless { n });
         }
     }
+
+    /// Whether what was measured breaks a threshold. Requests that fail break none, however many.
+    fn breaks_a_threshold(&self, observation: &PeriodObservation) -> bool {
+        let measured = Observation {
+            valid: true,
+            ..observation.level
+        };
+        is_broken(&judge(&self.settings.thresholds, &measured))
+    }
 }
 
-/// Whether a threshold is broken by something that was measured; a missing sample breaks none here.
+/// Whether nothing was completed.
+fn is_empty(observation: &PeriodObservation) -> bool {
+    !observation.has_tokens || (!observation.level.valid && observation.level.ttft.is_none())
+}
+
+/// Whether a threshold is broken by something that was measured, or requests fail; a missing sample breaks none here.
 fn is_broken(verdict: &Verdict) -> bool {
     verdict.broken.iter().any(|broken| match broken {
         Broken::Invalid => true,

@@ -353,6 +353,21 @@ fn the_working_set_tool_steps_down_by_overshoot_and_where_nothing_arrives() {
         [(RampUp, 22), (RampDown, 20), (RampDown, 16), (RampDown, 12)]
     );
     assert_eq!(run(working_set, &[silent()]), [(MinReached, 2)]);
+    // Nothing was completed: because all failed, or because all wait a little too long.
+    let level = |valid, ttft| Observation {
+        valid,
+        ttft,
+        ..silent().level
+    };
+    for (level, has_tokens) in [
+        (level(false, None), false),
+        (level(false, None), true),
+        (level(true, Some(1.2)), false),
+    ] {
+        let nothing = PeriodObservation { level, has_tokens };
+        let found = run(working_set, &[busy(0.1), nothing]);
+        assert_eq!(found[1], (RampDown, 18), "{nothing:?}");
+    }
     let one = SustainedRules {
         step_down: StepDown::OneIncrement,
         without_data: WithoutData::Stay,
@@ -386,6 +401,23 @@ fn three_hopeless_periods_in_a_row_end_the_working_set_tools_test() {
     assert!(
         !hopeless(working_set, &[silent(), silent(), silent()]),
         "nothing is broken by silence"
+    );
+    let failing = |ttft| PeriodObservation {
+        level: Observation {
+            valid: false,
+            ttft,
+            ..busy(0.1).level
+        },
+        ..busy(0.1)
+    };
+    let refused = failing(Some(0.1));
+    assert!(
+        !hopeless(working_set, &[refused; 5]),
+        "failed requests break no threshold"
+    );
+    assert!(
+        hopeless(working_set, &[failing(Some(2.0)); 3]),
+        "those that were served do"
     );
     assert!(!hopeless(SustainedRules::CACHE_RATE, &[bad, bad, bad, bad]));
 }
