@@ -16,7 +16,7 @@ use core_client::{
 };
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use metrics::health::{Calibration, ErrorBar, WindowHealth};
+use metrics::health::{Calibration, ErrorBar, WindowHealth, ratio_distance};
 use metrics::percentile::{percentile, sorted};
 use metrics::timeline::Exchange;
 use tokio_util::sync::CancellationToken;
@@ -27,11 +27,15 @@ use crate::stop::Stop;
 use crate::transport::{Kind, Outgoing, Transport};
 
 /// Levels at which the error is measured, at most.
-const MOST_CELLS: usize = 4;
+const MOST_LEVELS: usize = 4;
+/// … of each length of prompts, where there are two.
+const MOST_LEVELS_OF_TWO: usize = 3;
 /// Time for all of them, with a study so long that it does not matter.
 const MOST_TIME: Duration = Duration::from_secs(6);
-/// Time for all of them at least: a percentile needs requests.
+/// Time for those of one length at least: a percentile needs requests.
 const LEAST_TIME: Duration = Duration::from_secs(1);
+/// More slots that end in a failure than this share leave a level that was not held.
+const MOST_FAILED: f64 = 0.05;
 /// … and in between this share of what was measured.
 const SHARE_OF_STUDY: f64 = 0.05;
 /// An answer's length that fits into the time there is.
@@ -62,13 +66,16 @@ pub enum CalibrationError {
 /// A level and the pace at which answers came there.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Cell {
+    /// Of the context with prompts of this length, tokens.
+    context_size: u64,
     level: u32,
     first_after: Duration,
     gap: Duration,
     n_tokens: u32,
 }
 
-/// Measures the client's error for the levels of `windows`, with prompts of `prompt_bytes`.
+/// Measures the client's error for the levels of `windows`, with prompts of as many bytes as `prompt_bytes` says for a
+/// context size: those of the shortest and of the longest context.
 ///
 /// # Errors
 /// When server or client cannot be had. A stop ends it early, with the levels that were done.
@@ -76,17 +83,18 @@ pub async fn calibrate(
     carriage: &Carriage,
     n_runtimes: usize,
     windows: &[WindowHealth],
-    prompt_bytes: usize,
+    prompt_bytes: impl Fn(u64) -> usize,
     stop: &Stop,
 ) -> Result<Vec<Calibration>, CalibrationError> {
     let most_tokens = u32::try_from(carriage.measured.settings().output_tokens).unwrap_or(u32::MAX);
     let cells = cells(windows, most_tokens.max(1));
     let measured: f64 = windows.iter().map(|w| w.length).sum();
     let time = Duration::try_from_secs_f64(measured * SHARE_OF_STUDY).unwrap_or(MOST_TIME);
-    let time = time.clamp(LEAST_TIME, MOST_TIME);
-    let prompt = Bytes::from(vec![b'a'; prompt_bytes]);
+    let least = LEAST_TIME * end_contexts(windows).len() as u32;
+    let time = time.clamp(least, MOST_TIME);
     let mut calibrations = Vec::with_capacity(cells.len());
     for cell in &cells {
+        let prompt = Bytes::from(vec![b'a'; prompt_bytes(cell.context_size)]);
         let length = time / cells.len() as u32;
         let measured = tokio::select! {
             biased;
@@ -98,16 +106,51 @@ pub async fn calibrate(
     Ok(calibrations)
 }
 
-/// Levels to measure at: the lowest, the highest, and some between, evenly by ratio.
+/// The shortest and the longest context, tokens; one where they are the same.
+fn end_contexts(windows: &[WindowHealth]) -> Vec<u64> {
+    let sizes = || windows.iter().map(|w| w.context_size);
+    let mut ends: Vec<u64> = sizes().min().into_iter().chain(sizes().max()).collect();
+    ends.dedup();
+    ends
+}
+
+/// What to measure: for each of the contexts measured with, the levels of the windows that will be judged by it.
 fn cells(windows: &[WindowHealth], most_tokens: u32) -> Vec<Cell> {
-    let mut levels: Vec<u32> = windows.iter().map(|w| w.level).filter(|l| *l > 0).collect();
+    let ends = end_contexts(windows);
+    let most_levels = match ends.len() {
+        0 | 1 => MOST_LEVELS,
+        _ => MOST_LEVELS_OF_TWO,
+    };
+    let nearest = |window: &WindowHealth| {
+        let distance = |end: &&u64| ratio_distance(**end, window.context_size);
+        let nearest = ends
+            .iter()
+            .min_by(|a, b| distance(a).total_cmp(&distance(b)));
+        nearest.copied()
+    };
+    let of_context = |context_size: &u64| {
+        let judged = windows.iter().filter(|w| nearest(w) == Some(*context_size));
+        let judged: Vec<&WindowHealth> = judged.collect();
+        let levels = levels(judged.iter().map(|w| w.level), most_levels);
+        let cells = levels.into_iter().map(|level| Cell {
+            context_size: *context_size,
+            ..cell(level, &judged, most_tokens)
+        });
+        cells.collect::<Vec<_>>()
+    };
+    ends.iter().flat_map(of_context).collect()
+}
+
+/// Of many levels the lowest, the highest, and some between, evenly by ratio.
+fn levels(all: impl Iterator<Item = u32>, most: usize) -> Vec<u32> {
+    let mut levels: Vec<u32> = all.filter(|l| *l > 0).collect();
     levels.sort_unstable();
     levels.dedup();
-    if levels.len() > MOST_CELLS {
+    if levels.len() > most {
         let (first, last) = (levels[0], levels[levels.len() - 1]);
         let ratio = f64::from(last) / f64::from(first);
-        let wanted = (0..MOST_CELLS).map(|i| {
-            let at = f64::from(first) * ratio.powf(i as f64 / (MOST_CELLS - 1) as f64);
+        let wanted = (0..most).map(|i| {
+            let at = f64::from(first) * ratio.powf(i as f64 / (most - 1) as f64);
             let distance = |l: &&u32| (f64::from(**l) / at).ln().abs();
             levels
                 .iter()
@@ -119,14 +162,14 @@ fn cells(windows: &[WindowHealth], most_tokens: u32) -> Vec<Cell> {
         levels.dedup();
     }
     levels
-        .into_iter()
-        .map(|level| cell(level, windows, most_tokens))
-        .collect()
 }
 
-fn cell(level: u32, windows: &[WindowHealth], most_tokens: u32) -> Cell {
+fn cell(level: u32, windows: &[&WindowHealth], most_tokens: u32) -> Cell {
     let middle = |of: fn(&WindowHealth) -> Option<f64>| {
-        let values = windows.iter().filter(|w| w.level == level).filter_map(of);
+        let values = windows
+            .iter()
+            .filter(|w| w.level == level)
+            .filter_map(|w| of(w));
         let seconds = percentile(&sorted(values), 0.5).unwrap_or_default();
         Duration::try_from_secs_f64(seconds).unwrap_or_default()
     };
@@ -138,6 +181,7 @@ fn cell(level: u32, windows: &[WindowHealth], most_tokens: u32) -> Cell {
         (fitting as u32).max(2).min(most_tokens)
     };
     Cell {
+        context_size: 0,
         level,
         first_after: middle(|w| w.ttft.median).min(FIRST_TOKEN),
         // A pace that nothing can keep would only measure how fast this machine is.
@@ -163,7 +207,7 @@ async fn run(
     let server = NullServer::start(script, || {}).map_err(CalibrationError::Server)?;
     let carriage = carriage(&server, study, cell.n_tokens)?;
     let transport = runtimes::start(&carriage, n_runtimes).map_err(CalibrationError::Client)?;
-    let exchanges = hold(&*transport, cell, prompt, length).await;
+    let held = hold(&*transport, cell, prompt, length).await;
     drop(transport);
     // Joins the server's thread, which ends within one round of its loop.
     let truth: HashMap<String, Answered> = server
@@ -171,7 +215,16 @@ async fn run(
         .into_iter()
         .map(|answered| (answered.request_id.clone(), answered))
         .collect();
-    Ok(calibration(cell.level, &exchanges, &truth))
+    if !held.is_as_planned(cell.level) {
+        tracing::warn!(
+            "at concurrency {} {} requests of the calibration failed ({}), so the client's error there is not known",
+            cell.level,
+            held.failed.len(),
+            held.failed[0]
+        );
+        return Ok(None);
+    }
+    Ok(calibration(cell, &held.ended, &truth))
 }
 
 /// The study's way to talk, to the null server, without what belongs to the study's server alone.
@@ -203,33 +256,50 @@ fn carriage(
     })
 }
 
-/// Holds the level for `length` and returns what ended well, by request id.
-async fn hold(
-    transport: &dyn Transport,
-    cell: Cell,
-    prompt: &Bytes,
-    length: Duration,
-) -> Vec<(String, Exchange)> {
+/// What came of a level that was held.
+#[derive(Debug, Default)]
+struct Held {
+    /// What ended well, by request id.
+    ended: Vec<(String, Exchange)>,
+    /// Why slots ended early, one line of each.
+    failed: Vec<String>,
+}
+
+impl Held {
+    /// Enough slots lasted to the end.
+    fn is_as_planned(&self, level: u32) -> bool {
+        self.failed.len() as f64 <= MOST_FAILED * f64::from(level)
+    }
+}
+
+/// Holds the level for `length`.
+async fn hold(transport: &dyn Transport, cell: Cell, prompt: &Bytes, length: Duration) -> Held {
     transport.prepare(&[cell.level as usize]).await;
     let start = tokio::time::Instant::now();
     let spacing = length / 4 / cell.level;
-    let slots: FuturesUnordered<_> = (0..cell.level)
+    let mut slots: FuturesUnordered<_> = (0..cell.level)
         .map(|slot| async move {
             let mut ended = Vec::new();
             tokio::time::sleep_until(start + spacing * slot).await;
             while start.elapsed() < length {
                 let request_id = format!("CALIBRATION_{slot}_{}", ended.len());
                 let exchange = transport.send(outgoing(prompt, request_id.clone())).await;
-                if exchange.failure.is_some() {
-                    // Counted by its absence; the next one would fare no better.
-                    break;
+                if let Some(failure) = &exchange.failure {
+                    // The next one would fare no better.
+                    let line = format!("{}: {}", failure.kind, failure.message);
+                    return (ended, Some(line));
                 }
                 ended.push((request_id, exchange));
             }
-            ended
+            (ended, None)
         })
         .collect();
-    slots.concat().await
+    let mut held = Held::default();
+    while let Some((ended, failed)) = slots.next().await {
+        held.ended.extend(ended);
+        held.failed.extend(failed);
+    }
+    held
 }
 
 fn outgoing(prompt: &Bytes, request_id: String) -> Outgoing {
@@ -253,7 +323,7 @@ fn outgoing(prompt: &Bytes, request_id: String) -> Outgoing {
 }
 
 fn calibration(
-    level: u32,
+    cell: Cell,
     exchanges: &[(String, Exchange)],
     truth: &HashMap<String, Answered>,
 ) -> Option<Calibration> {
@@ -284,10 +354,10 @@ fn calibration(
     };
     let n_requests = ttft.len() as u64;
     Some(Calibration {
-        level,
+        context_size: cell.context_size,
+        level: cell.level,
         ttft: bar(ttft)?,
-        // Answers of one token have no time between tokens, and nothing is off in it.
-        itl: bar(itl).unwrap_or(ErrorBar { p50: 0.0, p99: 0.0 }),
+        itl: bar(itl),
         n_requests,
     })
 }
@@ -295,6 +365,7 @@ fn calibration(
 #[cfg(test)]
 mod tests {
     use metrics::health::Typical;
+    use metrics::timeline::{Failure, FailureKind, Timeline, Usage};
 
     use super::*;
 
@@ -304,6 +375,7 @@ mod tests {
             p95: Some(median),
         };
         WindowHealth {
+            context_size: 1000,
             level,
             ttft: typical(ttft),
             itl: typical(itl),
@@ -319,12 +391,14 @@ mod tests {
             cells,
             [
                 Cell {
+                    context_size: 1000,
                     level: 2,
                     first_after: FIRST_TOKEN,
                     gap: Duration::ZERO,
                     n_tokens: 1
                 },
                 Cell {
+                    context_size: 1000,
                     level: 8,
                     first_after: ms(50),
                     gap: ms(20),
@@ -346,5 +420,76 @@ mod tests {
     fn an_answer_is_never_longer_than_asked_for() {
         assert_eq!(cells(&[window(1, 0.1, 0.001)], 16)[0].n_tokens, 16);
         assert_eq!(cells(&[window(1, 0.1, 9.0)], 16)[0].n_tokens, 2);
+    }
+
+    #[test]
+    fn the_shortest_and_the_longest_prompts_are_measured_at_the_levels_of_what_they_judge() {
+        let of = |context_size, level| WindowHealth {
+            context_size,
+            ..window(level, 0.1, 0.01)
+        };
+        let windows = [
+            of(1_000, 64),
+            of(1_000, 256),
+            of(8_000, 32),
+            of(30_000, 16),
+            of(100_000, 2),
+        ];
+        let cells: Vec<(u64, u32)> = cells(&windows, 256)
+            .iter()
+            .map(|c| (c.context_size, c.level))
+            .collect();
+        assert_eq!(
+            cells,
+            [
+                (1_000, 32),
+                (1_000, 64),
+                (1_000, 256),
+                (100_000, 2),
+                (100_000, 16)
+            ]
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_level_of_which_many_slots_fail_is_not_calibrated() {
+        /// Fails the first `n` requests.
+        struct Failing(std::cell::Cell<usize>);
+        impl Transport for Failing {
+            fn endpoints(&self) -> &[String] {
+                &[]
+            }
+            fn prepare<'a>(
+                &'a self,
+                _: &'a [usize],
+            ) -> futures_util::future::LocalBoxFuture<'a, ()> {
+                Box::pin(std::future::ready(()))
+            }
+            fn send(&self, _: Outgoing) -> futures_util::future::LocalBoxFuture<'static, Exchange> {
+                let left = self.0.get();
+                self.0.set(left.saturating_sub(1));
+                Box::pin(async move {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    let failure = (left > 0).then(|| Failure {
+                        kind: FailureKind::Connect,
+                        status: None,
+                        message: "too many open files".to_owned(),
+                    });
+                    Exchange {
+                        timeline: Timeline::default(),
+                        usage: Usage::default(),
+                        text: String::new(),
+                        failure,
+                    }
+                })
+            }
+        }
+        let cell = cells(&[window(40, 0.1, 0.01)], 256)[0];
+        for (n_failing, as_planned) in [(2, true), (3, false)] {
+            let transport = Failing(std::cell::Cell::new(n_failing));
+            let held = hold(&transport, cell, &Bytes::new(), Duration::from_secs(1)).await;
+            assert_eq!(held.failed.len(), n_failing);
+            assert_eq!(held.is_as_planned(cell.level), as_planned);
+        }
     }
 }

@@ -34,7 +34,17 @@ pub struct Proof {
     pub doubts: Vec<Doubt>,
 }
 
-/// Judges every window by the calibration at the nearest level. `told` are the doubts of the study.
+/// What the client says of itself before any calibration, or without one: judged by what was felt, or not at all.
+#[must_use]
+pub fn uncalibrated(windows: &[WindowHealth], is_judged: bool) -> Vec<HealthRow> {
+    let row = match is_judged {
+        true => HealthRow::new,
+        false => HealthRow::unjudged,
+    };
+    windows.iter().map(|window| row(window, None)).collect()
+}
+
+/// Judges every window by the calibration at the nearest context and level. `told` are the doubts of the study.
 #[must_use]
 pub fn prove(
     windows: &[WindowHealth],
@@ -49,7 +59,12 @@ pub fn prove(
     } = stored;
     let rows: Vec<HealthRow> = windows
         .iter()
-        .map(|window| HealthRow::new(window, nearest(calibrations, window.level)))
+        .map(|window| {
+            HealthRow::new(
+                window,
+                nearest(calibrations, window.context_size, window.level),
+            )
+        })
         .collect();
     let mut proof = Proof::default();
     for phase in phases {
@@ -222,9 +237,10 @@ mod tests {
     fn calibration(level: u32, ttft_p50: f64) -> Calibration {
         let bar = |p50| ErrorBar { p50, p99: p50 };
         Calibration {
+            context_size: 1000,
             level,
             ttft: bar(ttft_p50),
-            itl: bar(0.0),
+            itl: Some(bar(0.0)),
             n_requests: 10,
         }
     }
@@ -293,7 +309,7 @@ mod tests {
     #[test]
     fn a_limited_period_below_the_peak_keeps_its_mark_in_the_summary() {
         let late = WindowHealth {
-            missing_share: 0.2,
+            missing_share: Some(0.2),
             ..period(1, 2)
         };
         let windows = [late, period(2, 64)];

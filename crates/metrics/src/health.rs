@@ -40,29 +40,41 @@ impl ErrorBar {
     }
 }
 
-/// The client's error at one level, measured against a server on the same machine whose times are known.
+/// The client's error at one level and prompt length, measured against a server on the same machine whose times are known.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Calibration {
+    /// Context size whose prompts it was measured with, tokens.
+    pub context_size: u64,
     /// Requests in flight.
     pub level: u32,
     /// Of the time to the first token.
     pub ttft: ErrorBar,
-    /// Of the time between tokens, as a mean over a request.
-    pub itl: ErrorBar,
+    /// Of the time between tokens, as a mean over a request; answers of one token have none.
+    pub itl: Option<ErrorBar>,
     /// Requests behind it.
     pub n_requests: u64,
 }
 
-/// The calibration nearest to a level by ratio; `None` where there is none.
+/// The calibration nearest to a context, and of those with prompts of that length the one nearest to a level, both by
+/// ratio; `None` where there is none.
 #[must_use]
-pub fn nearest(calibrations: &[Calibration], level: u32) -> Option<&Calibration> {
-    let distance = |c: &&Calibration| {
-        let ratio = f64::from(c.level.max(1)) / f64::from(level.max(1));
-        ratio.ln().abs()
+pub fn nearest(calibrations: &[Calibration], context: u64, level: u32) -> Option<&Calibration> {
+    let distance = |c: &Calibration| {
+        (
+            ratio_distance(c.context_size, context),
+            ratio_distance(u64::from(c.level), u64::from(level)),
+        )
     };
-    calibrations
-        .iter()
-        .min_by(|a, b| distance(a).total_cmp(&distance(b)))
+    calibrations.iter().min_by(|a, b| {
+        let (a, b) = (distance(a), distance(b));
+        a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1))
+    })
+}
+
+/// How far two numbers are apart: the absolute logarithm of their ratio. Zero counts as one.
+#[must_use]
+pub fn ratio_distance(a: u64, b: u64) -> f64 {
+    (a.max(1) as f64 / b.max(1) as f64).ln().abs()
 }
 
 /// Which result the figures of a window or period are part of.
@@ -102,8 +114,8 @@ pub struct WindowHealth {
     pub cpu_share: Option<f64>,
     /// Mean number of requests in flight, over equal parts of the window.
     pub in_flight: Vec<f64>,
-    /// Share of the load that was missing because the client launched late.
-    pub missing_share: f64,
+    /// Share of the load that was missing because the client launched late; `None` of a window without length.
+    pub missing_share: Option<f64>,
     /// Median and 95th percentile of the window's TTFT, seconds.
     pub ttft: Typical,
     /// Median and 95th percentile of the window's ITL, seconds.
@@ -216,14 +228,12 @@ impl WindowHealth {
     /// The first reason why the window is limited by the client, the gravest kind first; `None` when it is not.
     #[must_use]
     pub fn limit(&self, calibration: Option<&Calibration>) -> Option<Limit> {
-        if self.missing_share > MISSING_SHARE {
-            return Some(Limit::Load {
-                missing: self.missing_share,
-            });
+        if let Some(missing) = self.missing_share.filter(|share| *share > MISSING_SHARE) {
+            return Some(Limit::Load { missing });
         }
         let latencies = [
             ("TTFT", self.ttft_error(calibration), self.ttft),
-            ("ITL", calibration.map(|c| c.itl), self.itl),
+            ("ITL", calibration.and_then(|c| c.itl), self.itl),
         ];
         latencies.into_iter().find_map(|(of, error, typical)| {
             let error = error?;
@@ -271,9 +281,10 @@ mod tests {
     fn calibration(level: u32, ttft: (f64, f64), itl: (f64, f64)) -> Calibration {
         let bar = |(p50, p99)| ErrorBar { p50, p99 };
         Calibration {
+            context_size: 1000,
             level,
             ttft: bar(ttft),
-            itl: bar(itl),
+            itl: Some(bar(itl)),
             n_requests: 100,
         }
     }
@@ -308,7 +319,7 @@ mod tests {
         let itl = calibration(64, (0.0, 0.0), (0.000_9, 0.002_2));
         assert!(told(window(), Some(&itl)).is_some_and(|t| t.contains("ITL error (p99")));
         let late = WindowHealth {
-            missing_share: 0.06,
+            missing_share: Some(0.06),
             ..window()
         };
         assert!(told(late, None).is_some_and(|t| t.contains("6% of the load")));
@@ -327,8 +338,35 @@ mod tests {
     fn the_nearest_level_is_nearest_by_ratio() {
         let at = |level| calibration(level, (0.0, 0.0), (0.0, 0.0));
         let all = [at(1), at(100)];
-        assert_eq!(nearest(&all, 8).map(|c| c.level), Some(1));
-        assert_eq!(nearest(&all, 12).map(|c| c.level), Some(100));
-        assert_eq!(nearest(&[], 8), None);
+        let level = |level| nearest(&all, 1000, level).map(|c| c.level);
+        assert_eq!(level(8), Some(1));
+        assert_eq!(level(12), Some(100));
+        assert_eq!(nearest(&[], 1000, 8), None);
+    }
+
+    #[test]
+    fn a_window_is_judged_by_the_error_with_prompts_like_its_own() {
+        let of = |context_size, level| Calibration {
+            context_size,
+            ..calibration(level, (0.0, 0.0), (0.0, 0.0))
+        };
+        let all = [of(1_000, 2), of(1_000, 64), of(100_000, 2)];
+        let found =
+            |context, level| nearest(&all, context, level).map(|c| (c.context_size, c.level));
+        assert_eq!(found(1_000, 64), Some((1_000, 64)));
+        assert_eq!(found(4_000, 3), Some((1_000, 2)));
+        assert_eq!(found(100_000, 64), Some((100_000, 2)));
+        assert_eq!(found(40_000, 64), Some((100_000, 2)));
+    }
+
+    #[test]
+    fn answers_of_one_token_have_no_error_between_tokens() {
+        let one_token = Calibration {
+            itl: None,
+            ..calibration(64, (0.000_1, 0.001), (0.0, 0.0))
+        };
+        let row = HealthRow::new(&window(), Some(&one_token));
+        assert_eq!((row.itl_error_p50, row.itl_error_p99), (None, None));
+        assert!(row.ttft_error_p50.is_some());
     }
 }

@@ -231,7 +231,6 @@ pub fn summarise_periods(key: &TestKey, sample: PeriodSample<'_>) -> SummaryRow 
         total_output_tokens: Some(output),
         reported_cache_hit_rate: reported_cache_hit_rate(records),
         client_limited: any_limited(periods.iter().map(|p| p.client_limited)),
-        // Periods count tokens when they arrive; when requests should have gone out is not known of them.
         ..latencies.into_row()
     }
 }
@@ -245,6 +244,8 @@ fn means_of_periods(periods: &[PeriodRow]) -> Latencies {
             p95: p.p95_ttft,
             p99: p.p99_ttft,
         }),
+        // When requests should have gone out is not known of periods.
+        ttft_from_intended: Latency::default(),
         ttlt: over(|p| Latency {
             avg: p.avg_ttlt,
             median: p.median_ttlt,
@@ -264,6 +265,7 @@ fn means_of_periods(periods: &[PeriodRow]) -> Latencies {
 fn of_requests(records: &[RequestRecord]) -> Latencies {
     Latencies {
         ttft: Latency::of(records, RequestRecord::ttft_sample),
+        ttft_from_intended: Latency::of(records, RequestRecord::ttft_from_intended),
         ttlt: Latency::of(records, RequestRecord::ttlt_sample),
         itl: Latency::of(records, RequestRecord::itl_sample),
         speed: mean_of(records.iter().map(RequestRecord::request_speed)),

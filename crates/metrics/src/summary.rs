@@ -182,9 +182,9 @@ pub fn summarise(key: &TestKey, phases: &[PhaseSample<'_>]) -> SummaryRow {
             Latency::of(records, value)
         }))
     };
-    let from_intended = over(RequestRecord::ttft_from_intended);
     let latencies = Latencies {
         ttft: over(RequestRecord::ttft_sample),
+        ttft_from_intended: over(RequestRecord::ttft_from_intended),
         ttlt: over(RequestRecord::ttlt_sample),
         itl: over(RequestRecord::itl_sample),
         speed: mean_of(all().map(RequestRecord::request_speed)),
@@ -206,10 +206,6 @@ pub fn summarise(key: &TestKey, phases: &[PhaseSample<'_>]) -> SummaryRow {
         total_input_tokens: Some(all().map(RequestRecord::input_tokens).sum()),
         total_output_tokens: Some(all().map(|r| r.output_tokens).sum()),
         reported_cache_hit_rate: reported_cache_hit_rate(all()),
-        avg_ttft_from_intended: from_intended.avg,
-        median_ttft_from_intended: from_intended.median,
-        p95_ttft_from_intended: from_intended.p95,
-        p99_ttft_from_intended: from_intended.p99,
         client_limited: any_limited(used.iter().map(|p| p.row.client_limited)),
         ..latencies.into_row()
     }
@@ -257,7 +253,7 @@ pub fn newest_summaries(rows: impl IntoIterator<Item = SummaryRow>) -> Vec<Summa
 }
 
 /// The statistics of one latency that a row shows, seconds.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Latency {
     pub(crate) avg: Option<f64>,
     pub(crate) median: Option<f64>,
@@ -296,6 +292,7 @@ impl Latency {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Latencies {
     pub(crate) ttft: Latency,
+    pub(crate) ttft_from_intended: Latency,
     pub(crate) ttlt: Latency,
     pub(crate) itl: Latency,
     /// Mean request speed, tokens/s.
@@ -307,6 +304,7 @@ impl Latencies {
     pub(crate) fn into_row(self) -> SummaryRow {
         let Self {
             ttft,
+            ttft_from_intended: from_intended,
             ttlt,
             itl,
             speed,
@@ -325,6 +323,10 @@ impl Latencies {
             median_itl: itl.median,
             p95_itl: itl.p95,
             p99_itl: itl.p99,
+            avg_ttft_from_intended: from_intended.avg,
+            median_ttft_from_intended: from_intended.median,
+            p95_ttft_from_intended: from_intended.p95,
+            p99_ttft_from_intended: from_intended.p99,
             ..SummaryRow::default()
         }
     }

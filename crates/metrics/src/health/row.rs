@@ -32,7 +32,7 @@ pub struct HealthRow {
     /// The same over equal parts of the window, in order.
     pub in_flight: Vec<f64>,
     /// Share of the load that was missing because the client launched late.
-    pub missing_load_share: f64,
+    pub missing_load_share: Option<f64>,
     /// The client's error of TTFT.
     pub ttft_error_p50: Option<f64>,
     /// 99th percentile.
@@ -65,6 +65,7 @@ impl HealthRow {
     #[must_use]
     pub fn unjudged(window: &WindowHealth, calibration: Option<&Calibration>) -> Self {
         let ttft = window.ttft_error(calibration);
+        let itl = calibration.and_then(|c| c.itl);
         Self {
             phase_id: window.phase_id.clone(),
             working_set_size: window.working_set_size,
@@ -82,8 +83,8 @@ impl HealthRow {
             missing_load_share: window.missing_share,
             ttft_error_p50: ttft.map(|bar| bar.p50),
             ttft_error_p99: ttft.map(|bar| bar.p99),
-            itl_error_p50: calibration.map(|c| c.itl.p50),
-            itl_error_p99: calibration.map(|c| c.itl.p99),
+            itl_error_p50: itl.map(|bar| bar.p50),
+            itl_error_p99: itl.map(|bar| bar.p99),
             calibrated_level: calibration.map(|c| u64::from(c.level)),
             client_limited: None,
             limited_by: String::new(),

@@ -46,7 +46,7 @@ impl Cellular for HealthRow {
             cpu_share: cells.opt_float("cpu_share")?,
             achieved_in_flight: cells.opt_float("achieved_in_flight")?,
             in_flight: cells.list("in_flight", |word| word.trim().parse().ok())?,
-            missing_load_share: cells.float("missing_load_share")?,
+            missing_load_share: cells.opt_float("missing_load_share")?,
             ttft_error_p50: cells.opt_float("ttft_error_p50")?,
             ttft_error_p99: cells.opt_float("ttft_error_p99")?,
             itl_error_p50: cells.opt_float("itl_error_p50")?,
@@ -71,7 +71,7 @@ impl Cellular for HealthRow {
         line.opt_float("cpu_share", self.cpu_share);
         line.opt_float("achieved_in_flight", self.achieved_in_flight);
         line.float_list("in_flight", &self.in_flight);
-        line.float("missing_load_share", self.missing_load_share)?;
+        line.opt_float("missing_load_share", self.missing_load_share);
         line.opt_float("ttft_error_p50", self.ttft_error_p50);
         line.opt_float("ttft_error_p99", self.ttft_error_p99);
         line.opt_float("itl_error_p50", self.itl_error_p50);

@@ -568,7 +568,7 @@ proptest! {
         let health = HealthRow {
             phase_id: word.clone(), working_set_size: working_set, cache_hit_rate: small, context_size: n,
             concurrency_level: small, duration: x, lag_p50: optional, send_delay_p99: optional, in_flight: vec![x, 0.5],
-            missing_load_share: x, itl_error_p99: optional, calibrated_level: Some(n), client_limited: Some(true),
+            missing_load_share: optional, itl_error_p99: optional, calibrated_level: Some(n), client_limited: Some(true),
             limited_by: word.clone(), ..HealthRow::default()
         };
         let mut file = Vec::new();

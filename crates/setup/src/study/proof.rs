@@ -2,12 +2,12 @@
 
 use cli::options::Calibrate;
 use engine::calibration;
-use engine::proof::{Proof, Stored, prove};
+use engine::proof::{Proof, Stored, prove, uncalibrated};
 use engine::runtimes::Carriage;
 use engine::stop::Stop;
 use engine::study::StudyEnd;
 use metrics::PeriodRow;
-use metrics::health::{Calibration, HealthRow};
+use metrics::health::Calibration;
 use report::files::{TableWriter, WriteError};
 use report::test_name::TestName;
 use serde_json::{Value, json};
@@ -31,11 +31,10 @@ pub(super) async fn calibrate(
     if options.calibrate == Calibrate::Off || end.stopped.is_some() || end.health.is_empty() {
         return Vec::new();
     }
-    let longest = options.context_sizes.last().copied().unwrap_or_default();
-    let bytes = longest
-        .saturating_mul(BYTES_PER_TOKEN)
-        .min(MOST_PROMPT_BYTES);
-    let bytes = usize::try_from(bytes).unwrap_or_default();
+    let bytes = |context_size: u64| {
+        let bytes = context_size.saturating_mul(BYTES_PER_TOKEN);
+        usize::try_from(bytes.min(MOST_PROMPT_BYTES)).unwrap_or_default()
+    };
     tracing::info!("Measuring the client's own error (--calibrate off skips this)");
     let measured = calibration::calibrate(carriage, n_runtimes, &end.health, bytes, stop).await;
     let calibrations = measured.unwrap_or_else(|error| {
@@ -43,13 +42,19 @@ pub(super) async fn calibrate(
         Vec::new()
     });
     for c in &calibrations {
+        let itl = c.itl.map_or_else(String::new, |itl| {
+            format!(
+                "; ITL error p50 {:.3} ms, p99 {:.3} ms",
+                itl.p50 * 1e3,
+                itl.p99 * 1e3
+            )
+        });
         tracing::info!(
-            "  At concurrency {}: TTFT error p50 {:.2} ms, p99 {:.2} ms; ITL error p50 {:.3} ms, p99 {:.3} ms ({} requests)",
+            "  At concurrency {}, {} tokens: TTFT error p50 {:.2} ms, p99 {:.2} ms{itl} ({} requests)",
             c.level,
+            c.context_size,
             c.ttft.p50 * 1e3,
             c.ttft.p99 * 1e3,
-            c.itl.p50 * 1e3,
-            c.itl.p99 * 1e3,
             c.n_requests
         );
     }
@@ -71,8 +76,7 @@ pub(super) fn conclude(
         return Ok(Vec::new());
     }
     if options.calibrate == Calibrate::Off {
-        let unjudged = |window| HealthRow::unjudged(window, None);
-        let rows: Vec<HealthRow> = end.health.iter().map(unjudged).collect();
+        let rows = uncalibrated(&end.health, false);
         return tables.put_health(&rows).map(|()| Vec::new());
     }
     let stored = Stored {
@@ -115,12 +119,13 @@ pub(super) fn facts(n_runtimes: usize, calibrations: &[Calibration]) -> Value {
         .iter()
         .map(|c| {
             json!({
+                "context_size": c.context_size,
                 "concurrency": c.level,
                 "n_requests": c.n_requests,
                 "ttft_error_p50": c.ttft.p50,
                 "ttft_error_p99": c.ttft.p99,
-                "itl_error_p50": c.itl.p50,
-                "itl_error_p99": c.itl.p99,
+                "itl_error_p50": c.itl.map(|itl| itl.p50),
+                "itl_error_p99": c.itl.map(|itl| itl.p99),
             })
         })
         .collect();
