@@ -93,10 +93,17 @@ impl<'p> Growth<'p> {
         true
     }
 
-    /// What is left undone when the test ends all the same.
+    /// What is left undone when the test ends all the same: at the present size, or at one that was never reached.
     pub(crate) fn told_missing(&mut self, load: &mut Load<'_, '_>, observer: &mut dyn Observer) {
-        if let Some(needed) = self.missing(load) {
-            let sent = load.covered();
+        let is_small = self.plan.ensure_coverage && self.next < self.plan.schedule.events.len();
+        let needed = if is_small {
+            let target = self.plan.schedule.target as u64;
+            Some(target.saturating_mul(self.plan.tokens_per_prompt))
+        } else {
+            self.missing(load)
+        };
+        if let Some(needed) = needed {
+            let sent = load.covered().min(self.active_tokens(load));
             observer.observe(&StudyEvent::NotCovered { sent, needed });
         }
     }

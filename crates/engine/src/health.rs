@@ -17,6 +17,8 @@ pub(crate) struct Meter {
     length: Duration,
     /// Up to here the areas are complete.
     seen: Duration,
+    /// It goes on behind its planned length.
+    is_extended: bool,
     in_flight: u32,
     /// In-flight seconds of each part.
     areas: Vec<f64>,
@@ -53,9 +55,20 @@ impl Meter {
         self.in_flight = in_flight;
     }
 
-    /// A request was launched at `now` that should have been launched at `intended`.
+    /// A request was launched at `now` that should have been launched at `intended`. What it waited before the window
+    /// began was counted there.
     pub(crate) fn launched(&mut self, now: Duration, intended: Duration) {
-        self.missing += now.saturating_sub(intended);
+        self.missing += now.saturating_sub(intended.max(self.start));
+    }
+
+    /// When the window began.
+    pub(crate) fn start(&self) -> Duration {
+        self.start
+    }
+
+    /// The window goes on behind its planned end: from here on its parts grow with it.
+    pub(crate) fn extend(&mut self) {
+        self.is_extended = true;
     }
 
     /// A request ended that was sent so long after its intended instant.
@@ -88,10 +101,24 @@ impl Meter {
         self.length / PARTS as u32
     }
 
+    /// Makes the parts twice as long.
+    fn widen(&mut self) {
+        let wider = self.areas.chunks(2).map(|pair| pair.iter().sum());
+        let mut areas: Vec<f64> = wider.collect();
+        areas.resize(PARTS, 0.0);
+        self.areas = areas;
+        self.length *= 2;
+    }
+
     fn advance(&mut self, now: Duration) {
-        let part = self.part();
+        let mut part = self.part();
         while self.seen < now && !part.is_zero() {
             let at = ((self.seen - self.start).as_nanos() / part.as_nanos()) as usize;
+            if at >= self.areas.len() && self.is_extended {
+                self.widen();
+                part = self.part();
+                continue;
+            }
             let Some(area) = self.areas.get_mut(at) else {
                 // Behind the planned end nothing is counted.
                 self.seen = now;
@@ -137,11 +164,7 @@ impl Metered {
                 .filter(|felt| !felt.wall.is_zero())
                 .map(|felt| seconds(felt.cpu) / seconds(felt.wall)),
             in_flight: self.in_flight,
-            missing_share: if planned > 0.0 {
-                self.missing / planned
-            } else {
-                0.0
-            },
+            missing_share: (planned > 0.0).then(|| self.missing / planned),
             ttft,
             itl,
         }
@@ -189,6 +212,40 @@ mod tests {
         meter.begin(s(0), s(20), 1);
         meter.level(s(30), 0);
         assert_eq!(meter.finish(s(20), Duration::ZERO).in_flight, vec![1.0; 20]);
+    }
+
+    #[test]
+    fn a_window_that_is_extended_has_wider_parts_over_all_of_it() {
+        let mut meter = Meter::default();
+        meter.begin(s(0), s(20), 4);
+        meter.level(s(20), 2);
+        meter.extend();
+        meter.level(s(50), 1);
+        let metered = meter.finish(s(70), Duration::ZERO);
+        // 20 s in parts of 1 s became 80 s in parts of 4 s, of which the last one is half full.
+        let want: Vec<f64> = (0..18)
+            .map(|i| match i {
+                0..5 => 4.0,
+                5..12 => 2.0,
+                12 => 1.5,
+                _ => 1.0,
+            })
+            .collect();
+        assert_eq!(metered.in_flight, want);
+        assert!((metered.length - 70.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_wait_across_a_border_is_missing_once() {
+        let mut meter = Meter::default();
+        meter.begin(s(0), s(10), 0);
+        // A slot due at 8 s is launched at 13 s.
+        let first = meter.finish(s(10), s(2));
+        meter.begin(s(10), s(10), 0);
+        meter.launched(s(13), s(8));
+        let second = meter.finish(s(20), Duration::ZERO);
+        assert!((first.missing - 2.0).abs() < 1e-9);
+        assert!((second.missing - 3.0).abs() < 1e-9);
     }
 
     #[test]

@@ -145,13 +145,22 @@ pub struct Load<'c, 'a> {
     coverage: Coverage,
 }
 
-/// Body tokens sent since somebody asked, those of failed requests left out.
+/// Body tokens sent since somebody asked, those of requests left out that the server did not read.
 #[derive(Debug, Clone, Copy, Default)]
 struct Coverage {
     /// Number of the first request that counts.
     since: u64,
-    /// Requests from there on that were launched and have not failed.
+    /// Requests from there on that were launched, have not failed, and were not cancelled before their first token.
     requests: u64,
+}
+
+impl Coverage {
+    /// A request turns out to cover nothing.
+    fn take_back(&mut self, number: u64) {
+        if number >= self.since {
+            self.requests = self.requests.saturating_sub(1);
+        }
+    }
 }
 
 impl std::fmt::Debug for Load<'_, '_> {
@@ -225,9 +234,15 @@ impl<'c, 'a> Load<'c, 'a> {
 
     /// Ends what is metered at `end`, and begins anew there for `next`.
     pub(crate) fn take_meter(&mut self, end: Duration, next: Duration) -> Metered {
-        let metered = self.meter.finish(end, self.pacer.overdue(end));
+        let waiting = self.pacer.overdue(self.meter.start(), end);
+        let metered = self.meter.finish(end, waiting);
         self.meter.begin(end, next, self.pacer.in_flight());
         metered
+    }
+
+    /// What is metered goes on behind its planned end.
+    pub(crate) fn extend_meter(&mut self) {
+        self.meter.extend();
     }
 
     /// What the load runs on.
@@ -315,8 +330,8 @@ impl<'c, 'a> Load<'c, 'a> {
         };
     }
 
-    /// Nominal input tokens (the context size for each request) sent since coverage was last begun, failed requests
-    /// left out.
+    /// Nominal input tokens (the context size for each request) sent since coverage was last begun. Failed requests are
+    /// left out, and those that were cancelled before their first token; of requests in flight it is not known yet.
     #[must_use]
     pub fn covered(&self) -> u64 {
         self.coverage
@@ -549,15 +564,17 @@ impl<'c, 'a> Load<'c, 'a> {
                     output,
                 );
             }
-            Some(failure) if failure.kind == FailureKind::Cancelled => {}
+            Some(failure) if failure.kind == FailureKind::Cancelled => {
+                if timeline.first_token_at().is_none() {
+                    self.coverage.take_back(number);
+                }
+            }
             Some(failure) => {
                 if self.failures_in_a_row == 0 {
                     self.failing_since = self.context.clock.now();
                 }
                 self.failures_in_a_row += 1;
-                if number >= self.coverage.since {
-                    self.coverage.requests = self.coverage.requests.saturating_sub(1);
-                }
+                self.coverage.take_back(number);
                 self.context.live.failed();
                 self.counts.failed += 1;
                 if self.counts.failed <= FAILURES_LOGGED {

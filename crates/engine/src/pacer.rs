@@ -92,11 +92,13 @@ impl Pacer {
         Some(at)
     }
 
-    /// How long, in all, slots have been due at `now` without having been launched.
+    /// How long, in all, slots have been due between `since` and `now` without having been launched.
     #[must_use]
-    pub fn overdue(&self, now: Duration) -> Duration {
-        let waiting = self.due.iter().map(|Reverse(at)| now.saturating_sub(*at));
-        waiting.sum()
+    pub fn overdue(&self, since: Duration, now: Duration) -> Duration {
+        let waiting = self.due.iter();
+        waiting
+            .map(|Reverse(at)| now.saturating_sub((*at).max(since)))
+            .sum()
     }
 
     /// A request ended at `now`: its slot is due again at once, or after a pause when it failed.

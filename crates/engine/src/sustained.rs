@@ -74,7 +74,12 @@ pub async fn run_sustained(
             health: periods.health,
             doubts,
         }),
-        Err(error) => Err(TestFailure { error, phases }),
+        Err(error) => Err(TestFailure {
+            error,
+            phases,
+            periods: periods.rows,
+            health: periods.health,
+        }),
     }
 }
 
@@ -110,7 +115,8 @@ async fn measure(
     )
     .await;
     load.watch();
-    let ended = run_periods(&mut load, controller, periods, observer).await;
+    let mut growth = plan.growth.as_ref().map(Growth::new);
+    let ended = run_periods(&mut load, controller, periods, growth.as_mut(), observer).await;
     let limit = if ended.is_ok() {
         DRAIN_LIMIT
     } else {
@@ -124,6 +130,12 @@ async fn measure(
             drained.cancelled,
             limit.as_secs_f64()
         );
+    }
+    // Not before: what fails in the drain was not sent. Who stops a run knows that it is not done.
+    if let Some(growth) = &mut growth
+        && load.context().stop.requested().is_none()
+    {
+        growth.told_missing(&mut load, observer);
     }
     *requests = load.context().sink.collect().await;
     settle_rows(&mut periods.rows, &load.settle(&requests.records));
@@ -150,6 +162,7 @@ async fn run_periods(
     load: &mut Load<'_, '_>,
     controller: &mut SustainedController,
     periods: &mut Periods<'_>,
+    mut growth: Option<&mut Growth<'_>>,
     observer: &mut dyn Observer,
 ) -> Result<SustainedStop, TestError> {
     let plan = periods.plan;
@@ -157,7 +170,6 @@ async fn run_periods(
     let patience = thresholds.max_ttft.map(Duration::from_secs_f64);
     let begin = load.started();
     let mut border = begin;
-    let mut growth = plan.growth.as_ref().map(Growth::new);
     loop {
         if let Some(growth) = &mut growth {
             // Before the time is up there is nothing to hold open, and nothing to say.
@@ -166,12 +178,7 @@ async fn run_periods(
         }
         let spec = match controller.next(border - begin) {
             PeriodStep::Run(spec) => spec,
-            PeriodStep::Done(stop) => {
-                if let Some(growth) = &mut growth {
-                    growth.told_missing(load, observer);
-                }
-                return Ok(stop);
-            }
+            PeriodStep::Done(stop) => return Ok(stop),
         };
         if spec.number > 1 {
             load.next_phase(period_phase(plan, &spec), spec.concurrency, border);

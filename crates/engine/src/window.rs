@@ -119,12 +119,9 @@ pub async fn run_window(
     {
         let sent = load.covered();
         observer.observe(&StudyEvent::Extending { sent, needed });
+        load.extend_meter();
         pause = load.run_until_covered(needed, None).await;
         planned = load.context().clock.now().saturating_sub(started);
-        let sent = load.covered();
-        if sent < needed {
-            observer.observe(&StudyEvent::NotCovered { sent, needed });
-        }
     }
     let paused = load.context().clock.now();
     // Before the drain: what happens there is not measured.
@@ -137,6 +134,7 @@ pub async fn run_window(
         Pause::Failing(_) | Pause::Stopped => Duration::ZERO,
     };
     let drained = load.drain(limit).await;
+    let covered = load.covered();
     let first_launch = load.first_launch().unwrap_or(started);
     let counts = load.counts();
     let ended = context.clock.now();
@@ -146,6 +144,11 @@ pub async fn run_window(
         (Pause::Stopped, _) | (_, Some(_)) => WindowEnd::Stopped,
         (Pause::TimeUp | Pause::Covered, None) => WindowEnd::Complete,
     };
+    // Who stops a run knows that it is not done.
+    if let Some(needed) = coverage.filter(|needed| covered < *needed && end != WindowEnd::Stopped) {
+        let sent = covered;
+        observer.observe(&StudyEvent::NotCovered { sent, needed });
+    }
     let anchor = settings.anchor;
     let length = if end == WindowEnd::Complete {
         planned

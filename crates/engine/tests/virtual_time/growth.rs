@@ -13,7 +13,7 @@ use ramp::{SustainedRules, SustainedSettings, Thresholds};
 use workload::{GrowthSchedule, SelectionOrder};
 
 use crate::bench::{Bench, Faults, Scripted, Sent};
-use crate::{MS, S, fixed};
+use crate::{MS, S, fixed, linear};
 
 /// Tokens of a context, which is one prompt: 32 of them in the bench's working set.
 const CONTEXT: u64 = 256;
@@ -109,6 +109,8 @@ async fn prompts_join_when_their_time_has_come_whatever_period_is_running() {
     let ttft: Vec<f64> = outcome.records.iter().filter_map(|r| r.ttft).collect();
     let mean = ttft.iter().sum::<f64>() / ttft.len() as f64;
     assert!((summary.avg_ttft.unwrap() - mean).abs() < 1e-9);
+    let from_intended = summary.avg_ttft_from_intended.unwrap();
+    assert!(from_intended >= mean - 1e-9, "{from_intended} {mean}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -324,4 +326,97 @@ async fn a_server_that_dies_while_a_window_is_extended_leaves_what_was_measured(
     );
     assert_eq!(told.len(), 2, "{told:?}");
     assert!(window.records.len() >= 6);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_cut_off_before_its_first_token_was_not_covered() {
+    // First tokens take ten seconds; the drain behind a window of 1 s lasts five.
+    let mut bench = Bench::simulator(linear(10_000, 5), CONTEXT, 100);
+    bench.select(SelectionOrder::RoundRobin, 2);
+    let (window, told) = bench
+        .covering_window("FIXED_c2_run0", 2, S(1), Some(2 * CONTEXT))
+        .await;
+    assert_eq!(window.end, WindowEnd::Complete);
+    assert_eq!(window.phase.num_requests_cancelled, Some(2));
+    assert_eq!(told, ["not covered 0/512"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_window_that_fails_within_its_time_says_that_the_set_was_not_sent() {
+    let dead = Scripted::failing(FailureKind::Status, "HTTP 500");
+    let mut bench = Bench::scripted(
+        dead,
+        1,
+        engine::load::EndpointSelection::RoundRobin,
+        CONTEXT,
+        100,
+    );
+    let (window, told) = bench
+        .covering_window("RAMP_c1", 1, S(60), Some(12 * CONTEXT))
+        .await;
+    assert!(matches!(window.end, WindowEnd::Failing(_)));
+    assert_eq!(told, ["not covered 0/3072"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_stops_a_window_is_not_told_what_it_did_not_cover() {
+    let mut bench = Bench::simulator(fixed(1000), CONTEXT, 100);
+    bench.select(SelectionOrder::RoundRobin, 16);
+    let stop = bench.stop.clone();
+    let stopper = async {
+        tokio::time::sleep(S(2)).await;
+        stop.request(StopReason::Interrupt);
+    };
+    let run = bench.covering_window("FIXED_c2_run0", 2, S(5), Some(16 * CONTEXT));
+    let ((window, told), ()) = tokio::join!(run, stopper);
+    assert_eq!(window.end, WindowEnd::Stopped);
+    assert_eq!(told, Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn sizes_that_a_hopeless_test_never_reached_are_said_not_to_be_covered() {
+    // The first size is sent within 4 s; the next one would begin at 30 s.
+    let mut bench = Bench::simulator(fixed(1000), CONTEXT, 100);
+    let hopeless = SustainedSettings {
+        thresholds: Thresholds {
+            max_ttft: Some(0.001),
+            min_speed: None,
+        },
+        ..settings(5, 60)
+    };
+    let growth = plan(8, 32, 1, 60, true);
+    let (outcome, told) = bench
+        .growing(hopeless, growth, SelectionOrder::RoundRobin)
+        .await;
+    assert_eq!(outcome.unwrap().periods.len(), 3);
+    assert_eq!(told, ["not covered 2048/8192"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_growing_test_that_ends_because_requests_fail_says_what_was_not_covered() {
+    let faults = Faults {
+        dies_at: Some(S(7)),
+        ..Faults::default()
+    };
+    let mut bench = Bench::faulty(fixed(1000), CONTEXT, 100, faults);
+    let growth = plan(32, 32, 1, 60, true);
+    let (ended, told) = bench
+        .growing(settings(5, 60), growth, SelectionOrder::RoundRobin)
+        .await;
+    assert!(matches!(ended.unwrap_err().error, TestError::Failed(_)));
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].starts_with("not covered "), "{told:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_health_of_a_window_that_was_extended_spans_all_of_it() {
+    let mut bench = Bench::simulator(fixed(1000), CONTEXT, 100);
+    bench.select(SelectionOrder::RoundRobin, 16);
+    let (window, _) = bench
+        .covering_window("FIXED_c2_run0", 2, S(3), Some(16 * CONTEXT))
+        .await;
+    // 7 s where 3 s were planned: parts of 0.6 s.
+    let in_flight = &window.health.in_flight;
+    assert_eq!(in_flight.len(), 12, "{in_flight:?}");
+    assert!(in_flight.iter().all(|n| *n > 1.8), "{in_flight:?}");
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use engine::study::{Mode, Reinit, StudyPlan, WorkingSets};
 use engine::transport::Kind;
+use metrics::health::PartOf;
 use ramp::{
     FixedRules, FixedSettings, RampRules, RampSettings, SustainedRules, SustainedSettings,
     Thresholds,
@@ -209,6 +210,16 @@ async fn a_study_that_is_stopped_keeps_the_windows_of_the_test_it_was_in() {
     let ids: Vec<&str> = studied.phases.iter().map(|p| p.phase_id.as_str()).collect();
     assert_eq!(ids, ["FIXED_c2_run0", "FIXED_c4_run0"]);
     assert!(studied.summary.is_empty());
+    // What the client knows of its part in them is kept, too.
+    let health = studied.end.health.iter();
+    let parts: Vec<_> = health.map(|h| (h.phase_id.as_str(), h.part_of)).collect();
+    assert_eq!(
+        parts,
+        [
+            ("FIXED_c2_run0", PartOf::Level),
+            ("FIXED_c4_run0", PartOf::Nothing)
+        ]
+    );
 }
 
 #[tokio::test(start_paused = true)]
