@@ -1,6 +1,6 @@
 //! A study: contexts × hit rates × working sets, each a test, with everything measured so far on disk at any moment.
 //!
-//! Order after a test: rows, phases, summary, then `progress.json`; whoever observes draws after that.
+//! Order after a test: rows, phases, summary, the client's own part, then `progress.json`; whoever observes draws after that.
 
 mod plan;
 
@@ -24,6 +24,7 @@ use crate::feed::{PhasePrompts, PromptFeed, VerificationCounters};
 use crate::files::one_line;
 use crate::load::{LoadContext, Rotation, phase_id};
 use crate::progress::Live;
+use crate::proof::uncalibrated;
 use crate::recorder::RecordSink;
 use crate::stop::{Stop, StopReason};
 use crate::sustained::run_sustained;
@@ -100,7 +101,7 @@ pub struct StudyEnd {
     pub doubts: Vec<Doubt>,
     /// What the client knows of its own part in every window and period, in order.
     pub health: Vec<WindowHealth>,
-    /// All periods of the completed sustained tests, in order.
+    /// All periods of the sustained tests, in order.
     pub periods: Vec<(TestName, Vec<PeriodRow>)>,
     /// Prompts per context size.
     pub working_set_prompts: BTreeMap<u64, u64>,
@@ -454,6 +455,9 @@ impl Study<'_, '_> {
         if let Err(error) = stored {
             return self.abort(test, &one_line(&error));
         }
+        if let Err(error) = self.put_health(test, &outcome.health, &outcome.periods) {
+            return self.abort(test, &error);
+        }
         self.store.progress.mark_complete(&test);
         if let Err(error) = self.store.progress.save(self.store.dir.path()) {
             return self.abort(test, &one_line(&error));
@@ -468,17 +472,9 @@ impl Study<'_, '_> {
             outcome: &outcome,
         });
         let TestOutcome {
-            summary,
-            doubts,
-            health,
-            periods,
-            ..
+            summary, doubts, ..
         } = outcome;
         self.end.doubts.extend(doubts);
-        self.end.health.extend(health);
-        if !periods.is_empty() {
-            self.end.periods.push((test, periods));
-        }
         Ok(summary.peak_concurrency)
     }
 
@@ -488,6 +484,26 @@ impl Study<'_, '_> {
             return Ok(());
         }
         let put = self.store.tables.put_phases(phases);
+        put.map_err(|error| one_line(&error))
+    }
+
+    /// Keeps what is known of the client's part in a test, and writes that of all tests so far; what a calibration finds
+    /// comes on top when the study is over.
+    fn put_health(
+        &mut self,
+        test: TestName,
+        health: &[WindowHealth],
+        periods: &[PeriodRow],
+    ) -> Result<(), String> {
+        if !periods.is_empty() {
+            self.end.periods.push((test, periods.to_vec()));
+        }
+        if health.is_empty() {
+            return Ok(());
+        }
+        self.end.health.extend_from_slice(health);
+        let rows = uncalibrated(&self.end.health, self.plan.window.judges_client);
+        let put = self.store.tables.put_health(&rows);
         put.map_err(|error| one_line(&error))
     }
 
@@ -520,11 +536,19 @@ impl Study<'_, '_> {
         failure: TestFailure,
         previous_peak: Option<u32>,
     ) -> Result<u32, ()> {
-        let TestFailure { error, phases } = failure;
+        let TestFailure {
+            error,
+            phases,
+            periods,
+            health,
+        } = failure;
         if let TestError::Write(line) = error {
             return self.abort(test, &line);
         }
-        if let Err(unwritten) = self.put_phases(&phases) {
+        let put = self
+            .put_phases(&phases)
+            .and_then(|()| self.put_health(test, &health, &periods));
+        if let Err(unwritten) = put {
             return self.abort(test, &unwritten);
         }
         match error {
@@ -631,17 +655,24 @@ impl Study<'_, '_> {
         std::thread::Builder::new()
             .name("working-set".to_owned())
             .spawn(move || {
-                let cancelled = || stop.requested().is_some();
+                // Nobody waits for it where its context has failed; it would take cores from the next one's windows.
+                let is_given_up = || stop.requested().is_some() || verified.is_closed();
                 let start = std::time::Instant::now();
-                let result =
-                    WorkingSet::build(&context_plan, &rates, &pieces, &seed, n_threads, &cancelled)
-                        .map(Arc::new);
+                let result = WorkingSet::build(
+                    &context_plan,
+                    &rates,
+                    &pieces,
+                    &seed,
+                    n_threads,
+                    &is_given_up,
+                )
+                .map(Arc::new);
                 let built_in = start.elapsed();
                 let set = result.as_ref().ok().map(Arc::clone);
                 // Nobody waits any more when the run was stopped.
                 drop(built.send(result));
                 if let Some(set) = set {
-                    let verification = set.verify_all(&tokenizer, n_threads, &cancelled);
+                    let verification = set.verify_all(&tokenizer, n_threads, &is_given_up);
                     let verified_in = start.elapsed().saturating_sub(built_in);
                     let _ = verified.send((verification, built_in, verified_in));
                 }

@@ -113,6 +113,10 @@ pub struct TestFailure {
     /// Its windows, in order, a broken-off one included, or its periods where they are listed as phases too: their
     /// requests are on disk, and belong to them.
     pub phases: Vec<PhaseRow>,
+    /// All its periods, in order; only of a sustained test.
+    pub periods: Vec<PeriodRow>,
+    /// What the client knows of its own part in each window or period, in order.
+    pub health: Vec<WindowHealth>,
 }
 
 impl From<TestError> for TestFailure {
@@ -120,6 +124,8 @@ impl From<TestError> for TestFailure {
         Self {
             error,
             phases: Vec::new(),
+            periods: Vec::new(),
+            health: Vec::new(),
         }
     }
 }
@@ -149,13 +155,15 @@ pub async fn run_test(
         Ok(outcome) => windows.conclude(plan, &outcome),
         Err(error) => Err(error),
     };
-    let phases = |measured: Vec<Measured>| measured.into_iter().map(|m| m.phase).collect();
     let (key, summary, passed) = match ended {
         Ok(ended) => ended,
         Err(error) => {
+            let measured = windows.measured.into_iter();
+            let (phases, health) = measured.map(|m| (m.phase, m.health)).unzip();
             return Err(TestFailure {
-                error,
-                phases: phases(windows.measured),
+                phases,
+                health,
+                ..TestFailure::from(error)
             });
         }
     };

@@ -177,3 +177,45 @@ fn without_a_calibration_nothing_runs_behind_the_study() {
     // What the runtimes felt is there all the same.
     assert!(health.numbers("lag_p99").iter().all(|lag| *lag > 0.0));
 }
+
+#[test]
+fn periods_carry_the_marks_of_the_clients_own_file() {
+    let server = server::swift();
+    let place = Place::new();
+    place
+        .quick(
+            &server,
+            "--calibrate auto --mode sustained --assessment-period 1 --test-duration 3 --max-ttft 2",
+        )
+        .run()
+        .exits(0);
+    let output = place.output();
+    let health = output.newest("client_health_");
+    assert_eq!(health.rows.len(), 3);
+    let periods = output.newest("sustained_periods_ctx1000_cache0_");
+    assert_eq!(
+        periods.texts("client_limited"),
+        health.texts("client_limited")
+    );
+    output.assert_valid();
+}
+
+#[test]
+fn a_signal_during_the_calibration_ends_the_run_as_one_during_the_study_does() {
+    let server = server::swift();
+    let place = Place::new();
+    // Two lengths of prompts: the calibration lasts two seconds.
+    let run = place
+        .quick(&server, "--calibrate auto --context-sizes 500 1000")
+        .start();
+    run.wait_for("Measuring the client's own error");
+    run.signal("TERM");
+    run.finish()
+        .exits(143)
+        .says("Test interrupted by user. Progress has been saved.");
+    let output = place.output();
+    assert_eq!(output.completed(), ["1000_0", "500_0"]);
+    assert_eq!(output.summary().rows.len(), 2);
+    assert!(!output.newest("client_health_").rows.is_empty());
+    output.assert_valid();
+}

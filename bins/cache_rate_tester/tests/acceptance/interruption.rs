@@ -69,6 +69,8 @@ fn after_ctrl_c_the_same_command_measures_only_what_is_missing() {
     let output = place.output();
     assert_eq!(output.completed(), ["1000_0"]);
     assert_eq!(output.summary().texts("cache_hit_rate"), ["0"]);
+    let health = output.newest("client_health_");
+    assert_eq!(health.texts("phase_id"), output.phases().texts("phase_id"));
     output.assert_valid();
     let kept = kept_rows(&place);
     let n_before = server.generations().len();
@@ -97,6 +99,9 @@ fn after_a_kill_the_same_command_measures_only_what_is_missing() {
     let detail = output.detail(1000);
     let half = detail.matching(&[("cache_hit_rate", "50")]);
     assert!(half.distinct("phase_id").contains("RAMP_c2"));
+    // So does what the client says of itself, test by test.
+    let health = output.newest("client_health_");
+    assert_eq!(health.texts("cache_hit_rate"), ["0"; 3]);
     let kept = kept_rows(&place);
     let n_before = server.generations().len();
 

@@ -315,6 +315,8 @@ async fn measure<T: StudyTool>(
         Err(_) if end.cannot_write => {}
         saved => all_written &= written(saved),
     }
+    // Behind the study there is little to stop, but who stops the run gets the exit code of one that was stopped.
+    end.stopped = end.stopped.or(stop.requested());
     let how = How {
         script,
         n_complete: progress.completed_tests.len(),
