@@ -214,7 +214,7 @@ fn a_signal_during_the_calibration_ends_the_run_as_one_during_the_study_does() {
         .exits(143)
         .says("Test interrupted by user. Progress has been saved.");
     let output = place.output();
-    assert_eq!(output.completed(), ["1000_0", "500_0"]);
+    assert_eq!(output.completed(), ["500_0", "1000_0"]);
     assert_eq!(output.summary().rows.len(), 2);
     assert!(!output.newest("client_health_").rows.is_empty());
     output.assert_valid();
