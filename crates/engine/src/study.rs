@@ -3,6 +3,7 @@
 //! Order after a test: rows, phases, summary, the client's own part, then `progress.json`; whoever observes draws after that.
 
 mod plan;
+mod tables;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -11,7 +12,7 @@ use std::time::Duration;
 
 use metrics::health::WindowHealth;
 use metrics::summary::TestKey;
-use metrics::{FailureKind, PeriodRow, PhaseRow};
+use metrics::{FailureKind, PeriodRow};
 use ramp::{FixedController, RampController, SustainedController};
 use report::files::{ResultDir, TableWriter};
 use report::progress::Progress;
@@ -24,7 +25,6 @@ use crate::feed::{PhasePrompts, PromptFeed, VerificationCounters};
 use crate::files::one_line;
 use crate::load::{LoadContext, Rotation, phase_id};
 use crate::progress::Live;
-use crate::proof::uncalibrated;
 use crate::recorder::RecordSink;
 use crate::stop::{Stop, StopReason};
 use crate::sustained::run_sustained;
@@ -476,35 +476,6 @@ impl Study<'_, '_> {
         } = outcome;
         self.end.doubts.extend(doubts);
         Ok(summary.peak_concurrency)
-    }
-
-    fn put_phases(&mut self, phases: &[PhaseRow]) -> Result<(), String> {
-        // A sustained test may have no windows, and its directory then no file of them.
-        if phases.is_empty() {
-            return Ok(());
-        }
-        let put = self.store.tables.put_phases(phases);
-        put.map_err(|error| one_line(&error))
-    }
-
-    /// Keeps what is known of the client's part in a test, and writes that of all tests so far; what a calibration finds
-    /// comes on top when the study is over.
-    fn put_health(
-        &mut self,
-        test: TestName,
-        health: &[WindowHealth],
-        periods: &[PeriodRow],
-    ) -> Result<(), String> {
-        if !periods.is_empty() {
-            self.end.periods.push((test, periods.to_vec()));
-        }
-        if health.is_empty() {
-            return Ok(());
-        }
-        self.end.health.extend_from_slice(health);
-        let rows = uncalibrated(&self.end.health, self.plan.window.judges_client);
-        let put = self.store.tables.put_health(&rows);
-        put.map_err(|error| one_line(&error))
     }
 
     fn announce(&mut self, test: TestName, ground: &Ground<'_>) {
