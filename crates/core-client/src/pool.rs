@@ -5,7 +5,7 @@
 
 use std::mem;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,6 +13,7 @@ use futures_util::{StreamExt, stream};
 use http::{Request, Response};
 use http_body_util::BodyExt;
 use hyper::body::{Frame, Incoming};
+use tokio::sync::RwLock;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::body::RequestBody;
@@ -103,6 +104,8 @@ pub(crate) struct Pool {
     is_http2: OnceLock<bool>,
     idle: Mutex<Vec<H1>>,
     manners: Manners,
+    /// Read by everyone who watches a connection; whoever may write knows that nobody does.
+    looks: Arc<RwLock<()>>,
     shared: Mutex<Vec<H2>>,
     /// Held while a connection is opened that others could share, so that they wait for it.
     turn: tokio::sync::Mutex<()>,
@@ -119,6 +122,7 @@ impl Pool {
             is_http2,
             idle: Mutex::default(),
             manners: Manners::default(),
+            looks: Arc::default(),
             shared: Mutex::default(),
             turn: tokio::sync::Mutex::default(),
         }
@@ -183,11 +187,32 @@ impl Pool {
     }
 
     /// As [`Self::put_back`] behind a streamed answer. The first ones are held back until it is seen whether the server
-    /// closes the connection; one that does gets a new connection for each request.
-    pub(crate) async fn put_back_after_stream(&self, link: Link) {
-        let Link::H1(mut connection) = link else {
+    /// closes the connection; one that does gets a new connection for each request. No request waits for that: meanwhile one
+    /// takes another connection. Whoever opens connections ahead does.
+    pub(crate) async fn put_back_after_stream(self: &Arc<Self>, link: Link) {
+        let Link::H1(connection) = link else {
             return;
         };
+        match self.manners.get() {
+            Manners::KEEPS => self.put_back(Link::H1(connection)).await,
+            Manners::UNKNOWN => {
+                let pool = Arc::clone(self);
+                let begun = Arc::clone(&self.looks).try_read_owned();
+                tokio::spawn(async move {
+                    // Somebody opens connections right now, and has not seen this one.
+                    let _look = match begun {
+                        Ok(look) => look,
+                        Err(_) => Arc::clone(&pool.looks).read_owned().await,
+                    };
+                    pool.look(connection).await;
+                });
+            }
+            _ => {}
+        }
+    }
+
+    /// Watches a connection behind a streamed answer until it is known what the server does with such.
+    async fn look(&self, mut connection: H1) {
         let until = Instant::now() + FIRST_LOOK;
         while self.manners.get() == Manners::UNKNOWN {
             if !connection.is_alive().await {
@@ -210,6 +235,7 @@ impl Pool {
 
     /// Opens connections until `n` requests could be sent at once without dialling, or until one fails.
     pub(crate) async fn open(&self, n: usize) {
+        drop(self.looks.write().await);
         if self.may_share() {
             let Ok(_turn) = timeout_at(self.dialer.deadline(), self.turn.lock()).await else {
                 return;
