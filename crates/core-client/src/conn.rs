@@ -111,7 +111,10 @@ impl H1 {
                 |cx| response.as_mut().poll(cx),
             )
         });
-        answered.await.map_err(HeadError::from)
+        let answered = answered.await.map_err(HeadError::from);
+        // Sending the request has switched it off.
+        self.socket.acknowledge_at_once();
+        answered
     }
 
     /// The next frame of the body, stamped by the caller as soon as this returns.
