@@ -123,6 +123,7 @@ impl Metered {
             })
         });
         let planned = f64::from(level) * self.length;
+        let missing = self.missing + felt.map_or(0.0, |felt| seconds(felt.crossing));
         WindowHealth {
             phase_id: phase.prompts.phase_id.to_string(),
             context_size: phase.context_size,
@@ -137,7 +138,7 @@ impl Metered {
                 .map(|felt| seconds(felt.cpu) / seconds(felt.wall)),
             in_flight: self.in_flight,
             missing_share: if planned > 0.0 {
-                self.missing / planned
+                missing / planned
             } else {
                 0.0
             },
