@@ -17,7 +17,7 @@ use engine::growth::GrowthPlan;
 use engine::load::{EndpointSelection, LoadContext, Phase, Rotation, phase_id};
 use engine::probe::Felt;
 use engine::progress::NoLive;
-use engine::recorder::{InlineSink, Interpreter};
+use engine::recorder::{Ended, InlineSink, Interpreter, RecordSink, WindowRows};
 use engine::stop::Stop;
 use engine::sustained::run_sustained;
 use engine::test_run::{SustainedResults, TestError, TestFailure, TestOutcome, TestPlan, run_test};
@@ -25,12 +25,13 @@ use engine::transport::{Kind, Outgoing, Transport};
 use engine::warm_up::{WarmUp, WarmUpError, WarmedUp, warm_up};
 use engine::window::{WindowOutcome, WindowSettings, run_window};
 use futures_util::future::LocalBoxFuture;
-use metrics::PeriodRow;
 use metrics::health::Histogram;
 use metrics::summary::TestKey;
 use metrics::timeline::{ChunkStamp, Exchange, Failure, FailureKind, Timeline, Usage};
 use metrics::window::{SpeedMetric, TtftMetric};
+use metrics::{PeriodRow, RequestRecord};
 use ramp::{Controller, Purpose, SustainedController, SustainedSettings, WindowSpec};
+use report::test_name::TestName;
 use sim::config::SimConfig;
 use sim::model::ServiceModel;
 use sim::service::{SimEvent, SimRequest, SimService};
@@ -352,13 +353,52 @@ impl Transport for FeltTransport {
     }
 }
 
+/// A sink that keeps a copy of the rows that a test takes out while it goes on.
+struct KeepingSink {
+    inner: InlineSink,
+    kept: Vec<RequestRecord>,
+}
+
+impl KeepingSink {
+    fn keep(&mut self, rows: WindowRows) -> WindowRows {
+        self.kept.extend(rows.records.iter().cloned());
+        rows
+    }
+}
+
+impl RecordSink for KeepingSink {
+    fn push(&mut self, ended: Ended) {
+        self.inner.push(ended);
+    }
+
+    fn put_periods(&mut self, test: TestName, periods: Vec<PeriodRow>) {
+        self.inner.put_periods(test, periods);
+    }
+
+    fn write_error(&self) -> Option<String> {
+        self.inner.write_error()
+    }
+
+    fn spill(&mut self) -> Option<WindowRows> {
+        let rows = self.inner.spill()?;
+        Some(self.keep(rows))
+    }
+
+    fn collect(&mut self) -> LocalBoxFuture<'_, WindowRows> {
+        Box::pin(async move {
+            let rows = self.inner.collect().await;
+            self.keep(rows)
+        })
+    }
+}
+
 /// Everything that a context borrows.
 pub(crate) struct Bench {
     transport: Box<dyn Transport>,
     sent: Rc<RefCell<Vec<Sent>>>,
     clock: RunClock,
     feed: InlineFeed,
-    sink: InlineSink,
+    sink: KeepingSink,
     selector: Selector,
     rotation: Rotation,
     pub(crate) stop: Stop,
@@ -450,10 +490,13 @@ impl Bench {
             sent,
             clock,
             feed: InlineFeed::new(Arc::new(VerificationCounters::default())),
-            sink: InlineSink::new(Interpreter {
-                anchor: clock.anchor(),
-                tokenizer: tokenizer.clone(),
-            }),
+            sink: KeepingSink {
+                inner: InlineSink::new(Interpreter {
+                    anchor: clock.anchor(),
+                    tokenizer: tokenizer.clone(),
+                }),
+                kept: Vec::new(),
+            },
             selector: Selector::new(SelectionOrder::RoundRobin, set.len(), pinned, &seed),
             stop: Stop::new(),
             cooldown: Duration::ZERO,
@@ -467,10 +510,16 @@ impl Bench {
 
     /// The same, and its runtimes feel these waits.
     pub(crate) fn feeling(self, waits: &[Duration]) -> Self {
+        self.crossing(waits, Duration::ZERO)
+    }
+
+    /// The same, and so many slot seconds are lost between threads, too.
+    pub(crate) fn crossing(self, waits: &[Duration], crossing: Duration) -> Self {
         let mut felt = Felt {
             lag: Histogram::default(),
             cpu: Duration::from_secs(1),
             wall: Duration::from_secs(2),
+            crossing,
         };
         for wait in waits {
             felt.lag.record(*wait);
@@ -633,7 +682,12 @@ impl Bench {
             told.extend(tell_growth(event));
         };
         let controller = SustainedController::new(settings);
-        let ended = run_sustained(&mut self.context(), &plan, controller, &mut observer).await;
+        self.sink.kept.clear();
+        let mut ended = run_sustained(&mut self.context(), &plan, controller, &mut observer).await;
+        if let Ok(outcome) = &mut ended {
+            assert!(outcome.records.is_empty());
+            outcome.records = std::mem::take(&mut self.sink.kept);
+        }
         (ended, live, told)
     }
 
