@@ -6,6 +6,7 @@
 
 use std::fmt::Debug;
 use std::future::poll_fn;
+use std::mem;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -60,6 +61,8 @@ pub(crate) struct H1 {
     connection: Option<Pin<Box<http1::Connection<Io, RequestBody>>>>,
     socket: Socket,
     gate: Gate,
+    /// Whether the system was asked to acknowledge what arrives of this answer at once.
+    acknowledges: bool,
 }
 
 impl H1 {
@@ -74,6 +77,7 @@ impl H1 {
             connection: Some(Box::pin(connection)),
             socket,
             gate: Gate::new(),
+            acknowledges: false,
         })
     }
 
@@ -112,8 +116,8 @@ impl H1 {
             )
         });
         let answered = answered.await.map_err(HeadError::from);
-        // Sending the request has switched it off.
-        self.socket.acknowledge_at_once();
+        // Sending the request has switched that off.
+        self.acknowledges = false;
         answered
     }
 
@@ -123,12 +127,18 @@ impl H1 {
         body: &mut Incoming,
     ) -> Option<hyper::Result<Frame<Bytes>>> {
         let (gate, connection) = (&self.gate, &mut self.connection);
+        let (socket, acknowledges) = (&self.socket, &mut self.acknowledges);
         poll_fn(|cx| {
-            gate.poll(
+            let polled = gate.poll(
                 cx,
                 |cx| drive(connection, cx),
                 |cx| Pin::new(&mut *body).poll_frame(cx),
-            )
+            );
+            // There is a wait, and the server may be waiting for us. An answer that came at once needs no packet more.
+            if polled.is_pending() && !mem::replace(acknowledges, true) {
+                socket.acknowledge_at_once();
+            }
+            polled
         })
         .await
     }
