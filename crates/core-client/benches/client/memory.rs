@@ -25,8 +25,8 @@ const TOKENS: u32 = 128;
 const EVERY: Duration = Duration::from_secs(5);
 /// Share of the run in which caches fill and buffers find their size.
 const WARM_UP: f64 = 0.2;
-/// What eight hours may add, MiB; a run of ten minutes tells less from nothing by its own noise.
-const MOST_GROWTH_MIB: f64 = 64.0;
+/// What eight hours may add, MiB. Allocators settle for minutes, and a run of ten cannot tell less from nothing.
+const MOST_GROWTH_MIB: f64 = 128.0;
 const HOURS: f64 = 8.0;
 const PERIOD_S: u64 = 15;
 
