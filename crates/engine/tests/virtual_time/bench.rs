@@ -1,5 +1,7 @@
 //! A test bench: an engine context over the simulator in process, or over a server that follows a script.
 
+#[path = "bench/keeping.rs"]
+mod keeping;
 #[path = "bench/look.rs"]
 mod look;
 #[path = "bench/studied.rs"]
@@ -17,7 +19,7 @@ use engine::growth::GrowthPlan;
 use engine::load::{EndpointSelection, LoadContext, Phase, Rotation, phase_id};
 use engine::probe::Felt;
 use engine::progress::NoLive;
-use engine::recorder::{Ended, InlineSink, Interpreter, RecordSink, WindowRows};
+use engine::recorder::{InlineSink, Interpreter};
 use engine::stop::Stop;
 use engine::sustained::run_sustained;
 use engine::test_run::{SustainedResults, TestError, TestFailure, TestOutcome, TestPlan, run_test};
@@ -25,13 +27,12 @@ use engine::transport::{Kind, Outgoing, Transport};
 use engine::warm_up::{WarmUp, WarmUpError, WarmedUp, warm_up};
 use engine::window::{WindowOutcome, WindowSettings, run_window};
 use futures_util::future::LocalBoxFuture;
+use metrics::PeriodRow;
 use metrics::health::Histogram;
 use metrics::summary::TestKey;
 use metrics::timeline::{ChunkStamp, Exchange, Failure, FailureKind, Timeline, Usage};
 use metrics::window::{SpeedMetric, TtftMetric};
-use metrics::{PeriodRow, RequestRecord};
 use ramp::{Controller, Purpose, SustainedController, SustainedSettings, WindowSpec};
-use report::test_name::TestName;
 use sim::config::SimConfig;
 use sim::model::ServiceModel;
 use sim::service::{SimEvent, SimRequest, SimService};
@@ -39,6 +40,7 @@ use workload::{
     ContextPlan, PieceTable, PromptPlan, Seed, SelectionOrder, Selector, TextTokenizer, WorkingSet,
 };
 
+use keeping::KeepingSink;
 pub(crate) use look::{most_in_flight, records_by_request, tell_growth};
 pub(crate) use studied::{Studied, study, study_until};
 
@@ -350,45 +352,6 @@ impl Transport for FeltTransport {
 
     fn felt(&self) -> Option<Felt> {
         Some(self.felt.clone())
-    }
-}
-
-/// A sink that keeps a copy of the rows that a test takes out while it goes on.
-struct KeepingSink {
-    inner: InlineSink,
-    kept: Vec<RequestRecord>,
-}
-
-impl KeepingSink {
-    fn keep(&mut self, rows: WindowRows) -> WindowRows {
-        self.kept.extend(rows.records.iter().cloned());
-        rows
-    }
-}
-
-impl RecordSink for KeepingSink {
-    fn push(&mut self, ended: Ended) {
-        self.inner.push(ended);
-    }
-
-    fn put_periods(&mut self, test: TestName, periods: Vec<PeriodRow>) {
-        self.inner.put_periods(test, periods);
-    }
-
-    fn write_error(&self) -> Option<String> {
-        self.inner.write_error()
-    }
-
-    fn spill(&mut self) -> Option<WindowRows> {
-        let rows = self.inner.spill()?;
-        Some(self.keep(rows))
-    }
-
-    fn collect(&mut self) -> LocalBoxFuture<'_, WindowRows> {
-        Box::pin(async move {
-            let rows = self.inner.collect().await;
-            self.keep(rows)
-        })
     }
 }
 
