@@ -1,5 +1,7 @@
 //! A test bench: an engine context over the simulator in process, or over a server that follows a script.
 
+#[path = "bench/felt.rs"]
+mod felt;
 #[path = "bench/keeping.rs"]
 mod keeping;
 #[path = "bench/look.rs"]
@@ -40,6 +42,7 @@ use workload::{
     ContextPlan, PieceTable, PromptPlan, Seed, SelectionOrder, Selector, TextTokenizer, WorkingSet,
 };
 
+use felt::FeltTransport;
 use keeping::KeepingSink;
 pub(crate) use look::{most_in_flight, records_by_request, tell_growth};
 pub(crate) use studied::{Studied, study, study_until};
@@ -328,30 +331,6 @@ impl Transport for ScriptedTransport {
                 failure: failed.then(|| failure(script.kind, script.message)),
             }
         })
-    }
-}
-
-/// Another transport whose runtimes feel what a test says.
-struct FeltTransport {
-    inner: Box<dyn Transport>,
-    felt: Felt,
-}
-
-impl Transport for FeltTransport {
-    fn endpoints(&self) -> &[String] {
-        self.inner.endpoints()
-    }
-
-    fn prepare<'a>(&'a self, per_endpoint: &'a [usize]) -> LocalBoxFuture<'a, ()> {
-        self.inner.prepare(per_endpoint)
-    }
-
-    fn send(&self, request: Outgoing) -> LocalBoxFuture<'static, Exchange> {
-        self.inner.send(request)
-    }
-
-    fn felt(&self) -> Option<Felt> {
-        Some(self.felt.clone())
     }
 }
 
