@@ -6,6 +6,7 @@
 
 use std::fmt::Debug;
 use std::future::poll_fn;
+use std::mem;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -63,6 +64,8 @@ pub(crate) struct H1 {
     gate: Gate,
     /// Since a streamed answer ended on it.
     rested_since: Option<Instant>,
+    /// Whether the system was asked to acknowledge what arrives of this answer at once.
+    acknowledges: bool,
 }
 
 impl H1 {
@@ -78,6 +81,7 @@ impl H1 {
             socket,
             gate: Gate::new(),
             rested_since: None,
+            acknowledges: false,
         })
     }
 
@@ -125,7 +129,10 @@ impl H1 {
                 |cx| response.as_mut().poll(cx),
             )
         });
-        answered.await.map_err(HeadError::from)
+        let answered = answered.await.map_err(HeadError::from);
+        // Sending the request has switched that off.
+        self.acknowledges = false;
+        answered
     }
 
     /// The next frame of the body, stamped by the caller as soon as this returns.
@@ -134,12 +141,18 @@ impl H1 {
         body: &mut Incoming,
     ) -> Option<hyper::Result<Frame<Bytes>>> {
         let (gate, connection) = (&self.gate, &mut self.connection);
+        let (socket, acknowledges) = (&self.socket, &mut self.acknowledges);
         poll_fn(|cx| {
-            gate.poll(
+            let polled = gate.poll(
                 cx,
                 |cx| drive(connection, cx),
                 |cx| Pin::new(&mut *body).poll_frame(cx),
-            )
+            );
+            // There is a wait, and the server may be waiting for us. An answer that came at once needs no packet more.
+            if polled.is_pending() && !mem::replace(acknowledges, true) {
+                socket.acknowledge_at_once();
+            }
+            polled
         })
         .await
     }

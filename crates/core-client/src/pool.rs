@@ -4,7 +4,7 @@
 //! no limit is put on how many there are.
 
 use std::mem;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,6 +12,7 @@ use futures_util::{StreamExt, stream};
 use http::{Request, Response};
 use http_body_util::BodyExt;
 use hyper::body::{Frame, Incoming};
+use tokio::sync::RwLock;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::body::RequestBody;
@@ -83,6 +84,8 @@ pub(crate) struct Pool {
     is_http2: OnceLock<bool>,
     idle: Mutex<Vec<H1>>,
     manners: Manners,
+    /// Read by everyone who watches a connection; whoever may write knows that nobody does.
+    looks: Arc<RwLock<()>>,
     shared: Mutex<Vec<H2>>,
     /// Held while a connection is opened that others could share, so that they wait for it.
     turn: tokio::sync::Mutex<()>,
@@ -99,6 +102,7 @@ impl Pool {
             is_http2,
             idle: Mutex::default(),
             manners: Manners::default(),
+            looks: Arc::default(),
             shared: Mutex::default(),
             turn: tokio::sync::Mutex::default(),
         }
@@ -163,11 +167,33 @@ impl Pool {
     }
 
     /// As [`Self::put_back`] behind a streamed answer. The first ones are held back until it is seen whether the server
-    /// closes the connection; one that does gets a new connection for each request.
-    pub(crate) async fn put_back_after_stream(&self, link: Link) {
+    /// closes the connection; one that does gets a new connection for each request. No request waits for that: meanwhile one
+    /// takes another connection. Whoever opens connections ahead does.
+    pub(crate) async fn put_back_after_stream(self: &Arc<Self>, link: Link) {
         let Link::H1(mut connection) = link else {
             return;
         };
+        connection.rest();
+        match self.manners.known() {
+            Known::Keeps => self.put_back(Link::H1(connection)).await,
+            Known::Nothing => {
+                let pool = Arc::clone(self);
+                let begun = Arc::clone(&self.looks).try_read_owned();
+                tokio::spawn(async move {
+                    // Somebody opens connections right now, and has not seen this one.
+                    let _look = match begun {
+                        Ok(look) => look,
+                        Err(_) => Arc::clone(&pool.looks).read_owned().await,
+                    };
+                    pool.look(connection).await;
+                });
+            }
+            Known::Closes => {}
+        }
+    }
+
+    /// Watches a connection behind a streamed answer until it is known what the server does with such.
+    async fn look(&self, mut connection: H1) {
         let until = Instant::now() + FIRST_LOOK;
         while self.manners.known() == Known::Nothing {
             if !connection.is_alive().await {
@@ -179,7 +205,6 @@ impl Pool {
             }
         }
         if self.manners.known() == Known::Keeps {
-            connection.rest();
             self.put_back(Link::H1(connection)).await;
         }
     }
@@ -195,6 +220,7 @@ impl Pool {
 
     /// Opens connections until `n` requests could be sent at once without dialling, or until one fails.
     pub(crate) async fn open(&self, n: usize) {
+        drop(self.looks.write().await);
         if self.may_share() {
             let Ok(_turn) = timeout_at(self.dialer.deadline(), self.turn.lock()).await else {
                 return;

@@ -46,6 +46,15 @@ impl Socket {
         }
     }
 
+    /// Asks the system to acknowledge what arrives at once, until something is sent the next time. A server that gathers
+    /// small writes sends a token when the one before was acknowledged, and the system likes to wait 40 ms with that:
+    /// tokens would come in pairs and worse, and it would be our doing.
+    pub(crate) fn acknowledge_at_once(&self) {
+        // Where the system knows nothing of it, or the socket has died, tokens come as they come.
+        #[cfg(target_os = "linux")]
+        let _ = SockRef::from(&*self.lock()).set_tcp_quickack(true);
+    }
+
     fn lock(&self) -> MutexGuard<'_, TcpStream> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,7 +1,8 @@
 //! What a test's own data say against it: the tool cross-checks what it meant against what the server reports.
 
-use metrics::record::{FailedRequest, RequestRecord};
-use metrics::selfcheck::{TEMPLATE_ALLOWANCE_TOKENS, check_cached, check_cold, check_prompts};
+use metrics::RequestTally;
+use metrics::record::FailedRequest;
+use metrics::selfcheck::{ColdCheck, TEMPLATE_ALLOWANCE_TOKENS};
 use metrics::summary::TestKey;
 use report::test_name::TestName;
 
@@ -12,27 +13,49 @@ const SHARE_WORTH_A_WORD: f64 = 0.05;
 
 /// A test's requests, all windows.
 #[derive(Debug)]
-pub struct Evidence<'a, R, F> {
+pub struct Evidence<'a> {
     /// Which test.
     pub key: &'a TestKey,
-    /// Rounding of cached prefixes, tokens.
-    pub chunk_size: u64,
     /// Whether the chosen level holds the thresholds.
     pub passed: bool,
-    /// Completed requests.
-    pub records: R,
+    /// Completed requests, in a tally with [`cached_tolerance`].
+    pub requests: &'a RequestTally,
     /// Failed and cancelled ones.
-    pub failed: F,
+    pub failed: FailedCounts,
+}
+
+/// How many requests of a test or phase gave no sample.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct FailedCounts {
+    /// Cancelled ones not counted.
+    pub failed: u64,
+    /// By us.
+    pub cancelled: u64,
+}
+
+impl FailedCounts {
+    /// Takes one request.
+    pub fn add(&mut self, request: &FailedRequest) {
+        if request.is_cancelled() {
+            self.cancelled += 1;
+        } else {
+            self.failed += 1;
+        }
+    }
+}
+
+/// By how many tokens a server's cached tokens may be off: engines round to their own blocks, and a chat template
+/// shifts where those begin.
+#[must_use]
+pub fn cached_tolerance(chunk_size: u64) -> u64 {
+    chunk_size.max(TEMPLATE_ALLOWANCE_TOKENS)
 }
 
 /// Every reason to look twice at the test.
-pub fn doubts<'r, R, F, RI, FI>(evidence: &Evidence<'_, R, F>) -> Vec<Doubt>
-where
-    R: Fn() -> RI,
-    F: Fn() -> FI,
-    RI: Iterator<Item = &'r RequestRecord>,
-    FI: Iterator<Item = &'r FailedRequest>,
-{
+#[must_use]
+pub fn doubts(evidence: &Evidence<'_>) -> Vec<Doubt> {
+    let requests = evidence.requests;
+    let tolerance = requests.cached_tolerance();
     let mut doubts = Vec::new();
     let mut say = |kind, text: String| {
         doubts.push(Doubt {
@@ -51,9 +74,7 @@ where
             ),
         );
     }
-    if let Some(cold) = check_cold((evidence.records)(), TEMPLATE_ALLOWANCE_TOKENS)
-        .filter(metrics::selfcheck::ColdCheck::is_warm)
-    {
+    if let Some(cold) = requests.cold().filter(ColdCheck::is_warm) {
         say(
             DoubtKind::WarmCold,
             format!(
@@ -63,36 +84,34 @@ where
             ),
         );
     }
-    if evidence.key.cache_hit_rate > 0 {
-        // Engines round to their own blocks, and a chat template shifts where those begin.
-        let tolerance = evidence.chunk_size.max(TEMPLATE_ALLOWANCE_TOKENS);
-        if let Some(cached) = check_cached((evidence.records)(), tolerance)
+    if evidence.key.cache_hit_rate > 0
+        && let Some(cached) = requests
+            .cached()
             .filter(|c| c.n_mismatched as f64 > SHARE_WORTH_A_WORD * c.n as f64)
-        {
-            let is_short = cached.highest <= i64::try_from(tolerance).unwrap_or(i64::MAX);
-            let why = match evidence.key.working_set_size {
-                // Where the set's size is what varies, this is the finding.
-                Some(size) if is_short => format!(
-                    "the cache no longer holds all of the working set of {size}, or prompts that joined it were cold at \
-                     first. Where the set should fit, the server's blocks are larger than --chunk-size or other \
-                     requests use its cache"
-                ),
-                Some(_) | None => {
-                    "prompts were evicted, or the server's blocks are larger than --chunk-size"
-                        .to_owned()
-                }
-            };
-            say(
-                DoubtKind::HitRateOffTarget,
-                format!(
-                    "the server's cached tokens miss the intended ones by more than {tolerance} in {} of {} requests \
-                     (from {} to {:+}): {why}",
-                    cached.n_mismatched, cached.n, cached.lowest, cached.highest
-                ),
-            );
-        }
+    {
+        let is_short = cached.highest <= i64::try_from(tolerance).unwrap_or(i64::MAX);
+        let why = match evidence.key.working_set_size {
+            // Where the set's size is what varies, this is the finding.
+            Some(size) if is_short => format!(
+                "the cache no longer holds all of the working set of {size}, or prompts that joined it were cold at \
+                 first. Where the set should fit, the server's blocks are larger than --chunk-size or other \
+                 requests use its cache"
+            ),
+            Some(_) | None => {
+                "prompts were evicted, or the server's blocks are larger than --chunk-size"
+                    .to_owned()
+            }
+        };
+        say(
+            DoubtKind::HitRateOffTarget,
+            format!(
+                "the server's cached tokens miss the intended ones by more than {tolerance} in {} of {} requests \
+                 (from {} to {:+}): {why}",
+                cached.n_mismatched, cached.n, cached.lowest, cached.highest
+            ),
+        );
     }
-    if let Some(prompts) = check_prompts((evidence.records)()).filter(|p| p.exceeded) {
+    if let Some(prompts) = requests.prompts().filter(|p| p.exceeded) {
         say(
             DoubtKind::PromptTokens,
             format!(
@@ -101,9 +120,7 @@ where
             ),
         );
     }
-    let (n, uncounted) = (evidence.records)().fold((0, 0), |(n, u), r| {
-        (n + 1, u + usize::from(r.counted_locally))
-    });
+    let (n, uncounted) = (requests.n(), requests.n_uncounted());
     if uncounted > 0 {
         say(
             DoubtKind::NoUsage,
@@ -112,8 +129,7 @@ where
             ),
         );
     }
-    let cancelled = (evidence.failed)().filter(|f| f.is_cancelled()).count();
-    let failed = (evidence.failed)().count() - cancelled;
+    let FailedCounts { failed, cancelled } = evidence.failed;
     if failed > 0 {
         say(
             DoubtKind::Failures,

@@ -150,6 +150,7 @@ impl Metered {
             })
         });
         let planned = f64::from(level) * self.length;
+        let missing = self.missing + felt.map_or(0.0, |felt| seconds(felt.crossing));
         WindowHealth {
             phase_id: phase.prompts.phase_id.to_string(),
             context_size: phase.context_size,
@@ -164,7 +165,7 @@ impl Metered {
                 .filter(|felt| !felt.wall.is_zero())
                 .map(|felt| seconds(felt.cpu) / seconds(felt.wall)),
             in_flight: self.in_flight,
-            missing_share: (planned > 0.0).then(|| self.missing / planned),
+            missing_share: (planned > 0.0).then(|| missing / planned),
             ttft,
             itl,
         }

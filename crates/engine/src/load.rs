@@ -118,8 +118,8 @@ struct InFlight {
 struct Watched {
     attribution: TokenAttribution,
     open: BTreeMap<u64, Watch>,
-    /// Ids of completed requests whose output the server did not count.
-    uncounted: BTreeMap<u64, String>,
+    /// Completed requests whose output the server did not count, by id, until their rows are there.
+    uncounted: HashMap<String, u64>,
 }
 
 /// Requests in flight.
@@ -304,22 +304,23 @@ impl<'c, 'a> Load<'c, 'a> {
             .unwrap_or_default()
     }
 
-    /// The output tokens of all periods when everything has ended. `records` are all rows of the load: what
-    /// the server did not count was counted there.
-    #[must_use]
-    pub fn settle(&mut self, records: &[RequestRecord]) -> Settled {
-        let Some(watched) = self.watched.take() else {
-            return Settled::default();
+    /// Rows of ended requests are there: what the server did not count was counted in them.
+    pub fn count(&mut self, records: &[RequestRecord]) {
+        let Some(watched) = &mut self.watched else {
+            return;
         };
-        let counts: HashMap<&str, u64> = records
-            .iter()
-            .filter(|r| r.counted_locally)
-            .map(|r| (r.intent.request_id.as_str(), r.output_tokens))
-            .collect();
-        watched.attribution.finish(|number| {
-            let id = watched.uncounted.get(&number)?;
-            counts.get(id.as_str()).copied()
-        })
+        for record in records.iter().filter(|r| r.counted_locally) {
+            if let Some(number) = watched.uncounted.remove(&record.intent.request_id) {
+                watched.attribution.count(number, record.output_tokens);
+            }
+        }
+    }
+
+    /// The output tokens of all periods when everything has ended and was [counted](Self::count).
+    #[must_use]
+    pub fn settle(&mut self) -> Settled {
+        let watched = self.watched.take();
+        watched.map_or_else(Settled::default, |watched| watched.attribution.finish())
     }
 
     /// From here on [`Load::covered`] counts anew.
@@ -630,7 +631,7 @@ impl Watched {
         };
         if how == Ending::Completed && usage.completion_tokens.is_none() {
             self.uncounted
-                .insert(number, ended.intent.request_id.clone());
+                .insert(ended.intent.request_id.clone(), number);
         }
         self.attribution
             .end(number, timeline, usage.completion_tokens, how);

@@ -24,6 +24,9 @@ pub struct Felt {
     pub cpu: Duration,
     /// Time that passed.
     pub wall: Duration,
+    /// Slot seconds lost between threads: requests on their way to a runtime, and ended ones on their way back. None where
+    /// requests do not cross threads.
+    pub crossing: Duration,
 }
 
 /// Asked for what the runtimes feel; ends its thread when dropped.
@@ -88,6 +91,7 @@ impl Probe {
             lag,
             cpu: now.1.saturating_sub(before.1),
             wall: now.0 - before.0,
+            crossing: Duration::ZERO,
         }
     }
 }

@@ -2,11 +2,10 @@
 //!
 //! The load loop hands over each ended request and thinks no more of it. A writer thread turns it into a
 //! row, counts tokens where the server did not, appends it to the CSV within seconds, and gives the rows of
-//! a window back when the window is judged.
+//! a window back when the window is judged. Requests are handed over in batches: the writer is woken once for all that
+//! end within a few milliseconds. What it gives back of a row holds no list of chunks any more; the file has it.
 
-use std::collections::VecDeque;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -15,11 +14,15 @@ use metrics::PeriodRow;
 use metrics::record::{FailedRequest, RequestIntent, RequestRecord, WallAnchor};
 use metrics::timeline::{Exchange, FailureKind};
 use report::test_name::TestName;
-use tokio::sync::oneshot;
+use tokio::sync::oneshot::{self, error::TryRecvError};
 use workload::TextTokenizer;
 
-/// Requests that may wait for the writer before the load loop keeps them itself.
-const QUEUE_DEPTH: usize = 16_384;
+/// How long the writer lets a batch gather from its first request on.
+const GATHER: Duration = Duration::from_millis(20);
+/// … or how many requests.
+const BATCH: usize = 512;
+/// More requests that wait for the writer than this are worth a word.
+const MANY_WAITING: usize = 16_384;
 /// Rows are on disk after at most this long.
 const FLUSH_EVERY: Duration = Duration::from_secs(1);
 /// … or after this many requests.
@@ -34,7 +37,7 @@ pub struct Ended {
     pub exchange: Exchange,
 }
 
-/// The rows of one window.
+/// The rows of one window. Those that were written to a file know nothing of single chunks any more.
 #[derive(Debug, Default)]
 pub struct WindowRows {
     /// Completed requests, in the order in which they ended.
@@ -43,6 +46,23 @@ pub struct WindowRows {
     pub failed: Vec<FailedRequest>,
     /// First error of the row files, as a line; the rows above are complete all the same.
     pub write_error: Option<String>,
+}
+
+impl WindowRows {
+    /// Puts later rows behind these.
+    fn append(&mut self, later: Self) {
+        self.records.extend(later.records);
+        self.failed.extend(later.failed);
+        self.write_error = self.write_error.take().or(later.write_error);
+    }
+
+    /// When there is no writer to ask.
+    fn of_stopped_writer() -> Self {
+        Self {
+            write_error: Some("the thread that writes rows has stopped".to_owned()),
+            ..Self::default()
+        }
+    }
 }
 
 /// Where ended requests go.
@@ -56,7 +76,12 @@ pub trait RecordSink {
     /// The first error of the files since the last [`RecordSink::collect`], as far as it is known.
     fn write_error(&self) -> Option<String>;
 
-    /// Gives back everything pushed since the last call, written to disk where the sink writes.
+    /// Gives back what was pushed up to the last call but one or so and not given back yet, written to disk where the
+    /// sink writes: for a load that goes on and on. Never blocks; what is not there yet comes with a later call, or with
+    /// [`RecordSink::collect`].
+    fn spill(&mut self) -> Option<WindowRows>;
+
+    /// Gives back everything that was pushed and not given back yet, written to disk where the sink writes.
     fn collect(&mut self) -> LocalBoxFuture<'_, WindowRows>;
 }
 
@@ -108,6 +133,7 @@ impl Interpreter {
                     let local = count(&exchange);
                     exchange.usage.completion_tokens = exchange.usage.completion_tokens.or(local);
                 }
+                exchange.text = String::new();
                 rows.failed
                     .extend(FailedRequest::from_exchange(intent, exchange, self.anchor));
             }
@@ -163,6 +189,10 @@ impl RecordSink for InlineSink {
         None
     }
 
+    fn spill(&mut self) -> Option<WindowRows> {
+        Some(std::mem::take(&mut self.rows))
+    }
+
     fn collect(&mut self) -> LocalBoxFuture<'_, WindowRows> {
         Box::pin(std::future::ready(std::mem::take(&mut self.rows)))
     }
@@ -171,16 +201,104 @@ impl RecordSink for InlineSink {
 enum Message {
     Ended(Box<Ended>),
     Periods(TestName, Vec<PeriodRow>),
-    Collect(oneshot::Sender<WindowRows>),
+    /// Gives the rows back; with `Last` the writer forgets its trouble, which is in them.
+    Collect(oneshot::Sender<WindowRows>, Part),
+}
+
+/// Which rows are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    /// Those so far; more will come.
+    Some,
+    /// The last ones of a window or test.
+    Last,
+}
+
+/// What waits for the writer.
+#[derive(Debug, Default)]
+struct Inbox {
+    waiting: Mutex<Waiting>,
+    bell: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    messages: Vec<Message>,
+    /// Somebody waits for an answer.
+    is_urgent: bool,
+    /// Nothing more will come.
+    is_closed: bool,
+    /// The writer has gone.
+    is_abandoned: bool,
+}
+
+/// Says so when the writer goes, also by a panic: nobody shall wait for its answer.
+struct Leaving(Arc<Inbox>);
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        let mut waiting = self.0.lock();
+        waiting.is_abandoned = true;
+        waiting.messages.clear();
+    }
+}
+
+impl Inbox {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        // Held for a push or a swap, never while anything is written.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Leaves a message and returns how many wait. Wakes the writer only where it has nothing yet or has enough.
+    fn put(&self, message: Message) -> usize {
+        let mut waiting = self.lock();
+        if waiting.is_abandoned {
+            return 0;
+        }
+        waiting.is_urgent |= matches!(message, Message::Collect(..));
+        waiting.messages.push(message);
+        let n = waiting.messages.len();
+        if n == 1 || n == BATCH || waiting.is_urgent {
+            self.bell.notify_one();
+        }
+        n
+    }
+
+    fn close(&self) {
+        self.lock().is_closed = true;
+        self.bell.notify_one();
+    }
+
+    /// Waits up to `wait` for a first message, then lets others gather; `None` when nothing more will come.
+    fn take(&self, wait: Duration) -> Option<Vec<Message>> {
+        let waiting = self.lock();
+        let is_idle = |w: &mut Waiting| w.messages.is_empty() && !w.is_closed;
+        let (mut waiting, _) = self
+            .bell
+            .wait_timeout_while(waiting, wait, is_idle)
+            .unwrap_or_else(PoisonError::into_inner);
+        if !waiting.messages.is_empty() {
+            let gathers =
+                |w: &mut Waiting| w.messages.len() < BATCH && !w.is_urgent && !w.is_closed;
+            (waiting, _) = self
+                .bell
+                .wait_timeout_while(waiting, GATHER, gathers)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        waiting.is_urgent = false;
+        let messages = std::mem::take(&mut waiting.messages);
+        (!messages.is_empty() || !waiting.is_closed).then_some(messages)
+    }
 }
 
 /// The writer thread's handle.
 #[derive(Debug)]
 pub struct ThreadSink {
-    queue: Option<SyncSender<Message>>,
-    /// Messages that found the queue full. They wait here, in order, and nothing is lost.
-    backlog: VecDeque<Message>,
-    overflowed: u64,
+    inbox: Arc<Inbox>,
+    /// Rows that were asked for and are not there yet.
+    asked: Option<oneshot::Receiver<WindowRows>>,
+    /// So many waited that it is worth a word.
+    has_piled_up: bool,
     /// What the writer stumbled on, for who does not want to wait for it.
     trouble: Trouble,
     writer: Option<JoinHandle<()>>,
@@ -194,7 +312,7 @@ impl std::fmt::Debug for Message {
         f.write_str(match self {
             Self::Ended(_) => "Ended",
             Self::Periods(..) => "Periods",
-            Self::Collect(_) => "Collect",
+            Self::Collect(..) => "Collect",
         })
     }
 }
@@ -208,7 +326,7 @@ impl ThreadSink {
         interpreter: Interpreter,
         files: impl RowFiles + 'static,
     ) -> std::io::Result<Self> {
-        let (queue, inbox) = sync_channel(QUEUE_DEPTH);
+        let inbox = Arc::<Inbox>::default();
         let trouble = Trouble::default();
         let mut writer = RowWriter {
             interpreter,
@@ -219,34 +337,30 @@ impl ThreadSink {
             failed_on_disk: 0,
             waiting_since: None,
         };
+        let of_writer = Arc::clone(&inbox);
         let writer = thread::Builder::new()
             .name("rows".to_owned())
-            .spawn(move || writer.work(&inbox))?;
+            .spawn(move || {
+                let leaving = Leaving(of_writer);
+                writer.work(&leaving.0);
+            })?;
         Ok(Self {
-            queue: Some(queue),
-            backlog: VecDeque::new(),
-            overflowed: 0,
+            inbox,
+            asked: None,
+            has_piled_up: false,
             trouble,
             writer: Some(writer),
         })
     }
 
     fn offer(&mut self, message: Message) {
-        let queue = self
-            .queue
-            .as_ref()
-            .expect("the queue is open until the sink is dropped");
-        self.backlog.push_back(message);
-        while let Some(message) = self.backlog.pop_front() {
-            match queue.try_send(message) {
-                Ok(()) => {}
-                Err(TrySendError::Full(message) | TrySendError::Disconnected(message)) => {
-                    self.overflowed += 1;
-                    self.backlog.push_front(message);
-                    return;
-                }
-            }
-        }
+        self.has_piled_up |= self.inbox.put(message) > MANY_WAITING;
+    }
+
+    fn ask(&mut self, part: Part) -> oneshot::Receiver<WindowRows> {
+        let (reply, rows) = oneshot::channel();
+        self.offer(Message::Collect(reply, part));
+        rows
     }
 }
 
@@ -265,37 +379,40 @@ impl RecordSink for ThreadSink {
         trouble.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    fn spill(&mut self) -> Option<WindowRows> {
+        let ready = match self.asked.as_mut().map(oneshot::Receiver::try_recv) {
+            Some(Err(TryRecvError::Empty)) => return None,
+            Some(Err(TryRecvError::Closed)) => Some(WindowRows::of_stopped_writer()),
+            Some(Ok(rows)) => Some(rows),
+            None => None,
+        };
+        self.asked = Some(self.ask(Part::Some));
+        ready
+    }
+
     fn collect(&mut self) -> LocalBoxFuture<'_, WindowRows> {
         Box::pin(async move {
-            let (reply, rows) = oneshot::channel();
-            self.offer(Message::Collect(reply));
+            let before = self.asked.take();
             // No stream is being read between windows, so waiting for the writer here delays no stamp.
-            while let Some(message) = self.backlog.pop_front() {
-                let queue = self
-                    .queue
-                    .as_ref()
-                    .expect("the queue is open until the sink is dropped");
-                if let Err(TrySendError::Full(message)) = queue.try_send(message) {
-                    self.backlog.push_front(message);
-                    tokio::time::sleep(Duration::from_millis(5)).await;
-                }
+            let last = self.ask(Part::Last);
+            let mut rows = WindowRows::default();
+            for part in before.into_iter().chain([last]) {
+                let part = part.await;
+                rows.append(part.unwrap_or_else(|_| WindowRows::of_stopped_writer()));
             }
-            if std::mem::take(&mut self.overflowed) > 0 {
+            if std::mem::take(&mut self.has_piled_up) {
                 tracing::warn!(
                     "rows were written more slowly than requests ended; they were kept in memory meanwhile"
                 );
             }
-            rows.await.unwrap_or_else(|_| WindowRows {
-                write_error: Some("the thread that writes rows has stopped".to_owned()),
-                ..WindowRows::default()
-            })
+            rows
         })
     }
 }
 
 impl Drop for ThreadSink {
     fn drop(&mut self) {
-        self.queue = None;
+        self.inbox.close();
         if let Some(writer) = self.writer.take() {
             // A panic of the writer was reported by its own message; there is nothing to add here.
             drop(writer.join());
@@ -317,51 +434,62 @@ struct RowWriter<F> {
 }
 
 impl<F: RowFiles> RowWriter<F> {
-    fn work(&mut self, inbox: &Receiver<Message>) {
+    fn work(&mut self, inbox: &Inbox) {
         loop {
             let wait = self.waiting_since.map_or(FLUSH_EVERY, |since| {
                 FLUSH_EVERY.saturating_sub(since.elapsed())
             });
-            match inbox.recv_timeout(wait) {
-                Ok(Message::Ended(ended)) => {
-                    self.interpreter.interpret(*ended, &mut self.window);
-                    let rows = self.window.records.len() + self.window.failed.len();
-                    let n_waiting = rows - self.records_on_disk - self.failed_on_disk;
-                    let since = *self.waiting_since.get_or_insert_with(Instant::now);
-                    if n_waiting >= FLUSH_ROWS || since.elapsed() >= FLUSH_EVERY {
-                        self.flush();
-                    }
-                }
-                Ok(Message::Periods(test, periods)) => {
-                    // Requests first: a period on disk has its requests on disk.
+            let Some(messages) = inbox.take(wait) else {
+                self.flush();
+                return;
+            };
+            if messages.is_empty() {
+                self.flush();
+            }
+            for message in messages {
+                self.handle(message);
+            }
+        }
+    }
+
+    fn handle(&mut self, message: Message) {
+        match message {
+            Message::Ended(ended) => {
+                self.interpreter.interpret(*ended, &mut self.window);
+                let rows = self.window.records.len() + self.window.failed.len();
+                let n_waiting = rows - self.records_on_disk - self.failed_on_disk;
+                let since = *self.waiting_since.get_or_insert_with(Instant::now);
+                if n_waiting >= FLUSH_ROWS || since.elapsed() >= FLUSH_EVERY {
                     self.flush();
-                    let written = self.files.put_periods(test, &periods);
-                    self.note(written);
                 }
-                Ok(Message::Collect(reply)) => {
-                    self.flush();
-                    (self.records_on_disk, self.failed_on_disk) = (0, 0);
+            }
+            Message::Periods(test, periods) => {
+                // Requests first: a period on disk has its requests on disk.
+                self.flush();
+                let written = self.files.put_periods(test, &periods);
+                self.note(written);
+            }
+            Message::Collect(reply, part) => {
+                self.flush();
+                (self.records_on_disk, self.failed_on_disk) = (0, 0);
+                if part == Part::Last {
                     *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = None;
-                    // The asker may be gone when the run was aborted; its rows are on disk.
-                    drop(reply.send(std::mem::take(&mut self.window)));
                 }
-                Err(RecvTimeoutError::Timeout) => self.flush(),
-                Err(RecvTimeoutError::Disconnected) => {
-                    self.flush();
-                    return;
-                }
+                // The asker may be gone when the run was aborted; its rows are on disk.
+                drop(reply.send(std::mem::take(&mut self.window)));
             }
         }
     }
 
     fn flush(&mut self) {
         self.waiting_since = None;
-        let records = &self.window.records[self.records_on_disk..];
+        let records = &mut self.window.records[self.records_on_disk..];
         let failed = &self.window.failed[self.failed_on_disk..];
         if records.is_empty() && failed.is_empty() {
             return;
         }
         let written = self.files.append(records, failed);
+        records.iter_mut().for_each(RequestRecord::forget_chunks);
         self.note(written);
         self.records_on_disk = self.window.records.len();
         self.failed_on_disk = self.window.failed.len();
@@ -377,105 +505,4 @@ impl<F: RowFiles> RowWriter<F> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
-    use metrics::timeline::{ChunkStamp, Timeline, Usage};
-
-    use super::*;
-
-    struct Counted(Arc<AtomicUsize>);
-
-    impl RowFiles for Counted {
-        fn append(
-            &mut self,
-            records: &[RequestRecord],
-            failed: &[FailedRequest],
-        ) -> Result<(), String> {
-            self.0
-                .fetch_add(records.len() + failed.len(), Ordering::SeqCst);
-            Ok(())
-        }
-
-        fn put_periods(&mut self, _test: TestName, _periods: &[PeriodRow]) -> Result<(), String> {
-            Ok(())
-        }
-    }
-
-    fn ended(k: usize) -> Ended {
-        Ended {
-            intent: RequestIntent {
-                request_id: format!("RAMP_c1_r{k}"),
-                phase_id: "RAMP_c1".to_owned(),
-                cache_hit_rate: 0,
-                context_size: 100,
-                cached_tokens: 0,
-                unique_tokens: 100,
-                question_tokens: 0,
-                concurrency_level: 1,
-                endpoint: String::new(),
-                working_set_size: None,
-            },
-            exchange: Exchange {
-                timeline: Timeline {
-                    chunks: vec![ChunkStamp {
-                        at: Duration::from_millis(1),
-                        text_bytes: 1,
-                    }],
-                    ..Timeline::default()
-                },
-                usage: Usage {
-                    completion_tokens: Some(1),
-                    ..Usage::default()
-                },
-                text: String::new(),
-                failure: None,
-            },
-        }
-    }
-
-    /// A chunk may hold several tokens; a server that sends no usage leaves only the text to count them by.
-    #[test]
-    fn what_arrived_of_a_cancelled_request_is_counted_by_the_tokenizer() {
-        let tokenizer = TextTokenizer::from_bytes(hub::builtin_tokenizer()).unwrap();
-        let text = "Several words in one chunk of a stream.";
-        let tokens = tokenizer.count(text) as u64;
-        let mut sink = InlineSink::new(Interpreter {
-            anchor: WallAnchor { unix_at_epoch: 0.0 },
-            tokenizer,
-        });
-        let mut cancelled = ended(0);
-        cancelled.exchange.usage = Usage::default();
-        cancelled.exchange.text = text.to_owned();
-        cancelled.exchange.failure = Some(metrics::Failure {
-            kind: FailureKind::Cancelled,
-            status: None,
-            message: String::new(),
-        });
-        sink.push(cancelled);
-        let rows = std::mem::take(&mut sink.rows);
-        assert!(tokens > 1);
-        assert_eq!(
-            metrics::window::cancelled_tokens(&rows.failed[0], 0.0, 1.0),
-            (100, tokens)
-        );
-    }
-
-    /// The threads and the channel are real here, so the time is too: rows come faster than once per
-    /// flush interval, and far fewer than a full batch of them.
-    #[test]
-    fn rows_that_keep_coming_are_on_disk_before_the_window_ends() {
-        let on_disk = Arc::new(AtomicUsize::new(0));
-        let interpreter = Interpreter {
-            anchor: WallAnchor { unix_at_epoch: 0.0 },
-            tokenizer: TextTokenizer::from_bytes(hub::builtin_tokenizer()).unwrap(),
-        };
-        let mut sink = ThreadSink::start(interpreter, Counted(Arc::clone(&on_disk))).unwrap();
-        let flushed = (0..FLUSH_ROWS / 2).any(|k| {
-            sink.push(ended(k));
-            thread::sleep(FLUSH_EVERY / 20);
-            on_disk.load(Ordering::SeqCst) > 0
-        });
-        assert!(flushed);
-    }
-}
+mod tests;

@@ -8,6 +8,7 @@ use std::cell::Cell;
 use std::io;
 use std::rc::Rc;
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use core_client::{Client, ClientConfig, ClientError, Endpoint, RequestTemplate, RunClock};
 use futures_util::future::{LocalBoxFuture, join_all};
@@ -75,6 +76,7 @@ pub fn start(carriage: &Carriage, n_runtimes: usize) -> Result<Box<dyn Transport
         endpoints: names.collect(),
         carriers,
         probe,
+        crossing: Rc::default(),
     }))
 }
 
@@ -98,6 +100,8 @@ struct Runtimes {
     endpoints: Vec<String>,
     carriers: Vec<Carrier>,
     probe: Probe,
+    /// See [`Felt::crossing`]; of requests that have come back since somebody asked.
+    crossing: Rc<Cell<Duration>>,
 }
 
 /// One runtime on its thread.
@@ -111,7 +115,16 @@ struct Carrier {
 
 enum Order {
     Prepare(Vec<usize>, oneshot::Sender<()>),
-    Send(Box<Outgoing>, oneshot::Sender<Exchange>),
+    /// With the instant at which it was given.
+    Send(Box<Outgoing>, Instant, oneshot::Sender<Carried>),
+}
+
+/// A request that a runtime has carried.
+struct Carried {
+    exchange: Exchange,
+    /// How long the order waited for the runtime.
+    waited: Duration,
+    ended: Instant,
 }
 
 impl std::fmt::Debug for Order {
@@ -179,7 +192,8 @@ async fn carry(transport: HttpTransport, mut orders: UnboundedReceiver<Order>) {
                     let _ = done.send(());
                 });
             }
-            Order::Send(outgoing, mut reply) => {
+            Order::Send(outgoing, given, mut reply) => {
+                let waited = given.elapsed();
                 let sent = transport.send(*outgoing);
                 tokio::task::spawn_local(async move {
                     let ended = tokio::select! {
@@ -189,7 +203,11 @@ async fn carry(transport: HttpTransport, mut orders: UnboundedReceiver<Order>) {
                         () = reply.closed() => None,
                     };
                     if let Some(exchange) = ended {
-                        let _ = reply.send(exchange);
+                        let _ = reply.send(Carried {
+                            exchange,
+                            waited,
+                            ended: Instant::now(),
+                        });
                     }
                 });
             }
@@ -274,10 +292,15 @@ impl Transport for Runtimes {
             .expect("there are at least two runtimes");
         let counted = Counted::new(&carrier.in_flight, request.endpoint);
         let (intended, (reply, answer)) = (request.intended, oneshot::channel());
-        carrier.order(Order::Send(Box::new(request), reply));
+        carrier.order(Order::Send(Box::new(request), Instant::now(), reply));
+        let crossing = Rc::clone(&self.crossing);
         Box::pin(async move {
-            let exchange = answer.await;
+            let carried = answer.await;
             drop(counted);
+            if let Ok(carried) = &carried {
+                crossing.set(crossing.get() + carried.waited + carried.ended.elapsed());
+            }
+            let exchange = carried.map(|carried| carried.exchange);
             exchange.unwrap_or_else(|_| Exchange {
                 timeline: Timeline {
                     intended,
@@ -297,7 +320,10 @@ impl Transport for Runtimes {
     }
 
     fn felt(&self) -> Option<Felt> {
-        Some(self.probe.take())
+        Some(Felt {
+            crossing: self.crossing.take(),
+            ..self.probe.take()
+        })
     }
 }
 

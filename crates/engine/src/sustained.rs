@@ -2,9 +2,11 @@
 //!
 //! Promise: a border stops nothing. Requests in flight go on, whatever the new level; their tokens belong
 //! to the period in which they arrive. Only the end of the test drains. A period's row is handed to the
-//! writer when the period is over, and once more, with its output tokens settled, when all requests are.
+//! writer when the period is over, and once more, with its output tokens settled, when all requests are. Of requests whose
+//! rows are on disk only sums are kept: a test of many hours needs no more memory than one of minutes.
 //! A working set that grows does so inside whatever period is running.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use metrics::attribution::PeriodFigures;
@@ -12,15 +14,15 @@ use metrics::health::{PartOf, Typical, WindowHealth};
 use metrics::period::{
     PeriodKey, PeriodRow, PeriodSample, phase_of_period, settle_rows, summarise_periods,
 };
-use metrics::record::FailedRequest;
-use metrics::{PhaseRow, SummaryRow};
+use metrics::timeline::FailureKind;
+use metrics::{PhaseRow, RequestTally, SummaryRow};
 use ramp::{
     Decided, Decision, Observation, PeriodObservation, PeriodSpec, PeriodStep, SustainedController,
     SustainedStop,
 };
 use report::test_name::TestName;
 
-use crate::doubt;
+use crate::doubt::{self, FailedCounts};
 use crate::event::{Doubt, Observer, StudyEvent};
 use crate::growth::Growth;
 use crate::health::Metered;
@@ -30,7 +32,7 @@ use crate::probe::Felt;
 use crate::proof;
 use crate::recorder::WindowRows;
 use crate::test_run::{TestError, TestFailure, TestOutcome, TestPlan, phase_of};
-use crate::window::{WindowSettings, warn_of_short_outputs};
+use crate::window::{ShortOutputs, WindowSettings};
 
 /// Longest wait for requests in flight when the test is over.
 pub const DRAIN_LIMIT: Duration = Duration::from_secs(30);
@@ -54,7 +56,7 @@ pub async fn run_sustained(
         health: Vec::new(),
         held: false,
     };
-    let mut requests = WindowRows::default();
+    let mut requests = Requests::new(plan);
     let ended = measure(
         context,
         &mut controller,
@@ -64,13 +66,14 @@ pub async fn run_sustained(
     )
     .await;
     let phases = periods.phases(&requests.failed);
+    requests.short.tell_rest("the test");
     match ended.and_then(|()| periods.conclude(&requests, observer)) {
         Ok((summary, doubts)) => Ok(TestOutcome {
             summary,
             runs: Vec::new(),
             phases,
             periods: periods.rows,
-            records: requests.records,
+            records: Vec::new(),
             health: periods.health,
             doubts,
         }),
@@ -83,13 +86,13 @@ pub async fn run_sustained(
     }
 }
 
-/// Runs all periods, waits for what is in flight, and settles the periods' rows. `requests` gets the rows of all
+/// Runs all periods, waits for what is in flight, and settles the periods' rows. `requests` takes the rows of all
 /// requests, also when something goes wrong.
 async fn measure(
     context: &mut LoadContext<'_>,
     controller: &mut SustainedController,
     periods: &mut Periods<'_>,
-    requests: &mut WindowRows,
+    requests: &mut Requests,
     observer: &mut dyn Observer,
 ) -> Result<(), TestError> {
     let plan = periods.plan;
@@ -116,7 +119,15 @@ async fn measure(
     .await;
     load.watch();
     let mut growth = plan.growth.as_ref().map(Growth::new);
-    let ended = run_periods(&mut load, controller, periods, growth.as_mut(), observer).await;
+    let ended = run_periods(
+        &mut load,
+        controller,
+        periods,
+        growth.as_mut(),
+        requests,
+        observer,
+    )
+    .await;
     let limit = if ended.is_ok() {
         DRAIN_LIMIT
     } else {
@@ -137,8 +148,9 @@ async fn measure(
     {
         growth.told_missing(&mut load, observer);
     }
-    *requests = load.context().sink.collect().await;
-    settle_rows(&mut periods.rows, &load.settle(&requests.records));
+    let rows = load.context().sink.collect().await;
+    requests.take(&mut load, rows);
+    settle_rows(&mut periods.rows, &load.settle());
     let sink = &mut *load.context().sink;
     sink.put_periods(periods.test, periods.rows.clone());
     let late_error = sink.collect().await.write_error;
@@ -163,6 +175,7 @@ async fn run_periods(
     controller: &mut SustainedController,
     periods: &mut Periods<'_>,
     mut growth: Option<&mut Growth<'_>>,
+    requests: &mut Requests,
     observer: &mut dyn Observer,
 ) -> Result<SustainedStop, TestError> {
     let plan = periods.plan;
@@ -223,7 +236,10 @@ async fn run_periods(
             figures: &figures,
             decided: &decided,
         });
-        if let Some(line) = sink_error(load) {
+        if let Some(rows) = load.context().sink.spill() {
+            requests.take(load, rows);
+        }
+        if let Some(line) = requests.write_error.clone().or_else(|| sink_error(load)) {
             return Err(TestError::Write(line));
         }
         if let Some(line) = failing {
@@ -270,6 +286,52 @@ fn period_phase(plan: &TestPlan<'_>, spec: &PeriodSpec) -> Phase {
     Phase {
         request_prefix: Some(spec.request_prefix()),
         ..phase_of(plan, &spec.phase_id())
+    }
+}
+
+/// What is kept of a test's requests when their rows are on disk: sums, whatever the test's length.
+struct Requests {
+    tally: RequestTally,
+    /// By phase id.
+    failed: BTreeMap<String, FailedCounts>,
+    /// Kind and message of the first request that failed.
+    first_failure: Option<(FailureKind, String)>,
+    short: ShortOutputs,
+    write_error: Option<String>,
+}
+
+impl Requests {
+    fn new(plan: &TestPlan<'_>) -> Self {
+        let tolerance = doubt::cached_tolerance(plan.chunk_size);
+        Self {
+            tally: plan.sustained.latencies.tally(tolerance),
+            failed: BTreeMap::new(),
+            first_failure: None,
+            short: ShortOutputs::new(plan.window.output_tokens),
+            write_error: None,
+        }
+    }
+
+    fn take(&mut self, load: &mut Load<'_, '_>, rows: WindowRows) {
+        let WindowRows {
+            records,
+            failed,
+            write_error,
+        } = rows;
+        load.count(&records);
+        self.tally.extend(&records);
+        self.short.look(&records);
+        for request in failed {
+            let of_phase = self
+                .failed
+                .entry(request.intent.phase_id.clone())
+                .or_default();
+            of_phase.add(&request);
+            if !request.is_cancelled() && self.first_failure.is_none() {
+                self.first_failure = Some((request.kind, request.message));
+            }
+        }
+        self.write_error = self.write_error.take().or(write_error);
     }
 }
 
@@ -337,17 +399,17 @@ impl Periods<'_> {
         self.health.push(health);
     }
 
-    /// The periods as phases, where the tool lists them there too. `failed` are the failed and cancelled requests.
-    fn phases(&self, failed: &[FailedRequest]) -> Vec<PhaseRow> {
+    /// The periods as phases, where the tool lists them there too. `failed` are the failed and cancelled requests by
+    /// phase id.
+    fn phases(&self, failed: &BTreeMap<String, FailedCounts>) -> Vec<PhaseRow> {
         if !self.plan.sustained.phases {
             return Vec::new();
         }
         let of_period = |row: &PeriodRow| {
             let id = format!("SUSTAINED_P{}", row.period_number);
-            let of_phase = || failed.iter().filter(|f| f.intent.phase_id == id);
-            let cancelled = of_phase().filter(|f| f.is_cancelled()).count() as u64;
-            let failed = of_phase().count() as u64 - cancelled;
-            phase_of_period(row, self.plan.key.working_set_size, (failed, cancelled))
+            let of_phase = failed.get(&id).copied().unwrap_or_default();
+            let counts = (of_phase.failed, of_phase.cancelled);
+            phase_of_period(row, self.plan.key.working_set_size, counts)
         };
         self.rows.iter().map(of_period).collect()
     }
@@ -355,26 +417,22 @@ impl Periods<'_> {
     /// The row of the test, and what speaks against it.
     fn conclude(
         &self,
-        requests: &WindowRows,
+        requests: &Requests,
         observer: &mut dyn Observer,
     ) -> Result<(SummaryRow, Vec<Doubt>), TestError> {
         let plan = self.plan;
-        warn_of_short_outputs("the test", &requests.records, plan.window.output_tokens);
         let summary = summarise_periods(
             &plan.key,
             PeriodSample {
                 periods: &self.rows,
-                records: &requests.records,
-                latencies: plan.sustained.latencies,
+                requests: &requests.tally,
             },
         );
         if summary.total_requests == 0 {
-            let first = requests.failed.iter().find(|f| !f.is_cancelled());
-            return Err(TestError::Failed(match first {
-                Some(f) => format!(
-                    "no request got a token; the first failed with {}: {}",
-                    f.kind, f.message
-                ),
+            return Err(TestError::Failed(match &requests.first_failure {
+                Some((kind, message)) => {
+                    format!("no request got a token; the first failed with {kind}: {message}")
+                }
                 None => {
                     "no request got its first token within the test; allow a longer --test-duration"
                         .to_owned()
@@ -385,14 +443,17 @@ impl Periods<'_> {
             peak_concurrency: summary.peak_concurrency,
             ..plan.key.clone()
         };
-        let mut doubts = doubt::doubts(&doubt::Evidence {
+        let evidence = doubt::Evidence {
             key: &key,
-            chunk_size: plan.chunk_size,
             passed: self.held,
-            records: || requests.records.iter(),
-            // Cancelled ones were cut off behind the last period; nothing that counts is missing.
-            failed: || requests.failed.iter().filter(|f| !f.is_cancelled()),
-        });
+            requests: &requests.tally,
+            failed: FailedCounts {
+                failed: requests.failed.values().map(|counts| counts.failed).sum(),
+                // They were cut off behind the last period; nothing that counts is missing.
+                cancelled: 0,
+            },
+        };
+        let mut doubts = doubt::doubts(&evidence);
         if plan.window.judges_client {
             doubts.extend(proof::felt(&self.health, summary.peak_concurrency));
         }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use metrics::RequestTally;
 use metrics::health::WindowHealth;
 use metrics::period::{LatenciesOver, PeriodRow};
 use metrics::phase::PhaseRow;
@@ -9,7 +10,7 @@ use metrics::record::{FailedRequest, RequestRecord};
 use metrics::summary::{PhaseSample, SummaryRow, TestKey, summarise};
 use ramp::{Controller, Purpose, RampOutcome, Step, WindowSpec};
 
-use crate::doubt;
+use crate::doubt::{self, FailedCounts};
 use crate::event::{Doubt, Observer, RunLine, StudyEvent};
 use crate::feed::PhasePrompts;
 use crate::growth::GrowthPlan;
@@ -79,7 +80,7 @@ pub struct TestOutcome {
     pub phases: Vec<PhaseRow>,
     /// All its periods, in order; only in a sustained test.
     pub periods: Vec<PeriodRow>,
-    /// All its completed requests, window by window.
+    /// All its completed requests, window by window; none of a sustained test, which may last for days.
     pub records: Vec<RequestRecord>,
     /// What the client knows of its own part in each window or period, in order.
     pub health: Vec<WindowHealth>,
@@ -173,13 +174,20 @@ pub async fn run_test(
         .filter(|m| m.is_complete && m.phase.concurrency_level == key.peak_concurrency)
         .map(|m| m.run.clone())
         .collect();
-    let mut doubts = doubt::doubts(&doubt::Evidence {
+    let mut requests = RequestTally::new(doubt::cached_tolerance(plan.chunk_size));
+    requests.extend(measured.iter().flat_map(|m| &m.records));
+    let mut failed = FailedCounts::default();
+    measured
+        .iter()
+        .flat_map(|m| &m.failed)
+        .for_each(|request| failed.add(request));
+    let evidence = doubt::Evidence {
         key: &key,
-        chunk_size: plan.chunk_size,
         passed,
-        records: || measured.iter().flat_map(|m| m.records.iter()),
-        failed: || measured.iter().flat_map(|m| m.failed.iter()),
-    });
+        requests: &requests,
+        failed,
+    };
+    let mut doubts = doubt::doubts(&evidence);
     // The peak is not chosen from such a window without a word.
     let at_peak = measured.iter().filter(|m| {
         plan.window.judges_client

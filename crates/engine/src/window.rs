@@ -196,7 +196,9 @@ pub async fn run_window(
     let mut rested = Duration::ZERO;
     if end == WindowEnd::Complete {
         warn_of_drain(&spec.phase_id, drained.cancelled, drained.took, limit);
-        warn_of_short_outputs(&spec.phase_id, &rows.records, settings.output_tokens);
+        let mut short = ShortOutputs::new(settings.output_tokens);
+        short.look(&rows.records);
+        short.tell_rest(&spec.phase_id);
         rested = cool_down(context, settings.cooldown).await;
     }
     WindowOutcome {
@@ -240,25 +242,44 @@ fn warn_of_drain(phase_id: &str, cancelled: u64, took: Duration, limit: Duration
 }
 
 /// Warns of requests that yielded too few tokens.
-pub(crate) fn warn_of_short_outputs(phase_id: &str, records: &[RequestRecord], wanted: u64) {
-    let is_short =
-        |r: &&RequestRecord| (r.output_tokens as f64) < SHORT_OUTPUT_SHARE * wanted as f64;
-    let mut n_short = 0;
-    for record in records.iter().filter(is_short) {
-        n_short += 1;
-        if n_short <= SHORT_OUTPUTS_LOGGED {
-            tracing::warn!(
-                "Request {} got {} of {wanted} output tokens ({:.1}%), TTFT {:.3}s",
-                record.intent.request_id,
-                record.output_tokens,
-                100.0 * record.output_tokens as f64 / wanted as f64,
-                record.ttft.unwrap_or_default(),
-            );
+#[derive(Debug)]
+pub(crate) struct ShortOutputs {
+    wanted: u64,
+    n: usize,
+}
+
+impl ShortOutputs {
+    /// So many tokens are asked for.
+    pub(crate) fn new(wanted: u64) -> Self {
+        Self { wanted, n: 0 }
+    }
+
+    /// Tells of the first few.
+    pub(crate) fn look(&mut self, records: &[RequestRecord]) {
+        let wanted = self.wanted;
+        let is_short =
+            |r: &&RequestRecord| (r.output_tokens as f64) < SHORT_OUTPUT_SHARE * wanted as f64;
+        for record in records.iter().filter(is_short) {
+            self.n += 1;
+            if self.n <= SHORT_OUTPUTS_LOGGED {
+                tracing::warn!(
+                    "Request {} got {} of {wanted} output tokens ({:.1}%), TTFT {:.3}s",
+                    record.intent.request_id,
+                    record.output_tokens,
+                    100.0 * record.output_tokens as f64 / wanted as f64,
+                    record.ttft.unwrap_or_default(),
+                );
+            }
         }
     }
-    if n_short > SHORT_OUTPUTS_LOGGED {
-        tracing::warn!(
-            "{n_short} requests of {phase_id} got fewer than 95% of the output tokens asked for; --ignore-eos helps where the server knows it"
-        );
+
+    /// Counts all of them, where there were more; `of` is what they belong to.
+    pub(crate) fn tell_rest(&self, of: &str) {
+        if self.n > SHORT_OUTPUTS_LOGGED {
+            tracing::warn!(
+                "{} requests of {of} got fewer than 95% of the output tokens asked for; --ignore-eos helps where the server knows it",
+                self.n
+            );
+        }
     }
 }

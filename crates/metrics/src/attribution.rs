@@ -90,6 +90,8 @@ struct Tracked {
     /// (period, chunks of the request in it), ascending.
     shares: Vec<(usize, usize)>,
     ended: Option<Ended>,
+    /// Its output tokens as somebody else counted them.
+    counted: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -138,6 +140,7 @@ impl TokenAttribution {
             attributed_before: 0,
             shares: Vec::new(),
             ended: None,
+            counted: None,
         };
         self.requests.insert(number, tracked);
     }
@@ -158,7 +161,7 @@ impl TokenAttribution {
     }
 
     /// A request has ended. `tokens` is the server's count of its output, which is spread over all its
-    /// chunks; a completed request without one may be counted later ([`Self::finish`]).
+    /// chunks; a completed request without one may be counted later ([`Self::count`]).
     pub fn end(&mut self, number: u64, timeline: &Timeline, tokens: Option<u64>, how: Ending) {
         let Some(request) = self.requests.get_mut(&number) else {
             return;
@@ -171,6 +174,20 @@ impl TokenAttribution {
             tokens,
         });
         self.last_arrival = self.last_arrival.max(request.chunks.last().map(|c| c.at));
+    }
+
+    /// A request that ended without a count holds so many tokens. Until this is told, its chunks are kept.
+    pub fn count(&mut self, number: u64, tokens: u64) {
+        if let Some(request) = self.requests.get_mut(&number) {
+            request.counted = Some(tokens);
+        } else if let Some(request) = self.uncounted.remove(&number) {
+            for (period, n) in spread(&request.chunks, &request.shares, request.assumed) {
+                self.settled[period] -= n;
+            }
+            for (period, n) in spread(&request.chunks, &request.shares, tokens) {
+                self.settled[period] += n;
+            }
+        }
     }
 
     /// Whether a request that went out before `instant` still runs.
@@ -220,10 +237,9 @@ impl TokenAttribution {
         figures
     }
 
-    /// Settles everything: what arrived behind the last border is the tail. `count` gives the tokens of a
-    /// completed request that the server did not count.
+    /// Settles everything: what arrived behind the last border is the tail.
     #[must_use]
-    pub fn finish(mut self, count: impl Fn(u64) -> Option<u64>) -> Settled {
+    pub fn finish(mut self) -> Settled {
         let tail = self.close(Duration::MAX, None);
         let n_periods = self.settled.len() - 1;
         // Requests that nobody ended: what is known of them is all there is.
@@ -234,16 +250,6 @@ impl TokenAttribution {
                 tokens: None,
             };
             self.settle(number, request, &ended);
-        }
-        for (number, request) in std::mem::take(&mut self.uncounted) {
-            if let Some(tokens) = count(number) {
-                for (period, n) in spread(&request.chunks, &request.shares, request.assumed) {
-                    self.settled[period] -= n;
-                }
-                for (period, n) in spread(&request.chunks, &request.shares, tokens) {
-                    self.settled[period] += n;
-                }
-            }
         }
         let tail_output_tokens = self.settled[n_periods];
         self.settled.truncate(n_periods);
@@ -268,13 +274,12 @@ impl TokenAttribution {
 
     /// Gives the tokens of an ended request to the periods of its chunks.
     fn settle(&mut self, number: u64, request: Tracked, ended: &Ended) {
-        let tokens = ended
-            .tokens
-            .unwrap_or_else(|| self.ratio.tokens(request.chunks.len()));
+        let known = ended.tokens.or(request.counted);
+        let tokens = known.unwrap_or_else(|| self.ratio.tokens(request.chunks.len()));
         for (period, n) in spread(&request.chunks, &request.shares, tokens) {
             self.settled[period] += n;
         }
-        if ended.tokens.is_none() && ended.how == Ending::Completed {
+        if known.is_none() && ended.how == Ending::Completed {
             let uncounted = Uncounted {
                 assumed: tokens,
                 chunks: request.chunks,

@@ -7,6 +7,7 @@
 //! The way of a number: [`timeline`] (stamps) → [`record`] (one row) → [`window`] (one level) →
 //! [`phase`], [`period`] ([`attribution`]) and [`summary`] (rows of files) → [`retry`] (points and bands of charts).
 //! [`schema`] reads and writes all rows, [`selfcheck`] compares what was meant with what the server says it received.
+//! [`tally`] counts the requests of a test that is too long to keep them.
 //! [`health`] is what the client knows of its own part in a window. [`single_prompt`] has the rows of one prompt sent twice, [`caching`] judges them by the intervals of [`interval`].
 
 pub mod attribution;
@@ -24,6 +25,7 @@ pub mod selfcheck;
 pub mod single_prompt;
 pub mod spread;
 pub mod summary;
+pub mod tally;
 pub mod timeline;
 pub mod window;
 
@@ -36,5 +38,6 @@ pub use retry::{RetryMetrics, retry_metrics, retry_metrics_by_phase};
 pub use sample::{Completed, Sample};
 pub use single_prompt::SinglePromptRow;
 pub use summary::{PhaseSample, SummaryRow, TestKey, summarise};
+pub use tally::RequestTally;
 pub use timeline::{ChunkStamp, Exchange, Failure, FailureKind, Timeline, Usage};
 pub use window::{LevelMetrics, SpeedMetric, Throughput, TtftMetric, WindowSample};

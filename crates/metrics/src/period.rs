@@ -2,10 +2,8 @@
 
 use crate::attribution::{PeriodFigures, Settled};
 use crate::phase::PhaseRow;
-use crate::record::RequestRecord;
-use crate::summary::{
-    Latencies, Latency, SummaryRow, TestKey, any_limited, mean_of, reported_cache_hit_rate,
-};
+use crate::summary::{Latencies, Latency, SummaryRow, TestKey, any_limited, mean_of};
+use crate::tally::{RequestLatencies, RequestTally};
 
 /// One assessment period. Times are Unix seconds, lengths and latencies seconds, rates tokens/s; a latency
 /// without a sample is `None`, counts and rates of an empty period are 0.
@@ -172,28 +170,35 @@ pub enum LatenciesOver {
     Requests,
 }
 
+impl LatenciesOver {
+    /// The tally that such a test needs; cached tokens may be off by so many.
+    #[must_use]
+    pub fn tally(self, cached_tolerance: u64) -> RequestTally {
+        let tally = RequestTally::new(cached_tolerance);
+        match self {
+            Self::Periods => tally,
+            Self::Requests => tally.with_latencies(),
+        }
+    }
+}
+
 /// What the periods of a test sum to; see [`summarise_periods`].
 #[derive(Debug, Clone, Copy)]
 pub struct PeriodSample<'a> {
     /// All periods, in order.
     pub periods: &'a [PeriodRow],
     /// All completed requests.
-    pub records: &'a [RequestRecord],
-    /// How latencies are taken.
-    pub latencies: LatenciesOver,
+    pub requests: &'a RequestTally,
 }
 
 /// The summary row of a sustained test: rates are Σ tokens ÷ Σ duration, the peak level the highest one used.
 ///
-/// The peak of `key` is not looked at. Where the periods tell the size of a working set that grows, its size in the
+/// The peak of `key` is not looked at. Latencies are over all requests where the tally has them, else the mean over
+/// periods that have data, of each period's own statistic. Where the periods tell the size of a working set that grows, its size in the
 /// first one is kept.
 #[must_use]
 pub fn summarise_periods(key: &TestKey, sample: PeriodSample<'_>) -> SummaryRow {
-    let PeriodSample {
-        periods,
-        records,
-        latencies,
-    } = sample;
+    let PeriodSample { periods, requests } = sample;
     let duration: f64 = periods.iter().map(|p| p.duration).sum();
     let input: u64 = periods.iter().map(|p| p.total_input_tokens).sum();
     let output: u64 = periods.iter().map(|p| p.total_output_tokens).sum();
@@ -204,10 +209,9 @@ pub fn summarise_periods(key: &TestKey, sample: PeriodSample<'_>) -> SummaryRow 
             0.0
         }
     };
-    let latencies = match latencies {
-        LatenciesOver::Periods => means_of_periods(periods),
-        LatenciesOver::Requests => of_requests(records),
-    };
+    let latencies = requests
+        .latencies()
+        .map_or_else(|| means_of_periods(periods), of_requests);
     SummaryRow {
         context_size: key.context_size,
         working_set_size: key.working_set_size,
@@ -229,7 +233,7 @@ pub fn summarise_periods(key: &TestKey, sample: PeriodSample<'_>) -> SummaryRow 
         measured_duration: Some(duration),
         total_input_tokens: Some(input),
         total_output_tokens: Some(output),
-        reported_cache_hit_rate: reported_cache_hit_rate(records),
+        reported_cache_hit_rate: requests.reported_cache_hit_rate(),
         client_limited: any_limited(periods.iter().map(|p| p.client_limited)),
         ..latencies.into_row()
     }
@@ -262,13 +266,13 @@ fn means_of_periods(periods: &[PeriodRow]) -> Latencies {
     }
 }
 
-fn of_requests(records: &[RequestRecord]) -> Latencies {
+fn of_requests(latencies: &RequestLatencies) -> Latencies {
     Latencies {
-        ttft: Latency::of(records, RequestRecord::ttft_sample),
-        ttft_from_intended: Latency::of(records, RequestRecord::ttft_from_intended),
-        ttlt: Latency::of(records, RequestRecord::ttlt_sample),
-        itl: Latency::of(records, RequestRecord::itl_sample),
-        speed: mean_of(records.iter().map(RequestRecord::request_speed)),
+        ttft: Latency::from(latencies.ttft()),
+        ttft_from_intended: Latency::from(latencies.ttft_from_intended()),
+        ttlt: Latency::from(latencies.ttlt()),
+        itl: Latency::from(latencies.itl()),
+        speed: latencies.mean_speed(),
     }
 }
 

@@ -132,6 +132,13 @@ impl RequestRecord {
         }
     }
 
+    /// Lets go of what is known of each chunk. Rows that are on disk are kept for their sums, and an answer of a
+    /// thousand tokens holds sixteen kilobytes of stamps and counts that no sum asks for.
+    pub fn forget_chunks(&mut self) {
+        self.token_timestamps = Vec::new();
+        self.tokens_per_chunk = Vec::new();
+    }
+
     /// Generation speed of this request, tokens/s: output tokens ÷ generation time, defined only for at
     /// least two tokens and a positive time.
     #[must_use]

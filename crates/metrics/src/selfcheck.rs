@@ -3,6 +3,8 @@
 //! Only requests for which the server reported the number take part; without any, the answer is `None` and
 //! proves nothing either way. Nothing here decides what to do about a finding.
 
+use std::collections::BTreeMap;
+
 use crate::percentile::{percentile, sorted};
 use crate::record::RequestRecord;
 use crate::sample::Completed;
@@ -34,25 +36,78 @@ pub struct PromptCheck {
 pub fn check_prompts<'a>(
     records: impl IntoIterator<Item = &'a RequestRecord>,
 ) -> Option<PromptCheck> {
-    let pairs: Vec<(f64, f64)> = records
-        .into_iter()
-        .filter_map(|r| {
-            let expected = r.input_tokens() + r.intent.question_tokens;
-            Some((expected as f64, r.reported_prompt_tokens? as f64))
+    let mut tally = PromptTally::default();
+    records.into_iter().for_each(|r| tally.add(r));
+    tally.check()
+}
+
+/// [`check_prompts`] request by request. Lengths are kept with how often they came, so that any number of requests
+/// takes the room of their different lengths.
+#[derive(Debug, Clone, Default)]
+pub struct PromptTally {
+    expected: Counts,
+    reported: Counts,
+    deviations: Counts,
+}
+
+impl PromptTally {
+    /// Looks at one request.
+    pub fn add(&mut self, record: &RequestRecord) {
+        let Some(reported) = record.reported_prompt_tokens else {
+            return;
+        };
+        let whole = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+        let expected = whole(record.input_tokens() + record.intent.question_tokens);
+        let reported = whole(reported);
+        self.expected.add(expected);
+        self.reported.add(reported);
+        self.deviations.add(reported.saturating_sub(expected));
+    }
+
+    /// What came of it.
+    #[must_use]
+    pub fn check(&self) -> Option<PromptCheck> {
+        let expected_median = self.expected.median()?;
+        let median_deviation = self.deviations.median()?;
+        let tolerance = PROMPT_TOLERANCE_SHARE * expected_median + PROMPT_TOLERANCE_TOKENS;
+        Some(PromptCheck {
+            n: self.expected.n,
+            expected_median,
+            reported_median: self.reported.median()?,
+            median_deviation,
+            exceeded: median_deviation.abs() > tolerance,
         })
-        .collect();
-    let median = |values: Vec<f64>| percentile(&sorted(values), 0.5);
-    let expected_median = median(pairs.iter().map(|p| p.0).collect())?;
-    let reported_median = median(pairs.iter().map(|p| p.1).collect())?;
-    let median_deviation = median(pairs.iter().map(|p| p.1 - p.0).collect())?;
-    let tolerance = PROMPT_TOLERANCE_SHARE * expected_median + PROMPT_TOLERANCE_TOKENS;
-    Some(PromptCheck {
-        n: pairs.len(),
-        expected_median,
-        reported_median,
-        median_deviation,
-        exceeded: median_deviation.abs() > tolerance,
-    })
+    }
+}
+
+/// Whole numbers and how often each came.
+#[derive(Debug, Clone, Default)]
+struct Counts {
+    of: BTreeMap<i64, usize>,
+    n: usize,
+}
+
+impl Counts {
+    fn add(&mut self, value: i64) {
+        *self.of.entry(value).or_default() += 1;
+        self.n += 1;
+    }
+
+    fn median(&self) -> Option<f64> {
+        let last = self.n.checked_sub(1)?;
+        let middle = [last / 2, last.div_ceil(2)].map(|rank| self.at(rank));
+        percentile(&sorted(middle.into_iter().flatten()), 0.5)
+    }
+
+    /// The value of a rank, from 0.
+    fn at(&self, rank: usize) -> Option<f64> {
+        let mut seen = 0;
+        let (value, _) = self.of.iter().find(|(_, n)| {
+            seen += **n;
+            seen > rank
+        })?;
+        Some(*value as f64)
+    }
 }
 
 /// Server's `cached_tokens` against the intended ones.
@@ -83,19 +138,30 @@ pub fn check_cached<'a, R: Completed + 'a>(
     records: impl IntoIterator<Item = &'a R>,
     tolerance: u64,
 ) -> Option<CachedCheck> {
-    let deviations: Vec<i64> = records
-        .into_iter()
-        .filter_map(|r| cached_mismatch(r))
-        .collect();
-    Some(CachedCheck {
-        n: deviations.len(),
-        n_mismatched: deviations
-            .iter()
-            .filter(|d| d.unsigned_abs() > tolerance)
-            .count(),
-        lowest: *deviations.iter().min()?,
-        highest: *deviations.iter().max()?,
-    })
+    let mut check = None;
+    for record in records {
+        CachedCheck::add(&mut check, record, tolerance);
+    }
+    check
+}
+
+impl CachedCheck {
+    /// Looks at one more request, with a tolerance in tokens.
+    pub fn add(check: &mut Option<Self>, record: &impl Completed, tolerance: u64) {
+        let Some(deviation) = cached_mismatch(record) else {
+            return;
+        };
+        let check = check.get_or_insert(Self {
+            n: 0,
+            n_mismatched: 0,
+            lowest: deviation,
+            highest: deviation,
+        });
+        check.n += 1;
+        check.n_mismatched += usize::from(deviation.unsigned_abs() > tolerance);
+        check.lowest = check.lowest.min(deviation);
+        check.highest = check.highest.max(deviation);
+    }
 }
 
 /// Requests meant cold that the server answered from its cache.
@@ -115,6 +181,24 @@ impl ColdCheck {
     pub fn is_warm(&self) -> bool {
         self.n_warm > 0
     }
+
+    /// Looks at one more request; `allowance` is what the chat template may explain, in tokens.
+    pub fn add(check: &mut Option<Self>, record: &impl Completed, allowance: u64) {
+        if record.cache_hit_rate() != 0 {
+            return;
+        }
+        let Some(cached) = record.reported_cached_tokens() else {
+            return;
+        };
+        let check = check.get_or_insert(Self {
+            n: 0,
+            n_warm: 0,
+            most_cached: 0,
+        });
+        check.n += 1;
+        check.n_warm += usize::from(cached > allowance);
+        check.most_cached = check.most_cached.max(cached);
+    }
 }
 
 /// Looks for warm requests among those of rate 0; `allowance` is what the chat template may explain, in
@@ -124,14 +208,27 @@ pub fn check_cold<'a, R: Completed + 'a>(
     records: impl IntoIterator<Item = &'a R>,
     allowance: u64,
 ) -> Option<ColdCheck> {
-    let cached: Vec<u64> = records
-        .into_iter()
-        .filter(|r| r.cache_hit_rate() == 0)
-        .filter_map(Completed::reported_cached_tokens)
-        .collect();
-    Some(ColdCheck {
-        n: cached.len(),
-        n_warm: cached.iter().filter(|c| **c > allowance).count(),
-        most_cached: *cached.iter().max()?,
-    })
+    let mut check = None;
+    for record in records {
+        ColdCheck::add(&mut check, record, allowance);
+    }
+    check
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        // The median of counted values is the median of the values.
+        #[test]
+        fn counts_have_the_median_of_what_was_counted(values in prop::collection::vec(-50_i64..50, 0..60)) {
+            let mut counts = Counts::default();
+            values.iter().for_each(|value| counts.add(*value));
+            let all = sorted(values.iter().map(|value| *value as f64));
+            prop_assert_eq!(counts.median(), percentile(&all, 0.5));
+        }
+    }
 }

@@ -229,11 +229,34 @@ pub fn any_limited(phases: impl IntoIterator<Item = Option<bool>>) -> Option<boo
 pub fn reported_cache_hit_rate<'a>(
     records: impl IntoIterator<Item = &'a RequestRecord>,
 ) -> Option<f64> {
-    let (cached, prompt) = records
-        .into_iter()
-        .filter_map(|r| Some((r.reported_cached_tokens?, r.reported_prompt_tokens?)))
-        .fold((0, 0), |(cached, prompt), (c, p)| (cached + c, prompt + p));
-    (prompt > 0).then(|| cached as f64 / prompt as f64)
+    let mut hits = CacheHits::default();
+    records.into_iter().for_each(|r| hits.add(r));
+    hits.rate()
+}
+
+/// [`reported_cache_hit_rate`] request by request.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CacheHits {
+    cached: u64,
+    prompt: u64,
+}
+
+impl CacheHits {
+    /// Takes one request.
+    pub fn add(&mut self, record: &RequestRecord) {
+        if let (Some(cached), Some(prompt)) =
+            (record.reported_cached_tokens, record.reported_prompt_tokens)
+        {
+            self.cached += cached;
+            self.prompt += prompt;
+        }
+    }
+
+    /// 0 to 1.
+    #[must_use]
+    pub fn rate(&self) -> Option<f64> {
+        (self.prompt > 0).then(|| self.cached as f64 / self.prompt as f64)
+    }
 }
 
 /// Rows of several files, oldest first, reduced to the newest of each (context, working set, rate), sorted
@@ -267,13 +290,7 @@ impl Latency {
         records: impl IntoIterator<Item = &'a RequestRecord>,
         value: fn(&RequestRecord) -> Option<f64>,
     ) -> Self {
-        let stats = Stats::of(records.into_iter().filter_map(value));
-        Self {
-            avg: stats.avg,
-            median: stats.median,
-            p95: stats.p95,
-            p99: stats.p99,
-        }
+        Self::from(Stats::of(records.into_iter().filter_map(value)))
     }
 
     /// Unweighted means over parts of a test of each part's own statistic.
@@ -284,6 +301,17 @@ impl Latency {
             median: mean_of(parts.iter().map(|part| part.median)),
             p95: mean_of(parts.iter().map(|part| part.p95)),
             p99: mean_of(parts.iter().map(|part| part.p99)),
+        }
+    }
+}
+
+impl From<Stats> for Latency {
+    fn from(stats: Stats) -> Self {
+        Self {
+            avg: stats.avg,
+            median: stats.median,
+            p95: stats.p95,
+            p99: stats.p99,
         }
     }
 }

@@ -249,7 +249,7 @@ pub(crate) fn run_sustained(dir: &Path, stamp: &str, test: TestName) {
             }
         })
         .collect();
-    settle_rows(&mut periods, &attribution.finish(|_| None));
+    settle_rows(&mut periods, &attribution.finish());
     let key = TestKey {
         context_size: test.context_size,
         working_set_size: test.working_set_size,
@@ -257,18 +257,18 @@ pub(crate) fn run_sustained(dir: &Path, stamp: &str, test: TestName) {
         model: Some("demo-8b".to_owned()),
         ..TestKey::default()
     };
-    let summary = summarise_periods(
-        &key,
-        PeriodSample {
-            periods: &periods,
-            records: &records,
-            latencies: if grows {
-                LatenciesOver::Requests
-            } else {
-                LatenciesOver::Periods
-            },
-        },
-    );
+    let latencies = if grows {
+        LatenciesOver::Requests
+    } else {
+        LatenciesOver::Periods
+    };
+    let mut requests = latencies.tally(0);
+    requests.extend(&records);
+    let sample = PeriodSample {
+        periods: &periods,
+        requests: &requests,
+    };
+    let summary = summarise_periods(&key, sample);
     let set = if grows {
         SetColumns::Growing
     } else {

@@ -1,7 +1,9 @@
 //! How fast prompts are made and verified, in tokens per second on one core.
 //!
 //! Under the built-in tokenizer always, under a real one of 150,000 entries where `cargo xtask fetch-tokenizers` has
-//! been run. `encode` stands beside `verify`: a verification should cost what the tokenizer costs.
+//! been run; what each holds in memory is told when it is loaded. `encode` stands beside `verify`: a verification should
+//! cost what the tokenizer costs.
+#![expect(clippy::print_stdout, reason = "a program for the terminal")]
 
 use std::hint::black_box;
 
@@ -21,20 +23,35 @@ const RATES: [u32; 21] = [
 ];
 
 fn tokenizers() -> Vec<(&'static str, TextTokenizer)> {
-    let builtin =
-        TextTokenizer::from_bytes(include_bytes!("../../hub/assets/builtin-tokenizer.json"));
-    let mut all = vec![("builtin", builtin.expect("the committed tokenizer loads"))];
+    let load = |name, bytes: &[u8]| {
+        let before = resident_mib();
+        let tokenizer = TextTokenizer::from_bytes(bytes).expect("a known tokenizer loads");
+        if let (Some(before), Some(after)) = (before, resident_mib()) {
+            println!(
+                "{name}: the loaded tokenizer holds {:.0} MiB",
+                after - before
+            );
+        }
+        (name, tokenizer)
+    };
+    let builtin = include_bytes!("../../hub/assets/builtin-tokenizer.json");
+    let mut all = vec![load("builtin", builtin)];
     let fetched = concat!(
         env!("CARGO_MANIFEST_DIR"),
         "/../../target/tokenizers/qwen3/tokenizer.json"
     );
     if let Ok(bytes) = std::fs::read(fetched) {
-        all.push((
-            "qwen3",
-            TextTokenizer::from_bytes(&bytes).expect("a fetched tokenizer loads"),
-        ));
+        all.push(load("qwen3", &bytes));
     }
     all
+}
+
+/// Memory of this process; `None` where the system does not say.
+fn resident_mib() -> Option<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:"))?;
+    let kib: f64 = line.trim().trim_end_matches(" kB").parse().ok()?;
+    Some(kib / 1024.0)
 }
 
 fn prompts(c: &mut Criterion) {

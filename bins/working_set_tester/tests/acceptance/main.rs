@@ -12,6 +12,7 @@
 #[allow(dead_code, reason = "the other tool's tests use the rest")]
 mod support;
 
+mod client;
 mod console;
 mod coverage;
 mod figure;

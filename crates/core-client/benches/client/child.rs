@@ -68,7 +68,7 @@ fn watch(child: &Child, server: &NullServer, started: Instant) -> io::Result<Use
                 peak_rss,
             });
         }
-        peak_rss = peak_rss.max(memory(child.id()));
+        peak_rss = peak_rss.max(memory(child.id(), "VmHWM:"));
         // Close at first: the start is a figure of its own.
         thread::sleep(Duration::from_millis(if first.is_none() { 1 } else { 50 }));
     }
@@ -92,12 +92,13 @@ fn stat(pid: u32) -> io::Result<(char, f64)> {
     }
 }
 
-/// Peak resident memory in bytes; 0 when the process has ended.
-fn memory(pid: u32) -> u64 {
+/// Resident memory in bytes by its name in `/proc/PID/status`: `VmRSS:` now, `VmHWM:` at most; 0 when the process has
+/// ended.
+pub(crate) fn memory(pid: u32, name: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     status
         .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .find_map(|line| line.strip_prefix(name))
         .and_then(|rest| rest.trim().trim_end_matches(" kB").parse::<u64>().ok())
         .map_or(0, |kib| kib * 1024)
 }

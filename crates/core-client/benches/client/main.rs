@@ -8,12 +8,13 @@
 //! * Gap error: how much a gap between two tokens is off at the client, any sign.
 //! * CPU: of the whole process from its first request to its end, files and threads included.
 //!
-//! These are measurements, not checks: nothing fails here but what cannot run.
+//! These are measurements, not checks: nothing fails here but what cannot run. `memory` is a check ([`memory`]).
 #![expect(clippy::print_stdout, reason = "a program for the terminal")]
 
 mod child;
 mod floor;
 mod job;
+mod memory;
 
 use std::collections::HashMap;
 use std::fs;
@@ -133,6 +134,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let tool = std::env::var_os("CLIENT_TOOL")
         .map(PathBuf::from)
         .ok_or("CLIENT_TOOL names no tester: run `cargo xtask bench client`")?;
+    if arguments.first().is_some_and(|a| a == "memory") {
+        let minutes = arguments.get(1).filter(|a| !a.starts_with("--"));
+        return memory::run(&tool, minutes.map_or(Ok(10.0), |m| m.parse())?);
+    }
     let named: Vec<&String> = arguments.iter().filter(|a| !a.starts_with("--")).collect();
     if !bind_to(SERVER_CORE) {
         println!("cannot bind threads to cores: figures are of whatever cores were free");

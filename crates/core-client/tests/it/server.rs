@@ -333,6 +333,15 @@ pub(crate) fn template(endpoint_type: EndpointType) -> RequestTemplate {
     .unwrap()
 }
 
+/// A first request, and time until it is known that the server keeps its connections. Real time: whether it closes one is
+/// an event of a real socket.
+pub(crate) async fn acquaint(client: &Client) -> Exchange {
+    let exchange = ask(client).await;
+    assert_good(&exchange);
+    tokio::time::sleep(Duration::from_millis(60)).await;
+    exchange
+}
+
 /// Sends one request to the first endpoint, never cancelled.
 pub(crate) async fn ask(client: &Client) -> Exchange {
     let intended = client.clock().now();

@@ -1,5 +1,9 @@
 //! A test bench: an engine context over the simulator in process, or over a server that follows a script.
 
+#[path = "bench/felt.rs"]
+mod felt;
+#[path = "bench/keeping.rs"]
+mod keeping;
 #[path = "bench/look.rs"]
 mod look;
 #[path = "bench/studied.rs"]
@@ -38,6 +42,8 @@ use workload::{
     ContextPlan, PieceTable, PromptPlan, Seed, SelectionOrder, Selector, TextTokenizer, WorkingSet,
 };
 
+use felt::FeltTransport;
+use keeping::KeepingSink;
 pub(crate) use look::{most_in_flight, records_by_request, tell_growth};
 pub(crate) use studied::{Studied, study, study_until};
 
@@ -328,37 +334,13 @@ impl Transport for ScriptedTransport {
     }
 }
 
-/// Another transport whose runtimes feel what a test says.
-struct FeltTransport {
-    inner: Box<dyn Transport>,
-    felt: Felt,
-}
-
-impl Transport for FeltTransport {
-    fn endpoints(&self) -> &[String] {
-        self.inner.endpoints()
-    }
-
-    fn prepare<'a>(&'a self, per_endpoint: &'a [usize]) -> LocalBoxFuture<'a, ()> {
-        self.inner.prepare(per_endpoint)
-    }
-
-    fn send(&self, request: Outgoing) -> LocalBoxFuture<'static, Exchange> {
-        self.inner.send(request)
-    }
-
-    fn felt(&self) -> Option<Felt> {
-        Some(self.felt.clone())
-    }
-}
-
 /// Everything that a context borrows.
 pub(crate) struct Bench {
     transport: Box<dyn Transport>,
     sent: Rc<RefCell<Vec<Sent>>>,
     clock: RunClock,
     feed: InlineFeed,
-    sink: InlineSink,
+    sink: KeepingSink,
     selector: Selector,
     rotation: Rotation,
     pub(crate) stop: Stop,
@@ -450,10 +432,13 @@ impl Bench {
             sent,
             clock,
             feed: InlineFeed::new(Arc::new(VerificationCounters::default())),
-            sink: InlineSink::new(Interpreter {
-                anchor: clock.anchor(),
-                tokenizer: tokenizer.clone(),
-            }),
+            sink: KeepingSink {
+                inner: InlineSink::new(Interpreter {
+                    anchor: clock.anchor(),
+                    tokenizer: tokenizer.clone(),
+                }),
+                kept: Vec::new(),
+            },
             selector: Selector::new(SelectionOrder::RoundRobin, set.len(), pinned, &seed),
             stop: Stop::new(),
             cooldown: Duration::ZERO,
@@ -467,10 +452,16 @@ impl Bench {
 
     /// The same, and its runtimes feel these waits.
     pub(crate) fn feeling(self, waits: &[Duration]) -> Self {
+        self.crossing(waits, Duration::ZERO)
+    }
+
+    /// The same, and so many slot seconds are lost between threads, too.
+    pub(crate) fn crossing(self, waits: &[Duration], crossing: Duration) -> Self {
         let mut felt = Felt {
             lag: Histogram::default(),
             cpu: Duration::from_secs(1),
             wall: Duration::from_secs(2),
+            crossing,
         };
         for wait in waits {
             felt.lag.record(*wait);
@@ -633,7 +624,12 @@ impl Bench {
             told.extend(tell_growth(event));
         };
         let controller = SustainedController::new(settings);
-        let ended = run_sustained(&mut self.context(), &plan, controller, &mut observer).await;
+        self.sink.kept.clear();
+        let mut ended = run_sustained(&mut self.context(), &plan, controller, &mut observer).await;
+        if let Ok(outcome) = &mut ended {
+            assert!(outcome.records.is_empty());
+            outcome.records = std::mem::take(&mut self.sink.kept);
+        }
         (ended, live, told)
     }
 

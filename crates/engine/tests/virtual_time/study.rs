@@ -240,3 +240,38 @@ async fn coverage_reaches_every_window_of_every_size() {
     }
     assert_eq!(studied.phases.len(), 4);
 }
+
+/// Re-encoding runs beside the warm-up, on threads of its own; whatever is measured begins when it is over.
+#[tokio::test(start_paused = true)]
+async fn no_measured_request_goes_out_before_every_prompt_was_verified() {
+    for reinit in [Reinit::Once, Reinit::EachTest, Reinit::EachWindow] {
+        let studied = study(CONTEXT, &[0, 50, 100], |plan| {
+            plan.context_sizes = vec![CONTEXT, 2 * CONTEXT];
+            plan.working_sets = WorkingSets::One(16 * CONTEXT);
+            plan.reinit = reinit;
+            plan.mode = fixed_levels(&[2], 0);
+        })
+        .await;
+        assert_eq!(studied.end.completed.len(), 6);
+        let n_prompts = studied.end.working_set_prompts.values();
+        assert!(
+            studied.verified.iter().map(|(n, _)| n).eq(n_prompts),
+            "{:?}",
+            studied.verified
+        );
+        let (first, second) = (studied.verified[0].1, studied.verified[1].1);
+        let length = studied.log[0].text.len();
+        let is_of_second = |sent: &&Sent| sent.text.len() > length * 3 / 2;
+        let measured = |sent: &&Sent| sent.kind == Kind::Measured;
+        assert_eq!(studied.log[..first].iter().filter(measured).count(), 0);
+        assert!(
+            studied.log[first..second]
+                .iter()
+                .any(|sent| measured(&sent))
+        );
+        let early = studied.log[..second].iter().filter(is_of_second);
+        assert_eq!(early.filter(measured).count(), 0, "{reinit:?}");
+        let late = studied.log[second..].iter().filter(is_of_second);
+        assert!(late.filter(measured).count() > 0, "{reinit:?}");
+    }
+}

@@ -81,7 +81,7 @@ fn a_request_over_three_periods_counts_in_each_with_what_arrived_there() {
     assert_near(third.speed.avg, 10.0 / 1.7);
 
     // The second period is corrected: its three chunks hold six tokens.
-    let settled = attribution.finish(|_| None);
+    let settled = attribution.finish();
     assert_eq!(settled.output_tokens, [0, 6, 4]);
     assert_eq!(
         (settled.tail_output_tokens, settled.tail_input_tokens),
@@ -110,7 +110,7 @@ fn running_requests_count_by_the_ratio_of_ended_ones() {
         Ending::Completed,
     );
     assert_eq!(close(&mut attribution, 2000).output_tokens, 0);
-    assert_eq!(attribution.finish(|_| None).output_tokens, [13, 0]);
+    assert_eq!(attribution.finish().output_tokens, [13, 0]);
 }
 
 #[test]
@@ -161,7 +161,8 @@ fn tokens_that_the_server_did_not_count_are_settled_by_our_own_count() {
     assert_eq!(close(&mut attribution, 1000).output_tokens, 1);
     attribution.end(3, &timeline(0, &[500, 1500], 1600), None, Ending::Completed);
     assert_eq!(close(&mut attribution, 2000).output_tokens, 1);
-    let settled = attribution.finish(|number| (number == 3).then_some(9));
+    attribution.count(3, 9);
+    let settled = attribution.finish();
     let parts = spread_tokens(9, &[4, 4]);
     assert_eq!(settled.output_tokens, parts);
 }
@@ -287,7 +288,10 @@ proptest! {
             borders.push(border);
         }
         play(&mut attribution, &mut launched, &mut ended, seen_until, u64::MAX);
-        let settled = attribution.finish(|number| Some(plans[number as usize].tokens));
+        for (i, plan) in plans.iter().enumerate().filter(|(_, p)| !p.counted) {
+            attribution.count(i as u64, plan.tokens);
+        }
+        let settled = attribution.finish();
         prop_assert_eq!(settled.output_tokens.len(), borders.len());
 
         let with_output = || plans.iter().enumerate().filter(|(_, p)| !p.chunks.is_empty());

@@ -305,13 +305,14 @@ fn a_sustained_test_weighs_periods_by_time_and_latencies_by_the_tools_rule() {
         request(2.0, 8.0, 100, 9),
         request(3.0, 8.0, 100, 9),
     ];
-    let row = |latencies| {
+    let row = |latencies: LatenciesOver| {
+        let mut requests = latencies.tally(0);
+        requests.extend(&records);
         summarise_periods(
             &key(0),
             PeriodSample {
                 periods: &periods,
-                records: &records,
-                latencies,
+                requests: &requests,
             },
         )
     };

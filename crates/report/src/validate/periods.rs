@@ -65,6 +65,14 @@ pub(super) fn check(
             format!("there are requests of phase {id}, which is no period")
         });
     }
+    // The tool that grows the working set looks at all requests at once.
+    let latencies = if test.working_set_size.is_some() {
+        LatenciesOver::Requests
+    } else {
+        LatenciesOver::Periods
+    };
+    let mut requests = latencies.tally(0);
+    requests.extend(data.details(test));
     let computed = summarise_periods(
         &TestKey {
             context_size: row.context_size,
@@ -75,13 +83,7 @@ pub(super) fn check(
         },
         PeriodSample {
             periods,
-            records: data.details(test),
-            // The tool that grows the working set looks at all requests at once.
-            latencies: if test.working_set_size.is_some() {
-                LatenciesOver::Requests
-            } else {
-                LatenciesOver::Periods
-            },
+            requests: &requests,
         },
     );
     findings.expect(row.peak_concurrency == computed.peak_concurrency, || {

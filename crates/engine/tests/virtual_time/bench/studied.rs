@@ -35,6 +35,8 @@ pub(crate) struct Studied {
     pub(crate) log: Vec<Sent>,
     pub(crate) phases: Vec<PhaseRow>,
     pub(crate) summary: Vec<SummaryRow>,
+    /// Per context: how many prompts were re-encoded, and how many requests had gone out when that was over.
+    pub(crate) verified: Vec<(u64, usize)>,
 }
 
 /// Runs a study against a server that takes a quarter of a second for everything; `change` makes of a plan without
@@ -101,7 +103,11 @@ pub(crate) async fn study_until(
     let mut rotation = Rotation::new(EndpointSelection::RoundRobin, 1);
     let stop = Stop::new();
     // By an event and not by the clock, which runs ahead while a thread builds prompts.
+    let mut verified = Vec::new();
     let mut observer = |event: &StudyEvent<'_>| {
+        if let StudyEvent::WorkingSetReady { verification, .. } = event {
+            verified.push((verification.verified, sent.borrow().len()));
+        }
         if matches!(event, StudyEvent::WindowStarted { spec } if spec.phase_id == last) {
             stop.request(StopReason::Interrupt);
         }
@@ -140,5 +146,6 @@ pub(crate) async fn study_until(
         log: sent.borrow().clone(),
         phases: tables.phases().to_vec(),
         summary: tables.summary().to_vec(),
+        verified,
     }
 }

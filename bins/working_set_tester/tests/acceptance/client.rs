@@ -1,0 +1,28 @@
+//! What the tool says of its own part in what it measured. That a client which nothing disturbs marks nothing is tested in
+//! `cache_rate_tester`.
+
+use crate::support::busy;
+use crate::support::process::Place;
+use crate::support::server;
+
+#[test]
+fn a_busy_core_under_the_client_marks_the_results() {
+    let server = server::swift();
+    let place = Place::new();
+    let tool = place.quick(&server, "--calibrate auto --client-threads 1 --brief");
+    let run = busy::on_a_busy_core(|| tool.run()).exits(0);
+    let output = place.output();
+    let health = output.newest("client_health_");
+    let marks = output.summary().texts("client_limited");
+    assert_eq!(marks, ["true", "true"], "{health:?}");
+    assert!(
+        run.stdout
+            .contains("client_limited: 512@100%/1024 512@100%/2048"),
+        "{}",
+        run.stdout
+    );
+    let doubts = output.doubts(512, 100);
+    let of_client = doubts.iter().filter(|kind| *kind == "client_limited");
+    assert_eq!(of_client.count(), 2, "{doubts:?}");
+    output.assert_valid();
+}
