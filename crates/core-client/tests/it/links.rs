@@ -129,6 +129,8 @@ async fn one_reset_under_a_request_does_not_make_all_later_ones_dial() {
     let server = Server::start(vec![good(), reset, good()]).await;
     let client = client(&server.url(), config());
     assert_good(&ask(&client).await);
+    // Waits until it is known that the connection is kept, so that the next request goes out on it.
+    client.open_connections(&[1]).await;
     assert!(ask(&client).await.failure.is_some());
     for i in 0..5 {
         let exchange = ask(&client).await;
