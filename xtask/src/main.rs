@@ -34,6 +34,12 @@ enum Task {
     FetchTokenizers,
     /// Train the built-in tokenizer again and write it where it is compiled in from.
     TrainBuiltin,
+    /// Ask the testers questions with known answers and write docs/validation/exam.md; --short as in CI.
+    Exam {
+        /// Every family of servers once, and the page only on the terminal.
+        #[arg(long)]
+        short: bool,
+    },
     /// Run the benches whose figures stand in docs/performance.md.
     Bench(bench::Args),
     /// Check house rules: dependency graph, licences, file sizes, pure crates, docs.
@@ -79,6 +85,7 @@ fn run() -> Result<()> {
             .args(["run", "--quiet", "--release", "--locked"])
             .args(["-p", "workload", "--example", "train_builtin"])
             .run()?),
+        Task::Exam { short } => exam(&shell, short),
         Task::Bench(args) => bench::run(&shell, &args),
         Task::Tidy => tidy::run(),
         Task::Release(args) => dist::run(&args),
@@ -89,4 +96,24 @@ fn run() -> Result<()> {
             .quiet()
             .run()?),
     }
+}
+
+/// The tools as released, and the examiner, for which an unoptimised build serves: what takes time in it is optimised in
+/// all profiles, and the tests have built it.
+fn exam(shell: &Shell, short: bool) -> Result<()> {
+    let bins = workspace::build_released(shell, None, &workspace::tools()?)?;
+    // Of the whole workspace, as the tests are built: for one package alone its dependencies would be built once more.
+    workspace::cargo(shell)
+        .args(["build", "--quiet", "--locked", "--workspace"])
+        .args(["--example", "exam"])
+        .run()?;
+    let examiner = workspace::target_directory()?.join("debug/examples/exam");
+    let args: &[&str] = if short {
+        &["--short"]
+    } else {
+        &["--out", "docs/validation/exam.md"]
+    };
+    Ok(cmd!(shell, "{examiner} --bins {bins} {args...}")
+        .quiet()
+        .run()?)
 }
