@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use engine::study::{Mode, Reinit, StudyPlan, WorkingSets};
+use engine::study::{GivesUp, Mode, Reinit, StudyPlan, WorkingSets};
 use engine::test_run::SustainedResults;
 use ramp::{
     FixedRules, FixedSettings, RampRules, RampSettings, SustainedRules, SustainedSettings,
@@ -41,6 +41,7 @@ fn plan(posed: &Posed, mode: Mode, window: engine::window::WindowSettings) -> St
         sustained: SustainedResults::CACHE_RATE,
         model: sim::DEFAULT_MODEL.to_owned(),
         n_build_threads: 1,
+        gives_up: GivesUp::AfterFailures,
     }
 }
 

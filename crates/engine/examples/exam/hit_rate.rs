@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use engine::study::{Mode, Reinit, StudyPlan, WorkingSets};
+use engine::study::{GivesUp, Mode, Reinit, StudyPlan, WorkingSets};
 use engine::test_run::SustainedResults;
 use kvcalc::{BlockSize, TokenCount};
 use metrics::window::{SpeedMetric, TtftMetric};
@@ -141,6 +141,7 @@ pub(crate) fn ask(words: &Words, seed: u64, spoil: Spoil) -> Vec<Answer> {
                 sustained: SustainedResults::CACHE_RATE,
                 model: sim::DEFAULT_MODEL.to_owned(),
                 n_build_threads: 1,
+                gives_up: GivesUp::AfterFailures,
             }
         });
         for rate in rates {

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use engine::study::{Mode, Reinit, StudyPlan, WorkingSets};
+use engine::study::{GivesUp, Mode, Reinit, StudyPlan, WorkingSets};
 use engine::test_run::SustainedResults;
 use kvcalc::TokenCount;
 use metrics::window::{SpeedMetric, TtftMetric};
@@ -152,6 +152,7 @@ pub(crate) fn ask(words: &Words, seed: u64, spoil: Spoil) -> Vec<Answer> {
         sustained: SustainedResults::WORKING_SET,
         model: sim::DEFAULT_MODEL.to_owned(),
         n_build_threads: 1,
+        gives_up: GivesUp::AfterFailures,
     };
     let said = study(
         words,
