@@ -134,9 +134,17 @@ pub(super) fn rows(data: &RunData) -> Vec<ConfigRow> {
         sets.iter().max().copied().map(tokens),
         Look::Plain,
     );
+    let increments = integer(data, "working_set_increments").or(Some(sets.len() as u64));
+    let of_what = if mode(data).as_deref() == Some("sustained") {
+        "steps of one growing set"
+    } else {
+        "sizes"
+    };
     add(
-        "Working Set Sizes",
-        (sets.len() > 1).then(|| format!("{} sizes", sets.len())),
+        "Working Set Increments",
+        increments
+            .filter(|n| *n > 1)
+            .map(|n| format!("{} ({of_what})", count(n))),
         Look::Plain,
     );
     add("Cache Hit Rates", rates(data), Look::Plain);

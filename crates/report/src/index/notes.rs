@@ -61,8 +61,13 @@ fn of_sustained(data: &RunData) -> Vec<String> {
     let limit = ttft_threshold(data)
         .map(|limit| format!(" (TTFT below {limit})"))
         .unwrap_or_default();
+    let or_drops = if follows_throughput(data) {
+        " or throughput drops"
+    } else {
+        ""
+    };
     out.push(format!(
-        "Concurrency rises while the thresholds hold{limit}, faster the more room there is, and falls when one is broken or throughput drops."
+        "Concurrency rises while the thresholds hold{limit}, faster the more room there is, and falls when one is broken{or_drops}."
     ));
     out.push(
         "Use it to see whether a level is stable over minutes; a single short window may be lucky."
@@ -71,11 +76,21 @@ fn of_sustained(data: &RunData) -> Vec<String> {
     out
 }
 
+/// Whether falling throughput lowers the concurrency: where the tool leaves it to an option, only with that.
+fn follows_throughput(data: &RunData) -> bool {
+    let rule = data.parameter("plateau_detection");
+    rule.map_or(!data.varies_working_set, |rule| rule != "off")
+}
+
 /// How the run went about its levels.
 fn of_levels(data: &RunData) -> Vec<String> {
     let mode = mode(data).unwrap_or_else(|| "ramp".to_owned());
     let mut out = Vec::new();
     match (mode.as_str(), ttft_threshold(data)) {
+        ("fixed", Some(limit)) if data.varies_working_set => out.push(format!(
+            "TTFT threshold: at every working-set size the given levels are measured in the order given until one exceeds {limit}; \
+             the peak is the last one that kept it."
+        )),
         ("fixed", Some(limit)) => out.push(format!(
             "TTFT threshold: the given levels are measured in ascending order until one exceeds {limit}; the peak is the best level that kept it."
         )),
@@ -89,11 +104,15 @@ fn of_levels(data: &RunData) -> Vec<String> {
         (_, None) => {}
     }
     if mode == "sustained" {
-        out.push(
+        let or_falls = if follows_throughput(data) {
+            " or throughput falls"
+        } else {
+            ""
+        };
+        out.push(format!(
             "Sustained mode never stops sending: after every assessment period the concurrency goes up while the thresholds hold, and \
-             down when one is broken or throughput falls. A result is the mean over all periods, the first ones included."
-                .to_owned(),
-        );
+             down when one is broken{or_falls}. A result is the mean over all periods, the first ones included."
+        ));
     } else if mode != "fixed"
         && let Some(seconds) = integer(data, "test_duration")
     {
@@ -103,10 +122,15 @@ fn of_levels(data: &RunData) -> Vec<String> {
         ));
     }
     if let Some(n) = integer(data, "num_retries").filter(|_| mode != "sustained") {
+        let which = if mode == "fixed" {
+            "every level that holds"
+        } else {
+            "the peak level"
+        };
         out.push(match n {
             0 => "Retries: none, so charts show no spread.".to_owned(),
-            1 => "Retries: the peak level is measured once more; charts show the mean and, as a band, the spread.".to_owned(),
-            n => format!("Retries: the peak level is measured {n} more times; charts show the mean and, as a band, the spread."),
+            1 => format!("Retries: {which} is measured once more; charts show the mean and, as a band, the spread."),
+            n => format!("Retries: {which} is measured {n} more times; charts show the mean and, as a band, the spread."),
         });
     }
     out.push(

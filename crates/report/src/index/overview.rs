@@ -30,7 +30,11 @@ pub(super) fn boxes(data: &RunData, kind: RunKind) -> Vec<BoxView> {
     out.push(BoxView::new(
         "Total Requests",
         count(requests),
-        "at the peak levels",
+        if data.is_only_sustained() {
+            "in all periods"
+        } else {
+            "at the peak levels"
+        },
     ));
     let place_of =
         |row: &SummaryRow| place(row.context_size, row.working_set_size, row.cache_hit_rate);
@@ -143,7 +147,9 @@ pub(super) fn table(data: &RunData) -> Option<TableView> {
         cells.into_iter().map(Cell::plain).collect()
     };
     let windowed = |r: &SummaryRow| r.window_input_tokens_per_sec.is_some();
-    let note = if rows.iter().all(windowed) {
+    let note = if data.is_only_sustained() {
+        "Throughput is that of the whole test: all tokens that arrived, divided by the length of all assessment periods."
+    } else if rows.iter().all(windowed) {
         "Throughput is window-accounted: each request counts with the share of its tokens that falls into the measured window."
     } else if rows.iter().any(windowed) {
         "Throughput is window-accounted where the files hold that figure, and the originals' formula elsewhere (tokens of completed requests \

@@ -248,6 +248,13 @@ fn thresholds(data: &RunData, out: &mut Vec<Finding>) {
         .collect();
     if !broken.is_empty() {
         let n = broken.len() as u64;
+        if data.is_only_sustained() {
+            out.push(finding(
+                format!("{} above the threshold: {}.", plural(n, "test is", "tests are"), some(&broken)),
+                "The concurrency follows the threshold, and part of the test lies above it; no throughput of the whole test is a result under the threshold.",
+            ));
+            return;
+        }
         out.push(finding(
             format!("{} above the threshold at the peak level: {}.", plural(n, "test is", "tests are"), some(&broken)),
             "Either no level kept the threshold or the repeated windows were slower than the first; their throughput is not a result under the threshold.",
