@@ -579,8 +579,8 @@ impl<'c, 'a> Load<'c, 'a> {
                 self.context.live.failed();
                 self.counts.failed += 1;
                 if self.counts.failed <= FAILURES_LOGGED {
-                    tracing::warn!(
-                        "Request {} failed ({}): {}",
+                    tracing::error!(
+                        "Request {} failed: {}: {}",
                         ended.intent.request_id,
                         failure.kind,
                         failure.message

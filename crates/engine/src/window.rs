@@ -263,7 +263,7 @@ impl ShortOutputs {
             self.n += 1;
             if self.n <= SHORT_OUTPUTS_LOGGED {
                 tracing::warn!(
-                    "Request {} got {} of {wanted} output tokens ({:.1}%), TTFT {:.3}s",
+                    "      [{}] Output tokens below expected: {}/{wanted} ({:.1}%) - TTFT: {:.3}s",
                     record.intent.request_id,
                     record.output_tokens,
                     100.0 * record.output_tokens as f64 / wanted as f64,

@@ -87,7 +87,7 @@ pub fn level_result(level: &LevelMetrics, statistics: LevelStatistics) -> Vec<Li
             rounded(Some(tps.output_tps))
         )),
         Line::plain(format!(
-            "  Tokens/Req: Avg={}, P5={}, P10={} tok/s ({} counts)",
+            "  Avg Tokens/Req: {} tok/s (P5: {}, P10: {}; {} counts)",
             speed(level.speed.avg),
             speed(level.speed.p5),
             speed(level.speed.p10),
@@ -274,7 +274,7 @@ fn decision(note: &Note, increment: u32) -> Line {
                 format!("; not tested: {}", bracketed(untested))
             };
             Line::warning(format!(
-                "Concurrency {failed} broke a threshold. Stopping fixed concurrency testing (tested {n_tested} of {} \
+                "Concurrency {failed} did not hold. Stopping fixed concurrency testing (tested {n_tested} of {} \
                  levels){left_out}",
                 n_tested + untested.len()
             ))

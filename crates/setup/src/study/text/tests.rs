@@ -141,7 +141,7 @@ fn a_level_shows_its_latency_throughput_and_speed() {
         [
             "  Avg TTFT: 11.000s, P95 TTFT: 20.000s, Max TTFT: 21.000s (Max TTFT: 21.000s)",
             "  Throughput: Input=14,000 tok/s, Output=440 tok/s",
-            "  Tokens/Req: Avg=30.0, P5=30.0, P10=30.0 tok/s (P5 counts)",
+            "  Avg Tokens/Req: 30.0 tok/s (P5: 30.0, P10: 30.0; P5 counts)",
         ]
     );
 }
