@@ -10,7 +10,7 @@ mod start;
 
 pub use finish::{TestShape, brief_report, final_table, test_done, test_failed};
 pub use period::{period_result, period_start, periods_end};
-pub use start::{banner, context_start, start_facts, test_skipped, test_start};
+pub use start::{banner, context_start, script_written, start_facts, test_skipped, test_start};
 
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,7 @@
 //! The plan as a tester of the suite: what it measures, and in which words.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use cli::brief::BriefReport;
 use cli::logging::Line;
@@ -47,6 +48,10 @@ impl StudyTool for Plan {
 
     fn banner(&self) -> Vec<Line> {
         text::banner(self)
+    }
+
+    fn script_written(&self, script: &Path) -> Vec<Line> {
+        vec![text::script_written(script)]
     }
 
     fn start_facts(&self, facts: &StartFacts<'_>) -> Vec<Line> {

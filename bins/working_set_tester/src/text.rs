@@ -15,7 +15,7 @@ pub use finish::{
 pub use memory::memory;
 pub use period::{grown, growth_planned, period_result, period_start, periods_end};
 pub use setup::study::text::context_start;
-pub use start::{banner, start_facts, test_skipped, test_start};
+pub use start::{banner, rate_start, script_written, start_facts, test_skipped, test_start};
 
 #[cfg(test)]
 mod tests;

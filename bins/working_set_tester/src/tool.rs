@@ -1,6 +1,7 @@
 //! The plan as a tester of the suite: what it measures, and in which words.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use cli::brief::BriefReport;
 use cli::logging::Line;
@@ -88,6 +89,10 @@ impl StudyTool for Plan {
         text::banner(self)
     }
 
+    fn script_written(&self, script: &Path) -> Vec<Line> {
+        text::script_written(script)
+    }
+
     fn start_facts(&self, facts: &StartFacts<'_>) -> Vec<Line> {
         text::start_facts(self, facts)
     }
@@ -98,6 +103,10 @@ impl StudyTool for Plan {
 
     fn test_start(&self, test: TestName, cached_tokens: u64, prompts: TestPrompts) -> Vec<Line> {
         text::test_start(self, test, cached_tokens, prompts)
+    }
+
+    fn rate_start(&self, cache_hit_rate: u32) -> Option<Line> {
+        Some(text::rate_start(cache_hit_rate))
     }
 
     fn test_skipped(&self, test: TestName) -> Line {

@@ -121,8 +121,8 @@ pub struct RequestArgs {
 /// What latency is acceptable.
 #[derive(Debug, Clone, Args)]
 pub struct ThresholdArgs {
-    /// Longest acceptable time to first token in seconds [default: 2.0, or none if
-    /// --min-tokens-per-req is given or in fixed mode]
+    /// Longest acceptable time to first token in seconds [default: 2.0 unless --min-tokens-per-req is
+    /// given; none in fixed mode; see --mode]
     #[arg(long, value_name = "S", value_parser = parse_float, allow_negative_numbers = true,
           help_heading = "Inference session tuning")]
     pub max_ttft: Option<f64>,

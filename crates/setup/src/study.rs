@@ -48,8 +48,6 @@ pub use settings::{StudyRules, StudyShape};
 /// What is known once the server and the tokenizer were asked.
 #[derive(Debug, Clone, Copy)]
 pub struct StartFacts<'a> {
-    /// The script that repeats the run.
-    pub run_script: &'a Path,
     /// Model the requests name.
     pub model: &'a str,
     /// Tokenizer, by the name under which it was found.
@@ -106,7 +104,10 @@ pub trait StudyTool: Recorded {
     /// The first lines of the log.
     fn banner(&self) -> Vec<Line>;
 
-    /// Lines after the banner.
+    /// The script that repeats the run is written; the server has not been asked yet.
+    fn script_written(&self, script: &Path) -> Vec<Line>;
+
+    /// Lines once the server was asked.
     fn start_facts(&self, facts: &StartFacts<'_>) -> Vec<Line>;
 
     /// A context size begins.
@@ -114,6 +115,11 @@ pub trait StudyTool: Recorded {
 
     /// A test begins; `cached_tokens` of each request come from the working set.
     fn test_start(&self, test: TestName, cached_tokens: u64, prompts: TestPrompts) -> Vec<Line>;
+
+    /// The tests of a context size at a rate begin, those of an earlier run among them.
+    fn rate_start(&self, _cache_hit_rate: u32) -> Option<Line> {
+        None
+    }
 
     /// A test was completed by an earlier run.
     fn test_skipped(&self, test: TestName) -> Line;

@@ -1,5 +1,6 @@
 //! Lines before the first measurement: banner, facts, context sizes, tests.
 
+use std::path::Path;
 use std::time::Duration;
 
 use cli::logging::{Line, Style};
@@ -113,17 +114,17 @@ fn rates(rates: &[u32]) -> String {
     }
 }
 
+/// The script that repeats the run is written.
+#[must_use]
+pub fn script_written(script: &Path) -> Line {
+    config(format!("Run command saved to: {}", script.display()))
+}
+
 /// Lines after the banner, the memory that the tests take in the server's cache among them.
 #[must_use]
 pub fn start_facts(plan: &Plan, facts: &StartFacts<'_>) -> Vec<Line> {
     let common = &plan.common;
-    let mut lines = vec![
-        config(format!(
-            "Run command saved to: {}",
-            facts.run_script.display()
-        )),
-        config(format!("Model: {}", facts.model)),
-    ];
+    let mut lines = vec![config(format!("Model: {}", facts.model))];
     let contexts = common.contexts(plan.working_set_size);
     lines.extend(memory::lines(facts.kv, &contexts, common.kv_precision));
     lines.push(config(format!("Tokenizer: {}", facts.tokenizer)));

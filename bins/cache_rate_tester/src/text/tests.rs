@@ -84,7 +84,6 @@ fn the_banner_follows_mode_thresholds_and_endpoints() {
 #[test]
 fn facts_and_memory_follow_the_banner() {
     let facts = StartFacts {
-        run_script: Path::new("out/run_command_1.sh"),
         model: "demo",
         tokenizer: "builtin",
         kv: &KvModel::of_name("demo"),
@@ -94,7 +93,6 @@ fn facts_and_memory_follow_the_banner() {
     assert_eq!(
         texts(&lines),
         [
-            "Run command saved to: out/run_command_1.sh",
             "Model: demo",
             "The KV cache of model demo is not known; estimates assume that of a 70b model",
             "KV Cache Estimate for the working set: 1.19 GB (FP8), 2.38 GB (FP16)",
@@ -104,7 +102,11 @@ fn facts_and_memory_follow_the_banner() {
             "Tokenizer: builtin",
         ]
     );
-    assert_eq!(lines[2].level, LineLevel::Warning);
+    assert_eq!(lines[1].level, LineLevel::Warning);
+    assert_eq!(
+        script_written(Path::new("out/run_command_1.sh")).text,
+        "Run command saved to: out/run_command_1.sh"
+    );
 }
 
 #[test]

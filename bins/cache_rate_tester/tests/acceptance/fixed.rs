@@ -46,7 +46,9 @@ fn levels_are_measured_in_order_until_one_fails_and_the_highest_that_passed_is_r
         .says("✓ Cache hit rate 0% complete (fixed mode)")
         .says("Fixed Concurrency 2 Summary:")
         .says("Fixed Concurrency 4 Summary:")
-        .says("Concurrency 6 did not hold. Stopping fixed concurrency testing (tested 3 of 3 levels)")
+        .says(
+            "Concurrency 6 did not hold. Stopping fixed concurrency testing (tested 3 of 3 levels)",
+        )
         .never_says("Phase 1: Finding peak");
     let output = place.output();
     assert_eq!(

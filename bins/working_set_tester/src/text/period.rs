@@ -9,6 +9,9 @@ use setup::study::GrowthStep;
 use setup::study::text::{self, PeriodsEnd, decline, measured_reasons};
 use workload::ContextPlan;
 
+/// Lines that the schedule takes at most.
+const EVENTS_SHOWN: usize = 20;
+
 /// The growth schedule of a test.
 #[must_use]
 pub fn growth_planned(plan: &GrowthPlan) -> Vec<Line> {
@@ -21,13 +24,20 @@ pub fn growth_planned(plan: &GrowthPlan) -> Vec<Line> {
             thousands(tokens)
         )
     };
+    // An event that adds nothing happens without a word.
+    let events: Vec<_> = schedule.events.iter().filter(|e| e.prompts > 0).collect();
     let mut lines = vec![
         Line::styled(Style::Sub, "    Working set growth schedule:"),
         Line::plain(format!("      Initial: {}", tokens(schedule.initial))),
         Line::plain(format!("      Target: {}", tokens(schedule.target))),
-        Line::plain(format!("      Growth events: {}", schedule.events.len())),
+        Line::plain(format!("      Growth events: {}", events.len())),
     ];
-    lines.extend(schedule.events.iter().map(|event| {
+    let shown = if events.len() > EVENTS_SHOWN {
+        EVENTS_SHOWN - 1
+    } else {
+        events.len()
+    };
+    lines.extend(events[..shown].iter().map(|event| {
         Line::plain(format!(
             "        T={:.0}s: Add {} {}",
             event.at.as_secs_f64(),
@@ -35,6 +45,14 @@ pub fn growth_planned(plan: &GrowthPlan) -> Vec<Line> {
             prompts_word(event.prompts)
         ))
     }));
+    if let (Some(last), true) = (events.last(), shown < events.len()) {
+        let added: usize = events[shown..].iter().map(|event| event.prompts).sum();
+        lines.push(Line::plain(format!(
+            "        … {} more until T={:.0}s: {added} prompts",
+            events.len() - shown,
+            last.at.as_secs_f64()
+        )));
+    }
     lines
 }
 

@@ -1,5 +1,7 @@
 //! Lines before the first measurement: banner, notices, facts, context sizes, tests.
 
+use std::path::Path;
+
 use cli::logging::{Line, Style};
 use cli::number::{bracketed, thousands};
 use cli::options::Mode;
@@ -119,22 +121,29 @@ fn notice(notice: &Notice) -> Line {
     }
 }
 
-/// Lines after the banner, the memory that the working sets take in the server's cache among them.
+/// The script that repeats the run is written.
+#[must_use]
+pub fn script_written(script: &Path) -> Vec<Line> {
+    vec![
+        config(format!("Saved run command to {}", script.display())),
+        config(format!("To re-run this test: bash {}", script.display())),
+        Line::plain("Initializing components..."),
+    ]
+}
+
+/// Lines once the server was asked, the memory that the working sets take in the server's cache among them.
 #[must_use]
 pub fn start_facts(plan: &Plan, facts: &StartFacts<'_>) -> Vec<Line> {
-    let script = facts.run_script;
-    let name = script.file_name().unwrap_or(script.as_os_str());
-    let mut lines = vec![
-        config(format!("Saved run command to {}", script.display())),
-        config(format!(
-            "To re-run this test: bash {}",
-            name.to_string_lossy()
-        )),
-        config(format!("Model: {}", facts.model)),
-    ];
+    let mut lines = vec![config(format!("Model: {}", facts.model))];
     lines.extend(memory(plan, facts.kv));
     lines.push(config(format!("Tokenizer: {}", facts.tokenizer)));
     lines
+}
+
+/// The tests of a rate begin.
+#[must_use]
+pub fn rate_start(cache_hit_rate: u32) -> Line {
+    heading(format!("  Testing cache hit rate: {cache_hit_rate}%"))
 }
 
 /// A test begins; `cached_tokens` of each request come from the working set.
@@ -148,7 +157,6 @@ pub fn test_start(
     let size = test.working_set_size.unwrap_or_default();
     let rate = test.cache_hit_rate;
     let mut lines = vec![
-        heading(format!("  Testing cache hit rate: {rate}%")),
         Line::styled(
             Style::Sub,
             format!("    Testing working set size: {} tokens", thousands(size)),

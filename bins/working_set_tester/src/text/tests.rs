@@ -93,7 +93,6 @@ fn the_banner_follows_mode_thresholds_and_endpoints() {
 #[test]
 fn facts_and_memory_follow_the_banner() {
     let facts = StartFacts {
-        run_script: Path::new("out/run_command_1.sh"),
         model: "demo",
         tokenizer: "builtin",
         kv: &KvModel::of_name("demo"),
@@ -103,8 +102,6 @@ fn facts_and_memory_follow_the_banner() {
     assert_eq!(
         texts(&lines),
         [
-            "Saved run command to out/run_command_1.sh",
-            "To re-run this test: bash run_command_1.sh",
             "Model: demo",
             "The KV cache of model demo is not known; estimates assume that of a 70b model",
             "KV Cache size estimates for 8,192 tokens:",
@@ -116,7 +113,16 @@ fn facts_and_memory_follow_the_banner() {
             "Tokenizer: builtin",
         ]
     );
-    assert_eq!(lines[3].level, LineLevel::Warning);
+    assert_eq!(lines[1].level, LineLevel::Warning);
+    // Where the script is stands in both lines: it is not where the user is.
+    assert_eq!(
+        texts(&script_written(Path::new("out/run_command_1.sh"))),
+        [
+            "Saved run command to out/run_command_1.sh",
+            "To re-run this test: bash out/run_command_1.sh",
+            "Initializing components...",
+        ]
+    );
     // 5,000,000 tokens of 160,000 bytes are 745 GiB.
     let warned = start_facts(&plan(""), &facts);
     assert!(
@@ -135,14 +141,14 @@ fn prompts(rounded: u64, initial: usize) -> TestPrompts {
 }
 
 #[test]
-fn a_test_begins_with_its_rate_its_size_and_its_prompts() {
+fn a_test_begins_with_its_size_and_its_prompts() {
+    assert_eq!(rate_start(90).text, "  Testing cache hit rate: 90%");
     let fixed = plan("--mode fixed --fixed-concurrency 1");
     let test = TestName::new(30_000, 90).with_working_set(Some(644_444));
     let lines = test_start(&fixed, test, 26_880, prompts(30_208, 22));
     assert_eq!(
         texts(&lines),
         [
-            "  Testing cache hit rate: 90%",
             "    Testing working set size: 644,444 tokens",
             &format!("    {}", "-".repeat(60)),
             "    Working set: 22 prompts × 30208 tokens = 664,576 tokens",

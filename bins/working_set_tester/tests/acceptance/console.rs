@@ -159,3 +159,43 @@ fn the_script_reproduces_the_configuration_in_every_mode() {
         output.assert_valid();
     }
 }
+
+#[test]
+fn the_script_is_told_before_the_server_is_asked() {
+    let place = Place::new();
+    let run = place
+        .tool(crate::tool::QUICK)
+        // Nobody listens on the port of discard.
+        .args(["--api-endpoint", "http://127.0.0.1:9"])
+        .run()
+        .exits(1)
+        .says(" ERROR - Fatal error: Could not detect model from http://127.0.0.1:9/v1/models")
+        .says("Saved run command to ./output/run_command_")
+        .says("To re-run this test: bash ./output/run_command_")
+        .says("Initializing components...");
+    let log = place.log();
+    assert!(log.contains(" ERROR - Fatal error: "), "{log}");
+    assert_eq!(run.stdout, "");
+}
+
+#[test]
+fn a_rate_is_told_once_and_pages_when_they_are_new() {
+    let server = server::swift();
+    let place = Place::new();
+    let run = place
+        .quick(&server, "--context-sizes 512 1024")
+        .run()
+        .exits(0);
+    assert_eq!(
+        run.lines("Testing cache hit rate: 100%").len(),
+        2,
+        "one per context"
+    );
+    assert_eq!(run.lines("Testing working set size: ").len(), 4);
+    let graphs = run.lines("Generated graph: ");
+    let distinct: std::collections::BTreeSet<_> = graphs.iter().collect();
+    assert_eq!(distinct.len(), graphs.len(), "{graphs:?}");
+    let told = |name: &str| graphs.iter().filter(|line| line.ends_with(name)).count();
+    assert_eq!(told("/performance_vs_working_set_512.html"), 1);
+    assert_eq!(told("/output_throughput_comparison.html"), 1);
+}

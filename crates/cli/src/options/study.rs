@@ -53,7 +53,7 @@ pub struct StudyArgs {
           allow_negative_numbers = true, help_heading = "Inference session tuning")]
     pub assessment_period: i128,
 
-    /// Further windows at the peak, averaged with it
+    /// Further windows at the peak, averaged with it; in fixed mode at every level that holds
     #[arg(long, value_name = "N", default_value = "3", value_parser = parse_int,
           allow_negative_numbers = true, help_heading = "Inference session tuning")]
     pub num_retries: i128,

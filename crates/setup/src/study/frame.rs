@@ -95,6 +95,7 @@ fn carry_out<T: StudyTool>(tool: &T, terminal: &Terminal) -> Result<Ended, Failu
     let script = report::run_command::write(dir.path(), &stamp, &program, &tool.command_options())
         .map_err(Failure::run)?;
     log_lines(&tool.banner());
+    log_lines(&tool.script_written(&script));
     crate::descriptors::raise_limit(
         u64::from(options.highest_level().max(options.init_concurrency)),
         "the highest level",
@@ -158,7 +159,6 @@ async fn measure<T: StudyTool>(
         () = stop.wait() => return Ok(interrupted(stop)),
     };
     log_lines(&tool.start_facts(&StartFacts {
-        run_script: script,
         model: &model,
         tokenizer: &loaded.described(),
         kv: &kv,

@@ -1,5 +1,7 @@
 //! Chart pages and the dashboard, drawn between tests. A page that cannot be drawn is a warning: the data are safe.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use engine::test_run::TestOutcome;
@@ -23,6 +25,8 @@ pub(super) struct Pages {
     context: PageContext,
     thresholds: Thresholds,
     skip_charts: bool,
+    /// Pages over all tests that were told: they are drawn again and again while the run goes on.
+    told: RefCell<BTreeSet<PathBuf>>,
 }
 
 impl Pages {
@@ -35,6 +39,7 @@ impl Pages {
             },
             thresholds: options.thresholds,
             skip_charts: options.skip_graphs,
+            told: RefCell::default(),
         }
     }
 
@@ -95,8 +100,19 @@ impl Pages {
         for warning in &data.warnings {
             tracing::warn!("{warning}");
         }
-        self.warn(write_comparison_charts(&self.dir, &data, &self.context).map(tell_drawn));
+        let drawn = write_comparison_charts(&self.dir, &data, &self.context);
+        self.warn(drawn.map(|pages| self.tell_drawn(pages)));
         self.warn(write_index_of(&data, &self.context.version));
+    }
+
+    fn tell_drawn(&self, pages: Vec<PathBuf>) {
+        for page in pages {
+            if self.told.borrow_mut().insert(page.clone()) {
+                tracing::info!("Generated graph: {}", page.display());
+            } else {
+                tracing::debug!("Generated graph: {}", page.display());
+            }
+        }
     }
 
     fn warn(&self, result: Result<(), FileError>) {
@@ -114,11 +130,4 @@ fn warn_of_test(error: FileError) {
         "The chart of this test could not be written: {:#}",
         anyhow::Error::new(error)
     );
-}
-
-/// These are drawn again and again while the run goes on.
-fn tell_drawn(pages: Vec<PathBuf>) {
-    for page in pages {
-        tracing::debug!("Generated graph: {}", page.display());
-    }
 }

@@ -57,6 +57,8 @@ pub(super) struct Teller<'t, T> {
     has_told_no_usage: bool,
     failed: Failed,
     has_told_short_windows: bool,
+    /// Context size and rate of the test at hand.
+    told_rate: Option<(u64, u32)>,
     pages: Pages,
 }
 
@@ -86,6 +88,7 @@ impl<'t, T: StudyTool> Teller<'t, T> {
             has_told_no_usage: false,
             failed: Failed::default(),
             has_told_short_windows: false,
+            told_rate: None,
             pages,
         }
     }
@@ -97,6 +100,14 @@ impl<'t, T: StudyTool> Teller<'t, T> {
             if let Some(result) = result {
                 self.pages.periods(result, periods);
             }
+        }
+    }
+
+    /// Once for the tests of a context size at a rate.
+    fn tell_rate(&mut self, test: TestName) {
+        let rate = Some((test.context_size, test.cache_hit_rate));
+        if std::mem::replace(&mut self.told_rate, rate) != rate {
+            log_lines(self.tool.rate_start(test.cache_hit_rate).as_slice());
         }
     }
 
@@ -170,6 +181,7 @@ impl<T: StudyTool> Observer for Teller<'_, T> {
                 prompts,
             } => {
                 self.runs.clear();
+                self.tell_rate(*test);
                 log_lines(&tool.test_start(*test, *cached_tokens, *prompts));
             }
             StudyEvent::GrowthPlanned { plan } => log_lines(&tool.growth_planned(plan)),
@@ -190,7 +202,10 @@ impl<T: StudyTool> Observer for Teller<'_, T> {
             StudyEvent::NotCovered { sent, needed } => {
                 log_lines(&[text::not_covered(*sent, *needed)]);
             }
-            StudyEvent::TestSkipped { test } => log_lines(&[tool.test_skipped(*test)]),
+            StudyEvent::TestSkipped { test } => {
+                self.tell_rate(*test);
+                log_lines(&[tool.test_skipped(*test)]);
+            }
             StudyEvent::WindowStarted { spec } => {
                 log_lines(&[text::level_start(spec.concurrency, &spec.phase_id)]);
             }

@@ -53,6 +53,26 @@ fn the_growth_schedule_is_told_event_by_event() {
             "        T=480s: Add 46 prompts",
         ]
     );
+    // What adds nothing is not told, and a long list is cut short.
+    let of = |target, n_events| {
+        let schedule = GrowthSchedule::new(2, target, n_events, Duration::from_secs(6000));
+        growth_planned(&GrowthPlan {
+            schedule,
+            ..plan.clone()
+        })
+    };
+    let few = of(4, 99);
+    assert_eq!(
+        texts(&few)[3..],
+        [
+            "      Growth events: 2",
+            "        T=60s: Add 1 prompt",
+            "        T=120s: Add 1 prompt",
+        ]
+    );
+    let many = of(101, 99);
+    assert_eq!(many.len(), 4 + 20);
+    assert_eq!(many[23].text, "        … 80 more until T=5940s: 80 prompts");
 }
 
 #[test]
