@@ -192,7 +192,7 @@ fn results_that_the_client_limits_are_named_on_index_and_charts() {
             .iter()
             .filter(|p| p.cache_hit_rate == row.cache_hit_rate);
         let of_test: Vec<PhaseRow> = of_test.cloned().collect();
-        let input = report::catalogue::ConcurrencyInput::from_rows(row, &of_test, &[], None);
+        let input = report::catalogue::ConcurrencyInput::from_rows(row, &of_test, &[], None, false);
         let chart = report::catalogue::concurrency_chart(&input.unwrap());
         assert_eq!(notes(&chart), std::slice::from_ref(&expected));
         assert_eq!(is_told(&chart), expected.is_some());
@@ -271,7 +271,8 @@ fn a_level_is_the_mean_of_its_windows_and_retries_are_left_out() {
     let mut rows: Vec<RequestRecord> = (0..10).map(|k| record("RAMP_c4", 50, 4, k, 0.2)).collect();
     rows.extend((0..10).map(|k| record("RAMP_REFINE_c4_1", 50, 4, k, 0.4)));
     rows.extend((0..10).map(|k| record("RETRY_1", 50, 4, k, 9.0)));
-    let input = ConcurrencyInput::from_rows(&summary(50), &phases, &rows, Some(2.0)).unwrap();
+    let input =
+        ConcurrencyInput::from_rows(&summary(50), &phases, &rows, Some(2.0), false).unwrap();
     assert_eq!(
         (input.kind, input.source),
         (WindowKind::Ramp, LevelSource::Window)
@@ -295,8 +296,46 @@ fn a_level_is_the_mean_of_its_windows_and_retries_are_left_out() {
     // The third line of the title counts every request of the test.
     assert_eq!(input.summary.unwrap().requests, 30);
     assert_eq!(
-        ConcurrencyInput::from_rows(&summary(50), &phases[3..], &rows, None),
+        ConcurrencyInput::from_rows(&summary(50), &phases[3..], &rows, None, false),
         None
+    );
+}
+
+/// The page of the working-set tool wants TTFT over all requests of a level, and with the strict window only those
+/// that began and ended inside theirs.
+#[test]
+fn a_level_of_the_working_set_tool_pools_its_requests_and_heeds_the_strict_window() {
+    let row = SummaryRow {
+        working_set_size: Some(4096),
+        ..summary(50)
+    };
+    let run = |id: &str| {
+        let mut phase = phase(id, 50, 4, 4_000.0);
+        phase.window_duration = Some(1.55);
+        phase
+    };
+    let phases = [run("FIXED_c4_run0"), run("FIXED_c4_run1")];
+    let mut rows: Vec<RequestRecord> = (0..10)
+        .map(|k| record("FIXED_c4_run0", 50, 4, k, 0.2))
+        .collect();
+    rows.extend((0..30).map(|k| record("FIXED_c4_run1", 50, 4, k, 0.6)));
+    let of = |strict| {
+        let input = ConcurrencyInput::from_rows(&row, &phases, &rows, None, strict).unwrap();
+        (input.source, input.levels[0].clone())
+    };
+    let (source, level) = of(false);
+    assert_eq!((source, level.n_windows), (LevelSource::Window, 2));
+    assert!((level.avg_ttft.unwrap() - 0.5).abs() < 1e-12, "{level:?}");
+    // Launched every 0.1 s, over after 0.7 s and 1.1 s: nine and five of them end in time, after 1.5 s both.
+    let (source, level) = of(true);
+    assert_eq!(source, LevelSource::Strict);
+    assert!(
+        (level.avg_ttft.unwrap() - 4.8 / 14.0).abs() < 1e-12,
+        "{level:?}"
+    );
+    assert!(
+        (level.input.unwrap() - 7_000.0 / 1.5).abs() < 0.01,
+        "{level:?}"
     );
 }
 
@@ -307,7 +346,7 @@ fn a_single_window_without_stored_rates_turns_the_whole_chart_to_the_published_f
     old.window_input_tokens_per_sec = None;
     let phases = [phase("RAMP_c2", 50, 2, 2_000.0), old];
     let rows: Vec<RequestRecord> = (0..10).map(|k| record("RAMP_c4", 50, 4, k, 0.2)).collect();
-    let input = ConcurrencyInput::from_rows(&summary(50), &phases, &rows, None).unwrap();
+    let input = ConcurrencyInput::from_rows(&summary(50), &phases, &rows, None, false).unwrap();
     assert_eq!(input.source, LevelSource::Published);
     // Ten requests of 1,000 tokens, the last one launched after 0.9 s and done 0.7 s later.
     assert!((input.levels[1].input.unwrap() - 10_000.0 / 1.6).abs() < 0.01);

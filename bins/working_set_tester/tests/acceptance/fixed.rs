@@ -178,3 +178,30 @@ fn where_no_level_holds_the_first_is_reported_with_a_doubt() {
     assert_eq!(output.doubts(512, 100), ["no_level_passed"; 2]);
     output.assert_valid();
 }
+
+#[test]
+fn the_strict_window_says_how_many_requests_it_leaves_out() {
+    // Requests of 0.3 s: at every level some reach beyond the second they were launched in.
+    let server = server::start(server::fixed(0.3));
+    let place = Place::new();
+    let run = place
+        .quick(&server, "--strict-time-window --fixed-concurrency-levels 4")
+        .run()
+        .exits(0);
+    let output = place.output();
+    let summary = output.summary();
+    for (row, size) in ["1024", "2048"].into_iter().enumerate() {
+        let all = output.detail(512).matching(&[("working_set_size", size)]);
+        let kept = summary.numbers("total_requests")[row];
+        let left_out = all.rows.len() as f64 - kept;
+        assert!(left_out >= 1.0, "{size}: {kept} of {}", all.rows.len());
+        let line = format!(
+            "Strict time window: {left_out} of {} requests",
+            all.rows.len()
+        );
+        assert!(run.stderr.contains(&line), "no '{line}' in {}", run.stderr);
+    }
+    let page = output.read("fixed_ctx512_ws1024_cache100.html");
+    assert!(page.contains("(strict time window)"), "{page}");
+    output.assert_valid();
+}

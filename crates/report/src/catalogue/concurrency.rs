@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use metrics::percentile::Stats;
 use metrics::record::RequestRecord;
-use metrics::window::published_throughput;
+use metrics::window::{published_throughput, strict_filter};
 use metrics::{Completed, PhaseRow, SummaryRow};
 
 use super::performance::threshold;
@@ -34,9 +34,12 @@ pub enum LevelSource {
     Window,
     /// Tokens of completed requests ÷ (last finish − first launch), per window.
     Published,
+    /// The same of the requests that were launched and completed within their window.
+    Strict,
 }
 
-/// Figures of one concurrency level: means over its windows.
+/// Figures of one concurrency level: means over its windows, and for a test of the working-set tool TTFT over all of their
+/// requests.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LevelPoint {
     /// Requests held in flight.
@@ -86,13 +89,15 @@ pub struct ConcurrencyInput {
 
 impl ConcurrencyInput {
     /// The levels of one test from its windows and requests; `None` when it has no window that explores
-    /// levels (retries alone do not). Rows of other tests must have been left out.
+    /// levels (retries alone do not). Rows of other tests must have been left out. `strict` is the run's
+    /// `--strict-time-window`: only requests within their window count.
     #[must_use]
     pub fn from_rows<'a>(
         summary: &SummaryRow,
         phases: &[PhaseRow],
         records: impl IntoIterator<Item = &'a RequestRecord>,
         max_ttft: Option<f64>,
+        strict: bool,
     ) -> Option<Self> {
         let mut by_phase: HashMap<&str, Vec<&RequestRecord>> = HashMap::new();
         for record in records {
@@ -101,7 +106,7 @@ impl ConcurrencyInput {
                 .or_default()
                 .push(record);
         }
-        Self::from_groups(summary, phases, &by_phase, max_ttft)
+        Self::from_groups(summary, phases, &by_phase, max_ttft, strict)
     }
 
     /// As [`ConcurrencyInput::from_rows`], the requests as samples.
@@ -111,8 +116,9 @@ impl ConcurrencyInput {
         phases: &[PhaseRow],
         samples: &TestSamples,
         max_ttft: Option<f64>,
+        strict: bool,
     ) -> Option<Self> {
-        Self::from_groups(summary, phases, &samples.by_phase(), max_ttft)
+        Self::from_groups(summary, phases, &samples.by_phase(), max_ttft, strict)
     }
 
     fn from_groups<R: Completed>(
@@ -120,6 +126,7 @@ impl ConcurrencyInput {
         phases: &[PhaseRow],
         by_phase: &HashMap<&str, Vec<&R>>,
         max_ttft: Option<f64>,
+        strict: bool,
     ) -> Option<Self> {
         // The working-set tool names every fixed window of a level a run, retries included; they count.
         let explored = if phases.is_empty() {
@@ -139,7 +146,13 @@ impl ConcurrencyInput {
         };
         // One figure for the whole chart: a line that mixes two formulas would bend for no reason.
         let known = |w: &Window<'_>| w.stored.is_some() || w.was_broken_off;
-        let source = if explored.iter().all(known) {
+        let source = if strict
+            && explored
+                .iter()
+                .all(|w| w.planned.is_some() || w.was_broken_off)
+        {
+            LevelSource::Strict
+        } else if explored.iter().all(known) {
             LevelSource::Window
         } else {
             LevelSource::Published
@@ -147,9 +160,17 @@ impl ConcurrencyInput {
         let mut levels: BTreeMap<u32, LevelSums> = BTreeMap::new();
         for window in &explored {
             let rows = by_phase.get(window.phase_id).map_or(&[][..], Vec::as_slice);
+            let narrowed = match window.planned {
+                Some(planned) if source == LevelSource::Strict => {
+                    strict_filter(rows.iter().copied(), planned)
+                }
+                _ => Vec::new(),
+            };
+            // Where nothing lies within the window all requests count, as in the testers.
+            let rows = if narrowed.is_empty() { rows } else { &narrowed };
             let rates = match source {
                 LevelSource::Window => window.stored,
-                LevelSource::Published => {
+                LevelSource::Published | LevelSource::Strict => {
                     published_throughput(rows.iter().copied()).map(|t| (t.input_tps, t.output_tps))
                 }
             };
@@ -169,7 +190,7 @@ impl ConcurrencyInput {
             achieved_rate: achieved_rate(by_phase.values().flatten().copied()),
             levels: levels
                 .into_iter()
-                .map(|(level, sums)| sums.finish(level))
+                .map(|(level, sums)| sums.finish(level, summary.working_set_size.is_some()))
                 .collect(),
             source,
             max_ttft,
@@ -188,6 +209,8 @@ struct Window<'a> {
     concurrency_level: u32,
     /// Window-accounted input and output tokens/s, where the files hold them.
     stored: Option<(f64, f64)>,
+    /// Planned length in seconds, where the files hold it.
+    planned: Option<f64>,
     was_broken_off: bool,
     failed: Option<u64>,
     client_limited: bool,
@@ -201,6 +224,7 @@ impl<'a> Window<'a> {
             stored: phase
                 .window_input_tokens_per_sec
                 .zip(phase.window_output_tokens_per_sec),
+            planned: phase.window_duration,
             was_broken_off: phase.was_broken_off(),
             failed: phase.num_requests_failed,
             client_limited: phase.client_limited == Some(true),
@@ -218,6 +242,7 @@ fn windows_of_requests<'a, R: Completed>(by_phase: &HashMap<&'a str, Vec<&R>>) -
                 phase_id: id,
                 concurrency_level: rows.first()?.concurrency_level(),
                 stored: None,
+                planned: None,
                 was_broken_off: false,
                 failed: None,
                 client_limited: false,
@@ -241,6 +266,8 @@ struct LevelSums {
     avg_ttft: Mean,
     max_ttft: Option<f64>,
     p95_ttft: Mean,
+    /// Of all windows.
+    ttft: Vec<f64>,
     n_windows: usize,
     failed: Option<u64>,
     client_limited: bool,
@@ -248,7 +275,9 @@ struct LevelSums {
 
 impl LevelSums {
     fn add<R: Completed>(&mut self, window: &Window<'_>, rates: Option<(f64, f64)>, rows: &[&R]) {
-        let ttft = Stats::of(rows.iter().filter_map(|r| r.ttft_sample()));
+        let samples: Vec<f64> = rows.iter().filter_map(|r| r.ttft_sample()).collect();
+        let ttft = Stats::of(samples.iter().copied());
+        self.ttft.extend(samples);
         self.input.add(rates.map(|r| r.0));
         self.output.add(rates.map(|r| r.1));
         self.avg_ttft.add(ttft.avg);
@@ -264,14 +293,21 @@ impl LevelSums {
         }
     }
 
-    fn finish(self, concurrency: u32) -> LevelPoint {
+    /// `pooled` takes TTFT over all requests together, else the mean over the windows counts.
+    fn finish(self, concurrency: u32, pooled: bool) -> LevelPoint {
+        let (avg_ttft, p95_ttft) = if pooled {
+            let ttft = Stats::of(self.ttft);
+            (ttft.avg, ttft.p95)
+        } else {
+            (self.avg_ttft.get(), self.p95_ttft.get())
+        };
         LevelPoint {
             concurrency,
             input: self.input.get(),
             output: self.output.get(),
-            avg_ttft: self.avg_ttft.get(),
+            avg_ttft,
             max_ttft: self.max_ttft,
-            p95_ttft: self.p95_ttft.get(),
+            p95_ttft,
             n_windows: self.n_windows,
             failed: self.failed,
             client_limited: self.client_limited,
@@ -447,8 +483,13 @@ fn caption(input: &ConcurrencyInput) -> String {
             "Throughput follows the originals' formula, tokens of completed requests divided by last finish minus first launch: \
              this directory holds no window-accounted figures."
         }
+        LevelSource::Strict => {
+            "Throughput and TTFT count only requests that began and ended inside the measured window (strict time window), throughput over the time they span."
+        }
     };
-    let windows = if input.levels.iter().any(|l| l.n_windows > 1) {
+    let windows = if input.working_set_size.is_some() {
+        ""
+    } else if input.levels.iter().any(|l| l.n_windows > 1) {
         " Levels that were measured in several windows show the mean of these (the largest for Max TTFT)."
     } else {
         ""
@@ -458,7 +499,7 @@ fn caption(input: &ConcurrencyInput) -> String {
             " One point per level from ramp and refinement windows; retries at the peak are not in this chart."
         }
         WindowKind::Fixed if input.working_set_size.is_some() => {
-            " One point per level, the mean over all its runs."
+            " One point per level: throughput is the mean over all its runs, TTFT is that of all their requests."
         }
         WindowKind::Fixed => {
             " One point per level from its first run; retries are not in this chart."

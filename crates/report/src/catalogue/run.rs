@@ -61,12 +61,15 @@ fn by_context<'a>(
     contexts
 }
 
+/// Whether the run counted only requests within their window.
+fn is_strict(data: &RunData) -> bool {
+    let stored = data.parameter("strict_time_window");
+    stored.and_then(serde_json::Value::as_bool).unwrap_or(false)
+}
+
 /// The figures of one row of the summary.
 fn point_of(data: &RunData, row: &SummaryRow) -> RatePoint {
-    let strict = data
-        .parameter("strict_time_window")
-        .and_then(serde_json::Value::as_bool)
-        .unwrap_or(false);
+    let strict = is_strict(data);
     let test = TestName::from(row);
     let phases: Vec<PhaseRow> = data.phases_of(test).cloned().collect();
     RatePoint::from_samples(row, &phases, data.samples(test), strict)
@@ -190,8 +193,13 @@ pub fn each_test_chart(data: &RunData) -> impl Iterator<Item = (TestName, Chart)
     let over_levels = data.summary.iter().filter_map(|row| {
         let test = TestName::from(row);
         let phases: Vec<PhaseRow> = data.phases_of(test).cloned().collect();
-        let input =
-            ConcurrencyInput::from_samples(row, &phases, data.samples(test), max_ttft(data))?;
+        let input = ConcurrencyInput::from_samples(
+            row,
+            &phases,
+            data.samples(test),
+            max_ttft(data),
+            is_strict(data),
+        )?;
         Some((test, concurrency_chart(&input)))
     });
     let over_time = sustained_tests(data)
@@ -253,10 +261,10 @@ pub fn write_test_chart<'a>(
     summary: &SummaryRow,
     phases: &[PhaseRow],
     records: impl IntoIterator<Item = &'a RequestRecord>,
-    max_ttft: Option<f64>,
+    (max_ttft, strict): (Option<f64>, bool),
     context: &PageContext,
 ) -> Result<Option<PathBuf>, FileError> {
-    ConcurrencyInput::from_rows(summary, phases, records, max_ttft)
+    ConcurrencyInput::from_rows(summary, phases, records, max_ttft, strict)
         .map(|input| write_chart(dir, &concurrency_chart(&input), context))
         .transpose()
 }

@@ -24,6 +24,7 @@ pub(super) struct Pages {
     dir: PathBuf,
     context: PageContext,
     thresholds: Thresholds,
+    strict: bool,
     skip_charts: bool,
     /// Pages over all tests that were told: they are drawn again and again while the run goes on.
     told: RefCell<BTreeSet<PathBuf>>,
@@ -38,6 +39,7 @@ impl Pages {
                 version: version.to_owned(),
             },
             thresholds: options.thresholds,
+            strict: options.strict_time_window,
             skip_charts: options.skip_graphs,
             told: RefCell::default(),
         }
@@ -59,7 +61,7 @@ impl Pages {
             &outcome.summary,
             &outcome.phases,
             &outcome.records,
-            self.thresholds.max_ttft,
+            (self.thresholds.max_ttft, self.strict),
             &self.context,
         );
         match drawn {

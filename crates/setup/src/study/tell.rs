@@ -277,6 +277,9 @@ impl<T: StudyTool> Observer for Teller<'_, T> {
                     log_lines(&tool.peak_runs(outcome.summary.peak_concurrency, &runs));
                 }
                 log_lines(&tool.test_done(outcome));
+                if options.strict_time_window && outcome.periods.is_empty() {
+                    log_lines(&[text::strict_excluded(outcome)]);
+                }
                 if !self.has_told_short_windows
                     && let Some(line) = text::short_windows(options, &outcome.summary)
                 {

@@ -32,6 +32,8 @@ use cli::logging::{Line, Style};
 use cli::number::thousands;
 use cli::options::EndpointSelection;
 use cli::table::rule;
+use engine::test_run::TestOutcome;
+use metrics::RequestRecord;
 
 use super::StudyOptions;
 
@@ -92,6 +94,19 @@ pub fn not_covered(sent: u64, needed: u64) -> Line {
         "Working set coverage was not reached: {} of {} input tokens were sent",
         thousands(sent),
         thousands(needed)
+    ))
+}
+
+/// How many requests of a test's result lie outside their windows.
+#[must_use]
+pub fn strict_excluded(outcome: &TestOutcome) -> Line {
+    let at_peak =
+        |r: &&RequestRecord| r.intent.concurrency_level == outcome.summary.peak_concurrency;
+    let all = outcome.records.iter().filter(at_peak).count() as u64;
+    Line::plain(format!(
+        "  Strict time window: {} of {} requests at the peak level excluded",
+        thousands(all.saturating_sub(outcome.summary.total_requests)),
+        thousands(all)
     ))
 }
 
