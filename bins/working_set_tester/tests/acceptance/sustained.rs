@@ -2,6 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use kvcalc::{BlockSize, TokenCount};
+use sim::model::{ServiceModel, StepCosts};
+
 use crate::scene::{SUSTAINED, periods};
 use crate::support::figure::{assert_close, assert_periods_agree, assert_same, mean};
 use crate::support::output::Output;
@@ -313,4 +316,103 @@ fn a_seed_repeats_the_set_and_warms_nothing_that_is_meant_cold() {
     let second = set(run("--init-strategy max"));
     assert_eq!(first.len(), 8);
     assert_eq!(first, second);
+}
+
+/// A server that computes 5,000 tokens a second and remembers 6,000.
+fn outgrown() -> sim::Background {
+    let mut config = server::fixed(0.1);
+    config.engine.service = ServiceModel::Batching(StepCosts {
+        base: 0.002,
+        per_decode_seq: 0.0,
+        per_decode_context: 0.0,
+        per_prefill_token: 2e-4,
+        per_attended_pair: 0.0,
+    });
+    config.engine.block_size = BlockSize::try_new(16).expect("16 is not zero");
+    config.engine.tiers.truncate(1);
+    config.engine.tiers[0].capacity = TokenCount(6_000);
+    server::start(config)
+}
+
+// A third into the test the set no longer fits, and throughput falls to a fraction. What the rule makes of its history is
+// computed here again from the file.
+#[test]
+fn the_plateau_rule_lowers_the_load_where_throughput_falls_although_thresholds_hold() {
+    let server = outgrown();
+    let place = Place::new();
+    let run = place
+        .tool(SUSTAINED)
+        .args("--max-working-set-size 15360 --working-set-increments 2 --chunk-size 128".split(' '))
+        .args("--plateau-detection window --max-ttft 60 --test-duration 16".split(' '))
+        .args("--max-concurrency 400 --concurrency-increment 1".split(' '))
+        .args(["--api-endpoint", &server.url()])
+        .run()
+        .exits(0);
+    let table = periods(&place.output(), 512, 15_360, 100);
+    let input = table.numbers("input_tokens_per_sec");
+    let completed = table.numbers("num_requests_completed");
+    let level = table.numbers("concurrency_level");
+    let next = table.numbers("next_concurrency");
+    let mut history: Vec<f64> = Vec::new();
+    let mut n_declines = 0;
+    for (i, decision) in table.texts("decision").iter().enumerate() {
+        let decline = (history.len() >= 6).then(|| {
+            let five = &history[history.len() - 6..history.len() - 1];
+            let peak = five.iter().copied().fold(0.0, f64::max);
+            100.0 * (peak - input[i]) / peak
+        });
+        let falls = decline.filter(|percent| *percent > 25.0);
+        if let (Some(percent), true) = (falls, completed[i] > 0.0 && level[i] > 2.0) {
+            n_declines += 1;
+            assert_eq!(decision, "PLATEAU_RAMP_DOWN", "period {}", i + 1);
+            let steps = match percent {
+                p if p > 40.0 => 4.0,
+                p if p > 30.0 => 3.0,
+                _ => 2.0,
+            };
+            assert_same(next[i], (level[i] - steps).max(2.0));
+        } else {
+            assert_ne!(decision, "PLATEAU_RAMP_DOWN", "period {}", i + 1);
+        }
+        if completed[i] > 0.0 {
+            history.push(input[i]);
+        }
+    }
+    assert!(n_declines >= 1, "{:?}", table.rows);
+    assert_eq!(run.lines("Input throughput is ").len(), n_declines);
+    place.output().assert_valid();
+}
+
+// The row of a test that was given up early is a result like any other, and so are its periods.
+#[test]
+fn a_test_that_ended_early_is_kept_by_the_run_that_goes_on() {
+    let server = server::swift();
+    let place = Place::new();
+    let run = |more: &str| {
+        place
+            .tool(SUSTAINED)
+            .args("--max-ttft 0.001 --max-concurrency 24 --test-duration 60".split(' '))
+            .args(["--api-endpoint", &server.url()])
+            .args(more.split_whitespace())
+            .run()
+            .exits(0)
+    };
+    run("");
+    let output = place.output();
+    let kept = periods(&output, 512, 4096, 100).rows;
+    assert_eq!(kept.len(), 3);
+    let second = run("--context-sizes 512 1024")
+        .says("Resuming from previous progress: 1 tests completed")
+        // Both tables end with the size that was reached.
+        .says("       512       1K-1K    100%")
+        .says("      1024       1K-1K    100%");
+    assert!(second.took < std::time::Duration::from_secs(60));
+    assert_eq!(output.summary().texts("context_size"), ["512", "1024"]);
+    assert_eq!(periods(&output, 512, 4096, 100).rows, kept);
+    let phases = output.phases();
+    assert_eq!(phases.matching(&[("context_size", "512")]).rows.len(), 3);
+    assert_eq!(output.doubts(512, 100), ["no_level_passed"]);
+    assert_whole(&output, 512, 4096, 100);
+    assert_whole(&output, 1024, 4096, 100);
+    output.assert_valid();
 }
