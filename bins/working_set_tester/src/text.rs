@@ -10,7 +10,8 @@ mod period;
 mod start;
 
 pub use finish::{
-    Sizes, brief_report, context_done, final_table, rate_done, test_done, test_failed,
+    Sizes, beside_report, brief_report, context_done, final_table, rate_done, test_done,
+    test_failed,
 };
 pub use memory::memory;
 pub use period::{grown, growth_planned, period_result, period_start, periods_end};

@@ -169,6 +169,10 @@ impl StudyTool for Plan {
         })
     }
 
+    fn beside_report(&self, results: &[SummaryRow]) -> Option<Line> {
+        text::beside_report(results)
+    }
+
     fn brief_report(&self, model: &str, results: &[SummaryRow]) -> BriefReport<'_> {
         text::brief_report(self, model, results)
     }

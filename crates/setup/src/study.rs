@@ -176,6 +176,11 @@ pub trait StudyTool: Recorded {
         periods: &BTreeMap<TestName, Vec<PeriodRow>>,
     ) -> Vec<Line>;
 
+    /// What the report for scripts has no room for, told on stderr along with it.
+    fn beside_report(&self, _results: &[SummaryRow]) -> Option<Line> {
+        None
+    }
+
     /// The report for scripts.
     fn brief_report(&self, model: &str, results: &[SummaryRow]) -> BriefReport<'_>;
 }

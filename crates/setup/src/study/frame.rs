@@ -426,6 +426,9 @@ fn tell_end<T: StudyTool>(
         tool.final_table(results, &periods)
     };
     log_lines(&text::end_of_run(run_end, table));
+    if options.brief {
+        log_lines(tool.beside_report(results).as_slice());
+    }
     let report = options
         .brief
         .then(|| tool.brief_report(model, results).text());

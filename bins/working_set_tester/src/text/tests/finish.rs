@@ -161,14 +161,18 @@ fn without_results_the_report_has_its_head_and_zeros() {
 }
 
 #[test]
-fn a_result_that_the_client_limits_is_named_at_the_end() {
+fn a_result_that_the_client_limits_is_named_beside_the_report() {
     let limited = SummaryRow {
         client_limited: Some(true),
         ..result(30_000, 100_000, 100)
     };
-    let report = brief_report(&plan(""), "m", &[limited]).text();
-    assert!(
-        report.ends_with("\n\noutput: ./output\nclient_limited: 30000@100%/100000\n"),
-        "{report}"
+    let results = [limited];
+    // The published grammar ends with the output directory.
+    let report = brief_report(&plan(""), "m", &results).text();
+    assert!(report.ends_with("\n\noutput: ./output\n"), "{report}");
+    let line = beside_report(&results).expect("a line on stderr");
+    assert_eq!(
+        (line.level, &*line.text),
+        (LineLevel::Warning, "client_limited: 30000@100%/100000")
     );
 }
