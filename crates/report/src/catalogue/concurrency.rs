@@ -167,7 +167,11 @@ impl ConcurrencyInput {
                 _ => Vec::new(),
             };
             // Where nothing lies within the window all requests count, as in the testers.
-            let rows = if narrowed.is_empty() { rows } else { &narrowed };
+            let rows = if narrowed.is_empty() {
+                rows
+            } else {
+                &narrowed[..]
+            };
             let rates = match source {
                 LevelSource::Window => window.stored,
                 LevelSource::Published | LevelSource::Strict => {
