@@ -17,7 +17,8 @@ fn expected_report(server: &sim::Background, summary: &Table, rates: &str) -> St
     report += if several { ",cache_hit_rate\n" } else { "\n" };
     let mut rows: Vec<Vec<String>> = Vec::new();
     for row in 0..summary.rows.len() {
-        let whole = |name: &str| format!("{}", summary.numbers(name)[row].round() as i64);
+        // Exactly half goes to the even neighbour, as in the tool and in Python.
+        let whole = |name: &str| format!("{:.0}", summary.numbers(name)[row]);
         let millis = |name: &str| format!("{:.3}", summary.numbers(name)[row]);
         let mut cells = vec![
             whole("context_size"),
