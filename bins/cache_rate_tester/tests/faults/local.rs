@@ -299,7 +299,7 @@ fn a_disk_that_takes_no_more_ends_the_run_and_keeps_every_whole_row() {
             n_compared += 1;
         }
     }
-    assert_eq!(n_compared, 3);
+    assert_eq!(n_compared, 4);
     let text = output.read(&output.names_like("detailed_results_", ".csv")[0]);
     assert!(text.ends_with('\n'), "half a row was left");
     assert!(text.len() <= UNITS * 1024);

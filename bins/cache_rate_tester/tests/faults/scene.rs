@@ -176,10 +176,10 @@ impl Scene {
                 assert_eq!(kept, bytes, "{name} has more than the first rate");
             }
         }
-        // One summary row, one phase, and the requests of a second.
-        assert!(rows >= 4, "only {rows} rows were there before the fault");
+        // One summary row, one phase, what the client felt in it, and the requests of a second.
+        assert!(rows >= 5, "only {rows} rows were there before the fault");
         let cold = output.detail(CONTEXT).matching(&[("cache_hit_rate", "0")]);
-        assert_eq!(cold.rows.len() + 2, rows);
+        assert_eq!(cold.rows.len() + 3, rows);
         output.assert_valid();
         self.end
             .lines("✓ All tests complete!")
@@ -213,7 +213,7 @@ impl Scene {
         let lines = self.end.lines("Request RAMP_c2_r");
         assert_eq!(lines.len(), failed.rows.len().min(5), "{}", self.end.stderr);
         for line in lines {
-            assert!(line.contains(&format!("failed ({kind}): ")), "{line}");
+            assert!(line.contains(&format!("failed: {kind}: ")), "{line}");
         }
     }
 }
