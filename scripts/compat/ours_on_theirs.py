@@ -152,7 +152,8 @@ def heat_map(directory):
 
 
 def levels(directory):
-    """Charts over the concurrency: per exploring window, tokens / (last finish - first launch); means over the windows of a level."""
+    """Charts over the concurrency: per exploring window, tokens / (last finish - first launch); means over the windows of a level.
+    TTFT of working_set_tester is that of all requests of a level together."""
     keys = [k for k in ("context_size", "working_set_size", "cache_hit_rate") if k in pd.read_csv(newest_first(directory, "summary_2*.csv")[0])]
     phases = newest_per_test(newest_first(directory, "phase_metadata_*.csv"), keys)
     explores = phases.phase_id.str.startswith("RAMP") | (phases.phase_id.str.contains("_run") & ~phases.phase_id.str.contains("RETRY"))
@@ -164,7 +165,7 @@ def levels(directory):
         drawn = {key: points for panel in chart(directory, f"{kind}_ctx{context}{place}_cache{rate}") for key, points in panel.items()}
         detail = newest_per_test(newest_first(directory, f"detailed_results_{context}_*.csv"), keys, context)
         detail = detail[(detail[keys] == pd.Series(test)).all(axis=1)]
-        rows = []
+        rows, pooled = [], {}
         for _, window in windows.iterrows():
             requests = detail[detail.phase_id == window.phase_id]
             span = requests.finish_time.max() - requests.launch_time.min()
@@ -172,8 +173,11 @@ def levels(directory):
                 "level": float(window.concurrency_level), "input": (requests.cached_tokens + requests.unique_tokens).sum() / span,
                 "output": requests.output_tokens.sum() / span, "avg-ttft": requests.ttft.mean(), "max-ttft": requests.ttft.max(),
             })
+            pooled.setdefault(rows[-1]["level"], []).append(requests.ttft)
         table = pd.DataFrame(rows).groupby("level")
         wanted = table.mean().assign(**{"max-ttft": table["max-ttft"].max()})
+        if "working_set_size" in test:
+            wanted["avg-ttft"] = pd.Series({level: pd.concat(ttft).mean() for level, ttft in pooled.items()})
         for level, row in wanted.iterrows():
             for key, value in row.items():
                 same(f"{key} at level {level}", drawn[key][level][0], value)
