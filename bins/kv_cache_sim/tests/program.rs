@@ -97,6 +97,15 @@ impl Program {
     }
 }
 
+/// A test that does not stop its program leaves none behind.
+impl Drop for Program {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 fn run(options: &[&str]) -> (Option<i32>, String, String) {
     let Output {
         status,
