@@ -20,6 +20,7 @@ use xshell::{Shell, cmd};
 
 use crate::workspace;
 
+pub(crate) use archive::write_whole;
 pub(crate) use check::unpack;
 
 /// Name of the product in file names.
@@ -184,10 +185,8 @@ fn pack(
     let bytes = std::fs::read(&path)?;
     let sum = sha256(&bytes);
     let name = format!("{stem}.tar.gz");
-    std::fs::write(
-        out.join(format!("{name}.sha256")),
-        format!("{sum}  {name}\n"),
-    )?;
+    let line = format!("{sum}  {name}\n");
+    archive::write_whole(&out.join(format!("{name}.sha256")), line.as_bytes())?;
     eprintln!(
         "Packed {} files, {:.1} MB: {}\nSHA-256 {sum}",
         files.len(),

@@ -104,7 +104,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     std::fs::create_dir_all(&out).with_context(|| format!("creating {}", out.display()))?;
     let path = out.join(format!("{stem}-{tag}.whl"));
     let bytes = zipped(&members, Source::of(&shell)?.time)?;
-    std::fs::write(&path, &bytes).with_context(|| format!("writing {}", path.display()))?;
+    dist::write_whole(&path, &bytes)?;
     eprintln!(
         "Packed {} tools, {:.1} MB: {}\nSHA-256 {}",
         tools.len(),

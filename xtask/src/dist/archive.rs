@@ -1,7 +1,8 @@
 //! A `tar.gz` whose bytes follow from its files and one time stamp.
 
-use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::fs::Permissions;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -14,15 +15,28 @@ use super::Files;
 pub(crate) fn write(dir: &Path, stem: &str, files: &Files, time: u64) -> Result<PathBuf> {
     std::fs::create_dir_all(dir).with_context(|| format!("creating {}", dir.display()))?;
     let path = dir.join(format!("{stem}.tar.gz"));
-    let file = File::create(&path).with_context(|| format!("creating {}", path.display()))?;
     // No time and no name in gzip's own header; the system it names is always "unknown".
     let gzip = GzBuilder::new()
         .mtime(0)
         .operating_system(255)
-        .write(BufWriter::new(file), Compression::best());
+        .write(Vec::new(), Compression::best());
     let gzip = pack(gzip, stem, files, time)?;
-    gzip.finish()?.flush()?;
+    write_whole(&path, &gzip.finish()?)?;
     Ok(path)
+}
+
+/// Writes a file under another name first: whoever reads it meanwhile, or writes the same one in another run, finds a
+/// whole one.
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    let write = || -> std::io::Result<()> {
+        let mut unfinished = tempfile::Builder::new()
+            .permissions(Permissions::from_mode(0o644))
+            .tempfile_in(path.parent().unwrap_or(Path::new(".")))?;
+        unfinished.write_all(bytes)?;
+        unfinished.persist(path)?;
+        Ok(())
+    };
+    write().with_context(|| format!("writing {}", path.display()))
 }
 
 fn pack<W: Write>(to: W, stem: &str, files: &Files, time: u64) -> Result<W> {
