@@ -1,7 +1,7 @@
 //! Runs the boxes of a page as a reader would, in one shell, against the simulated server.
 //!
-//! What is changed: the port, because 8000 may be taken; and how long a tester measures, because a reader waits for hours
-//! and a check does not. Everything else is run as it stands.
+//! What is changed: the ports, because 8000 and 8001 may be taken; and how long a tester measures, because a reader waits
+//! for hours and a check does not. Everything else is run as it stands.
 
 use std::io::Write;
 use std::net::TcpListener;
@@ -47,11 +47,10 @@ pub(super) fn page(shell: &Shell, bin: &Path, path: &Path, boxes: &[&Block]) -> 
         .iter()
         .map(|block| format!(": 'box of line {}'\n{}", block.line, block.text))
         .collect();
-    let text = text
-        .replace("localhost:8000", &format!("localhost:{port}"))
-        .replace("127.0.0.1:8000", &format!("127.0.0.1:{port}"))
-        .replace("--port 8000", &format!("--port {port}"));
-    if text.contains(&format!(":{port}")) && !text.contains("kv_cache_sim --port") {
+    // A page's own server listens on 8000, or on 8001 where 8000 is the reader's.
+    let text = with_port(&with_port(&text, 8000, port), 8001, free_port()?);
+    if text.contains(&format!(":{port}")) && !text.contains(&format!("kv_cache_sim --port {port}"))
+    {
         script.push_str(&format!(
             "kv_cache_sim --port {port} --time-scale 100 >/dev/null 2>&1 &\nsleep 1\n"
         ));
@@ -101,6 +100,15 @@ fn wrap(program: &Path, to: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The text with another port for servers of this machine.
+fn with_port(text: &str, written: u16, used: u16) -> String {
+    ["localhost:", "127.0.0.1:", "--port "]
+        .iter()
+        .fold(text.to_owned(), |text, before| {
+            text.replace(&format!("{before}{written}"), &format!("{before}{used}"))
+        })
 }
 
 /// A port that was free a moment ago.
