@@ -7,7 +7,7 @@ mod tables;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use metrics::health::WindowHealth;
@@ -107,8 +107,14 @@ pub struct StudyEnd {
     pub working_set_prompts: BTreeMap<u64, u64>,
 }
 
-/// What re-encoding a working set came to, and how long building and re-encoding took.
-type Verifying = oneshot::Receiver<(workload::Verification, Duration, Duration)>;
+/// The re-encoding of a working set, beside the first requests built from it.
+struct Verifying {
+    /// Begins it; so does dropping this.
+    begin: mpsc::Sender<()>,
+    /// What it came to, and how long building and re-encoding took.
+    outcome: oneshot::Receiver<(workload::Verification, Duration, Duration)>,
+}
+
 /// Prompts of a context that were sent ahead once.
 struct Warm {
     /// So many, from the first on.
@@ -256,14 +262,16 @@ impl Study<'_, '_> {
         let warms = is_shared && self.plan.reinit == Reinit::Once;
         let all = 0..working_set.len();
         let mut warmed = if warms {
-            self.warm(&mut shared, &working_set, all.clone()).await
+            let begin = Some(verifying.begin.clone());
+            self.warm(&mut shared, &working_set, all.clone(), begin)
+                .await
         } else {
             Ok(())
         };
         if warmed.is_ok() {
             match self.verified(context_plan, &working_set, verifying).await {
                 Ok(is_changed) if is_changed && warms => {
-                    warmed = self.warm(&mut shared, &working_set, all).await;
+                    warmed = self.warm(&mut shared, &working_set, all, None).await;
                 }
                 Ok(_) => {}
                 Err(_) if self.parts.stop.requested().is_some() => return ContextEnd::Abort,
@@ -344,7 +352,8 @@ impl Study<'_, '_> {
             return Ok(());
         }
         let working_set = ground.working_set;
-        self.warm(ground.selector, working_set, prompts).await?;
+        self.warm(ground.selector, working_set, prompts, None)
+            .await?;
         warm.prompts = warm.prompts.max(wanted);
         Ok(())
     }
@@ -409,6 +418,7 @@ impl Study<'_, '_> {
                 working_set,
                 prompts: 0..of_test.initial,
                 concurrency: self.plan.init_concurrency,
+                underway: None,
             }),
             window: self.plan.window,
             chunk_size: self.plan.chunk_size,
@@ -592,11 +602,13 @@ impl Study<'_, '_> {
         selector: &mut Selector,
         working_set: &WorkingSet,
         prompts: Range<usize>,
+        underway: Option<mpsc::Sender<()>>,
     ) -> Result<(), WarmUpError> {
         let what = WarmUp {
             working_set,
             prompts,
             concurrency: self.plan.init_concurrency,
+            underway,
         };
         let parts = &mut self.parts;
         let mut context = LoadContext {
@@ -612,13 +624,15 @@ impl Study<'_, '_> {
         warm_up(&mut context, &what).await.map(drop)
     }
 
-    /// Builds the working set on threads of its own, which go on to re-encode it; a stop is heard meanwhile.
+    /// Builds the working set on threads of its own, which go on to re-encode it when they are told to: before the first
+    /// requests are out it would only take their core. A stop is heard meanwhile.
     async fn build_working_set(
         &mut self,
         context_plan: ContextPlan,
     ) -> Result<(Arc<WorkingSet>, Verifying), String> {
         let (built, set) = oneshot::channel();
-        let (verified, verification) = oneshot::channel();
+        let (verified, outcome) = oneshot::channel();
+        let (begin, told) = mpsc::channel();
         let rates = self.plan.cache_hit_rates.clone();
         let (pieces, seed) = (self.parts.pieces.clone(), self.parts.seed);
         let (tokenizer, stop) = (self.parts.tokenizer.clone(), self.parts.stop.clone());
@@ -643,8 +657,11 @@ impl Study<'_, '_> {
                 // Nobody waits any more when the run was stopped.
                 drop(built.send(result));
                 if let Some(set) = set {
+                    // An error: whoever would have said it waits for the outcome, or for nothing any more.
+                    told.recv().ok();
+                    let began = std::time::Instant::now();
                     let verification = set.verify_all(&tokenizer, n_threads, &is_given_up);
-                    let verified_in = start.elapsed().saturating_sub(built_in);
+                    let verified_in = began.elapsed();
                     let _ = verified.send((verification, built_in, verified_in));
                 }
             })
@@ -655,7 +672,7 @@ impl Study<'_, '_> {
             .await
             .map_err(|_| "the thread that builds the working set has stopped".to_owned())?;
         let set = result.map_err(|error| one_line(&error))?;
-        Ok((set, verification))
+        Ok((set, Verifying { begin, outcome }))
     }
 
     /// Waits until every prompt of the working set was re-encoded: nothing is measured before. Returns whether any
@@ -666,7 +683,9 @@ impl Study<'_, '_> {
         working_set: &WorkingSet,
         verifying: Verifying,
     ) -> Result<bool, String> {
+        drop(verifying.begin);
         let (verification, built_in, verified_in) = verifying
+            .outcome
             .await
             .map_err(|_| "the thread that verifies the working set has stopped".to_owned())?;
         self.parts.counters.add(verification);

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
+use std::sync::mpsc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -60,6 +61,8 @@ pub struct WarmUp<'a> {
     pub prompts: Range<usize>,
     /// In flight at a time.
     pub concurrency: u32,
+    /// Told when the first requests are on their way.
+    pub underway: Option<mpsc::Sender<()>>,
 }
 
 impl<'a> WarmUp<'a> {
@@ -70,6 +73,7 @@ impl<'a> WarmUp<'a> {
             working_set,
             prompts: 0..working_set.len(),
             concurrency,
+            underway: None,
         }
     }
 }
@@ -109,7 +113,8 @@ pub async fn warm_up(
     let level = (concurrency as usize).min(todo.len()).max(1);
     context.live.phase("warm-up", level as u32);
     prepare(context, &vec![level.div_ceil(n_endpoints); n_endpoints]).await;
-    let mut round = Round::run(context, working_set, &mut todo, level, requests).await?;
+    let underway = what.underway.clone();
+    let mut round = Round::run(context, working_set, &mut todo, level, requests, underway).await?;
     if !round.failed.is_empty() && round.succeeded > 0 {
         tracing::info!(
             "Sending {} working-set prompts again that failed the first time",
@@ -117,7 +122,7 @@ pub async fn warm_up(
         );
         let mut again: VecDeque<(usize, usize)> = round.failed.iter().map(|f| f.0).collect();
         let n = again.len() as u64;
-        let second = Round::run(context, working_set, &mut again, level, n).await?;
+        let second = Round::run(context, working_set, &mut again, level, n, None).await?;
         round.succeeded += second.succeeded;
         round.failed = second.failed;
     }
@@ -186,6 +191,7 @@ impl Round {
         todo: &mut VecDeque<(usize, usize)>,
         level: usize,
         requests: u64,
+        mut underway: Option<mpsc::Sender<()>>,
     ) -> Result<Self, WarmUpError> {
         let cancel = CancellationToken::new();
         let start = context.clock.now();
@@ -227,6 +233,11 @@ impl Round {
                         return Ok(round);
                     }
                 },
+                // The branch above has been polled once: what could be sent is sent.
+                () = std::future::ready(()), if underway.is_some() => {
+                    let _ = underway.take().map(|underway| underway.send(()));
+                    continue;
+                }
             };
             match exchange.failure {
                 // A one-token answer may be an empty string; the prompt was processed all the same.

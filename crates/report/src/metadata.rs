@@ -11,8 +11,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Number, Value};
 
-use crate::atomic::{FileError, read_regular};
-use crate::progress::{utc_now, write_json};
+use crate::atomic::{Durability, FileError, read_regular};
+use crate::progress::{utc_now, write_json, write_json_with};
 
 /// Name of the originals' file.
 pub const METADATA_FILE: &str = "test_metadata.json";
@@ -73,7 +73,8 @@ impl TestMetadata {
     /// # Errors
     /// When the directory cannot be written.
     pub fn save(&self, dir: &Path) -> Result<(), FileError> {
-        write_json(&dir.join(METADATA_FILE), self)
+        // Written before anything is measured, so there is nothing that could be lost with it.
+        write_json_with(&dir.join(METADATA_FILE), Durability::Renamed, self)
     }
 
     /// Reads the file of a result directory; `None` when there is none.

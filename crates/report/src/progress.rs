@@ -96,6 +96,16 @@ impl Progress {
         write_json(&dir.join(PROGRESS_FILE), self)
     }
 
+    /// As [`Self::save`] for a run that has measured nothing yet: not flushed to the device, for a crash of the machine loses
+    /// nothing with it.
+    ///
+    /// # Errors
+    /// As [`Self::save`].
+    pub fn begin(&mut self, dir: &Path) -> Result<(), FileError> {
+        self.last_update = utc_now();
+        write_json_with(&dir.join(PROGRESS_FILE), Durability::Renamed, self)
+    }
+
     /// Whether the parameters of this file describe the same measurement as `now`, by the rules of the tool;
     /// `context_sizes` and what does not influence a measurement are left out of the comparison.
     #[must_use]
@@ -162,7 +172,15 @@ pub fn utc_now() -> String {
 
 /// Replaces a JSON file in one step, durably, indented by two spaces.
 pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<(), FileError> {
-    atomic::write_with(path, Durability::Synced, |w| {
+    write_json_with(path, Durability::Synced, value)
+}
+
+pub(crate) fn write_json_with(
+    path: &Path,
+    durability: Durability,
+    value: &impl Serialize,
+) -> Result<(), FileError> {
+    atomic::write_with(path, durability, |w| {
         serde_json::to_writer_pretty(&mut *w, value)?;
         w.write_all(b"\n")
     })

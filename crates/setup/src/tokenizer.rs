@@ -147,16 +147,10 @@ impl Found {
         let kept = self
             .kept
             .and_then(|kept| PieceTable::rebuild(&tokenizer, &kept));
+        // Counts that were kept make the tokenizer itself wait for the check of the first prompts: until requests are out, the
+        // time to parse it is time they would wait.
         let pieces = match kept {
-            Some(pieces) => {
-                // The first prompts need it for their check, but nothing before them does.
-                let tokenizer = tokenizer.clone();
-                thread::Builder::new()
-                    .name("tokenizer".to_owned())
-                    .spawn(move || tokenizer.load())
-                    .context("starting a thread")?;
-                pieces
-            }
+            Some(pieces) => pieces,
             None => {
                 let (pieces, counts) = PieceTable::build_and_keep(&tokenizer)?;
                 kept::keep(tokenizer.fingerprint(), &counts);

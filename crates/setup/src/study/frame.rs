@@ -150,12 +150,13 @@ async fn measure<T: StudyTool>(
     TestMetadata::new(&model, urls, options.mode.as_str())
         .save(dir.path())
         .map_err(Failure::run)?;
-    let loaded = tokio::select! {
-        loaded = tokenizer::load_aside(options.tokenizer.as_deref(), &model) => loaded?,
-        () = stop.wait() => return Ok(interrupted(stop)),
+    // Both may ask the Hub.
+    let found = async {
+        let tokenizer = tokenizer::load_aside(options.tokenizer.as_deref(), &model);
+        tokio::join!(tokenizer, kv_memory::find_aside(&served))
     };
-    let kv = tokio::select! {
-        kv = kv_memory::find_aside(&served) => kv,
+    let (loaded, kv) = tokio::select! {
+        (loaded, kv) = found => (loaded?, kv),
         () = stop.wait() => return Ok(interrupted(stop)),
     };
     log_lines(&tool.start_facts(&StartFacts {
@@ -487,7 +488,7 @@ fn begin_progress(
         }
     }
     let mut progress = Progress::new(parameters);
-    progress.save(dir.path()).map_err(Failure::run)?;
+    progress.begin(dir.path()).map_err(Failure::run)?;
     Ok(progress)
 }
 

@@ -95,15 +95,17 @@ impl<'t> Counter<'t> {
         }))
     }
 
-    /// Number of tokens of `text`.
-    pub(super) fn count(&self, text: &str) -> Result<usize, TokenizerError> {
+    /// Number of tokens of the text that `parts` are together; put together only for a tokenizer that is asked.
+    pub(super) fn count(&self, parts: &[&str]) -> Result<usize, TokenizerError> {
         let mut interview = self.0.borrow_mut();
+        for part in parts {
+            interview.questions.update(part);
+        }
         // No text of ours holds a zero byte, so two lists of texts never give the same bytes.
-        interview.questions.update(text);
         interview.questions.update([0]);
         match &mut interview.answers {
             Answers::Asked(tokenizer, counts) => {
-                let outcome = tokenizer.try_count(text);
+                let outcome = tokenizer.try_count(&parts.concat());
                 let count = outcome.as_ref().ok();
                 counts.push(count.map(|n| u32::try_from(*n).unwrap_or(u32::MAX)));
                 outcome
@@ -113,7 +115,7 @@ impl<'t> Counter<'t> {
                 *n_used += 1;
                 answer
                     .map(|n| n as usize)
-                    .ok_or_else(|| TokenizerError::refused_before(text))
+                    .ok_or_else(|| TokenizerError::refused_before(&parts.concat()))
             }
         }
     }

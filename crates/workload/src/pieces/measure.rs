@@ -26,8 +26,8 @@ pub(super) struct Gauge<'c, 't> {
 
 impl<'c, 't> Gauge<'c, 't> {
     pub(super) fn new(counter: &'c Counter<'t>) -> Result<Self, TokenizerError> {
-        let one = counter.count(ANCHOR)?;
-        let pair = counter.count(&format!("{ANCHOR} {ANCHOR}"))?;
+        let one = counter.count(&[ANCHOR])?;
+        let pair = counter.count(&[ANCHOR, " ", ANCHOR])?;
         let word_tokens = pair.saturating_sub(one);
         Ok(Self {
             counter,
@@ -51,10 +51,7 @@ impl<'c, 't> Gauge<'c, 't> {
         if let Some(known) = self.known.get(piece) {
             return *known;
         }
-        let all = self
-            .counter
-            .count(&format!("{ANCHOR}{piece} {ANCHOR}"))
-            .ok();
+        let all = self.counter.count(&[ANCHOR, piece, " ", ANCHOR]).ok();
         let tokens = usable(all.and_then(|n| n.checked_sub(self.pair)))
             .filter(|n| *n == 1 || !self.singles_only);
         self.known.insert(piece.to_owned(), tokens);
@@ -63,21 +60,21 @@ impl<'c, 't> Gauge<'c, 't> {
 
     /// Tokens of `text` at the very beginning, with a word behind it.
     pub(super) fn leading(&self, text: &str) -> Option<u16> {
-        let all = self.counter.count(&format!("{text} {ANCHOR}")).ok();
+        let all = self.counter.count(&[text, " ", ANCHOR]).ok();
         usable(all.and_then(|n| n.checked_sub(self.word_tokens)))
     }
 
     /// Tokens that `tail` adds at the very end, behind words.
     pub(super) fn trailing(&self, tail: &str) -> Result<u64, TokenizerError> {
-        let body = format!("{ANCHOR} {ANCHOR} {ANCHOR}");
-        let all = self.counter.count(&format!("{body}{tail}"))?;
+        let body = [ANCHOR, " ", ANCHOR, " ", ANCHOR];
+        let all = self.counter.count(&[&body[..], &[tail]].concat())?;
         Ok(all.saturating_sub(self.counter.count(&body)?) as u64)
     }
 
     /// Whether the pieces, one behind the other between two anchors, count as much as `expected` says.
     pub(super) fn adds_up(&self, pieces: &str, expected: usize) -> bool {
         self.counter
-            .count(&format!("{ANCHOR}{pieces} {ANCHOR}"))
+            .count(&[ANCHOR, pieces, " ", ANCHOR])
             .is_ok_and(|n| n == self.pair + expected)
     }
 
