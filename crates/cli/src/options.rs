@@ -28,7 +28,7 @@ use clap::{ArgAction, Args};
 pub use choice::{
     EndpointSelection, EndpointType, HttpVersion, KvPrecision, Mode, SpeedMetric, TtftMetric,
 };
-pub use client::{Calibrate, ClientArgs};
+pub use client::{Calibrate, CalibrateArgs, ClientArgs};
 pub use header::{Header, HeaderError};
 pub use study::StudyArgs;
 

@@ -30,6 +30,7 @@ mod manners;
 pub mod null_server;
 pub mod plain;
 mod pool;
+pub mod probe;
 mod route;
 mod socket;
 pub mod sse;

@@ -8,6 +8,8 @@
 //! It speaks enough HTTP/1.1 for clients of ours and nothing more: `Content-Length` bodies, kept-alive
 //! connections, one answer at a time.
 
+mod calibration;
+
 use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
@@ -22,6 +24,8 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::LocalSet;
+
+pub use calibration::{Errors, FIRST_TOKEN, Pace, Seen};
 
 /// Output tokens when a request does not say how many.
 const DEFAULT_TOKENS: u32 = 16;
@@ -53,7 +57,7 @@ pub struct Script {
 /// What the server did for one request. Instants are those of the process's monotonic clock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answered {
-    /// The `x-request-id` header.
+    /// The `x-request-id` header, or without one `request_id` at the end of the body.
     pub request_id: String,
     /// When the last byte of the request had been read.
     pub received: Instant,
@@ -368,6 +372,9 @@ async fn read_request(stream: &TcpStream, server: &Server) -> io::Result<Option<
     loop {
         if missing == Some(0) {
             request.n_tokens = asked_tokens(&tail).unwrap_or(DEFAULT_TOKENS);
+            if request.request_id.is_empty() {
+                request.request_id = named_in_body(&tail).unwrap_or_default();
+            }
             return Ok(Some(request));
         }
         stream.readable().await?;
@@ -417,6 +424,14 @@ fn read_head(head: &[u8], request: &mut Request) -> usize {
         }
     }
     length
+}
+
+/// The name that a request without the header has as a field of its body.
+fn named_in_body(tail: &[u8]) -> Option<String> {
+    const KEY: &[u8] = b"\"request_id\":\"";
+    let at = memmem::rfind(tail, KEY)? + KEY.len();
+    let name = tail[at..].split(|b| *b == b'"').next()?;
+    Some(String::from_utf8_lossy(name).into_owned())
 }
 
 fn asked_tokens(tail: &[u8]) -> Option<u32> {

@@ -10,13 +10,13 @@ use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
-use core_client::null_server::{Answered, NullServer, Script};
+use core_client::null_server::{Answered, Errors, NullServer, Pace, Seen};
 use core_client::{
     Endpoint, EndpointError, HttpVersion, RequestSettings, RequestTemplate, TemplateError,
 };
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use metrics::health::{Calibration, ErrorBar, WindowHealth, ratio_distance};
+use metrics::health::{Calibration, WindowHealth, ratio_distance};
 use metrics::percentile::{percentile, sorted};
 use metrics::timeline::Exchange;
 use tokio_util::sync::CancellationToken;
@@ -38,10 +38,6 @@ const LEAST_TIME: Duration = Duration::from_secs(1);
 const MOST_FAILED: f64 = 0.05;
 /// … and in between this share of what was measured.
 const SHARE_OF_STUDY: f64 = 0.05;
-/// An answer's length that fits into the time there is.
-const ANSWER: Duration = Duration::from_millis(400);
-/// Longest wait for a first token; a client's error does not grow with it.
-const FIRST_TOKEN: Duration = Duration::from_millis(100);
 /// Limit of a request; the null server is late by milliseconds.
 const REQUEST_LIMIT: Duration = Duration::from_secs(10);
 
@@ -69,9 +65,7 @@ struct Cell {
     /// Of the context with prompts of this length, tokens.
     context_size: u64,
     level: u32,
-    first_after: Duration,
-    gap: Duration,
-    n_tokens: u32,
+    pace: Pace,
 }
 
 /// Measures the client's error for the levels of `windows`, with prompts of as many bytes as `prompt_bytes` says for a
@@ -170,23 +164,16 @@ fn cell(level: u32, windows: &[&WindowHealth], most_tokens: u32) -> Cell {
             .iter()
             .filter(|w| w.level == level)
             .filter_map(|w| of(w));
-        let seconds = percentile(&sorted(values), 0.5).unwrap_or_default();
-        Duration::try_from_secs_f64(seconds).unwrap_or_default()
-    };
-    let gap = middle(|w| w.itl.median);
-    let n_tokens = if gap.is_zero() {
-        1
-    } else {
-        let fitting = (ANSWER.as_secs_f64() / gap.as_secs_f64()).ceil();
-        (fitting as u32).max(2).min(most_tokens)
+        percentile(&sorted(values), 0.5)
     };
     Cell {
         context_size: 0,
         level,
-        first_after: middle(|w| w.ttft.median).min(FIRST_TOKEN),
-        // A pace that nothing can keep would only measure how fast this machine is.
-        gap: gap.min(ANSWER),
-        n_tokens,
+        pace: Pace::like(
+            middle(|w| w.ttft.median),
+            middle(|w| w.itl.median),
+            most_tokens,
+        ),
     }
 }
 
@@ -198,14 +185,8 @@ async fn run(
     prompt: &Bytes,
     length: Duration,
 ) -> Result<Option<Calibration>, CalibrationError> {
-    let script = Script {
-        first_after: cell.first_after,
-        gap: cell.gap,
-        tokens_per_write: 1,
-        stamp_all: false,
-    };
-    let server = NullServer::start(script, || {}).map_err(CalibrationError::Server)?;
-    let carriage = carriage(&server, study, cell.n_tokens)?;
+    let server = NullServer::start(cell.pace.script(), || {}).map_err(CalibrationError::Server)?;
+    let carriage = carriage(&server, study, cell.pace.n_tokens)?;
     let transport = runtimes::start(&carriage, n_runtimes).map_err(CalibrationError::Client)?;
     let held = hold(&*transport, cell, prompt, length).await;
     drop(transport);
@@ -327,43 +308,27 @@ fn calibration(
     exchanges: &[(String, Exchange)],
     truth: &HashMap<String, Answered>,
 ) -> Option<Calibration> {
-    let (mut ttft, mut itl) = (Vec::new(), Vec::new());
+    let mut errors = Errors::default();
     for (id, exchange) in exchanges {
         let Some(answered) = truth.get(id) else {
             continue;
         };
         let timeline = &exchange.timeline;
-        if let (Some(first), Some(real)) = (timeline.first_token_at(), answered.ttft()) {
-            let seen = first.saturating_sub(timeline.launched);
-            ttft.push(seen.abs_diff(real).as_secs_f64());
-        }
-        if let (Some(first), Some(last)) = (timeline.first_token_at(), timeline.last_token_at())
-            && let [wrote_first, .., wrote_last] = answered.writes[..]
-            && timeline.chunks.len() > 1
-        {
-            let off = (last - first).abs_diff(wrote_last - wrote_first);
-            itl.push(off.as_secs_f64() / (timeline.chunks.len() - 1) as f64);
-        }
+        errors.add(
+            answered,
+            Seen {
+                launched: timeline.launched,
+                tokens: timeline.first_token_at().zip(timeline.last_token_at()),
+                n_tokens: timeline.chunks.len(),
+            },
+        );
     }
-    let bar = |values: Vec<f64>| {
-        let values = sorted(values);
-        Some(ErrorBar {
-            p50: percentile(&values, 0.5)?,
-            p99: percentile(&values, 0.99)?,
-        })
-    };
-    let n_requests = ttft.len() as u64;
-    Some(Calibration {
-        context_size: cell.context_size,
-        level: cell.level,
-        ttft: bar(ttft)?,
-        itl: bar(itl),
-        n_requests,
-    })
+    errors.calibration(cell.context_size, cell.level)
 }
 
 #[cfg(test)]
 mod tests {
+    use core_client::null_server::FIRST_TOKEN;
     use metrics::health::Typical;
     use metrics::timeline::{Failure, FailureKind, Timeline, Usage};
 
@@ -393,16 +358,20 @@ mod tests {
                 Cell {
                     context_size: 1000,
                     level: 2,
-                    first_after: FIRST_TOKEN,
-                    gap: Duration::ZERO,
-                    n_tokens: 1
+                    pace: Pace {
+                        first_after: FIRST_TOKEN,
+                        gap: Duration::ZERO,
+                        n_tokens: 1
+                    }
                 },
                 Cell {
                     context_size: 1000,
                     level: 8,
-                    first_after: ms(50),
-                    gap: ms(20),
-                    n_tokens: 20
+                    pace: Pace {
+                        first_after: ms(50),
+                        gap: ms(20),
+                        n_tokens: 20
+                    }
                 },
             ]
         );
@@ -418,8 +387,8 @@ mod tests {
 
     #[test]
     fn an_answer_is_never_longer_than_asked_for() {
-        assert_eq!(cells(&[window(1, 0.1, 0.001)], 16)[0].n_tokens, 16);
-        assert_eq!(cells(&[window(1, 0.1, 9.0)], 16)[0].n_tokens, 2);
+        assert_eq!(cells(&[window(1, 0.1, 0.001)], 16)[0].pace.n_tokens, 16);
+        assert_eq!(cells(&[window(1, 0.1, 9.0)], 16)[0].pace.n_tokens, 2);
     }
 
     #[test]

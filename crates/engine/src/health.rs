@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use core_client::probe::Felt;
 use metrics::health::{Histogram, Lag, PartOf, Typical, WindowHealth};
 
 use crate::load::Phase;
-use crate::probe::Felt;
 
 /// Equal parts of a window over which requests in flight are averaged.
 const PARTS: usize = 20;

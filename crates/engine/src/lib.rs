@@ -13,7 +13,6 @@ pub mod growth;
 mod health;
 pub mod load;
 pub mod pacer;
-pub mod probe;
 pub mod progress;
 pub mod proof;
 pub mod recorder;

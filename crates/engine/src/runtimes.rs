@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use core_client::probe::{Feeler, Felt, Probe};
 use core_client::{Client, ClientConfig, ClientError, Endpoint, RequestTemplate, RunClock};
 use futures_util::future::{LocalBoxFuture, join_all};
 use metrics::timeline::{Exchange, Failure, FailureKind, Timeline, Usage};
@@ -17,7 +18,6 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 use tokio::task::LocalSet;
 
-use crate::probe::{Feeler, Felt, Probe};
 use crate::transport::{HttpTransport, Outgoing, Transport};
 
 /// What every runtime needs to talk to the servers.

@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use core_client::probe::Felt;
 use metrics::attribution::PeriodFigures;
 use metrics::health::{PartOf, Typical, WindowHealth};
 use metrics::period::{
@@ -28,7 +29,6 @@ use crate::growth::Growth;
 use crate::health::Metered;
 use crate::load::{Load, LoadContext, Pause, Phase};
 use crate::pacer::Pacing;
-use crate::probe::Felt;
 use crate::proof;
 use crate::recorder::WindowRows;
 use crate::test_run::{TestError, TestFailure, TestOutcome, TestPlan, phase_of};

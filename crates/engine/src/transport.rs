@@ -7,13 +7,12 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use core_client::probe::{Felt, Probe};
 use core_client::{Client, RequestTemplate, Witness};
 use futures_util::future::LocalBoxFuture;
 use metrics::timeline::{ChunkStamp, Exchange};
 use tokio_util::sync::CancellationToken;
 use workload::Prompt;
-
-use crate::probe::{Felt, Probe};
 
 /// Why a request is sent; decides how many tokens it asks for and whether it is recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

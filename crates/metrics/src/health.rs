@@ -6,9 +6,11 @@
 //! held less than 95 % of the load for reasons of its own.
 
 mod histogram;
+mod own_part;
 mod row;
 
 pub use histogram::Histogram;
+pub use own_part::OwnPart;
 pub use row::HealthRow;
 
 use crate::percentile::Stats;

@@ -10,13 +10,14 @@
 //! | [`run()`] | the frame: terminal, server, tokenizer, progress, files, pages, exit code |
 //! | [`text`] | lines that read the same in every tool |
 //! | [`memory`] | KV memory, shown before anything is measured |
+//! | [`proof`] | what the client says of itself behind a study |
 
 mod doubts;
 mod frame;
 pub mod memory;
 mod options;
 mod pages;
-mod proof;
+pub mod proof;
 mod record;
 mod settings;
 mod tell;

@@ -12,9 +12,11 @@
 //! | [`prefix`] | shortened options, by a reading of argparse's rule that is not the tools' own |
 //! | [`refusal`] | a program that is called with wrong arguments, or only asked for its help |
 //! | [`page`] | commands in the code blocks of a page |
+//! | [`busy`] | a core that others keep busy, for a tool that is to suffer |
 //! | [`word`] | words of a choice, as they are parsed and as they are written |
 //! | [`process`] | a program as a process: arguments, signals, a time limit, and what it said |
 
+pub mod busy;
 pub mod help;
 pub mod line;
 pub mod page;

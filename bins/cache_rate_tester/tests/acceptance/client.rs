@@ -1,6 +1,7 @@
 //! What the tool says of its own part in what it measured.
 
-use crate::support::busy;
+use testkit::busy;
+
 use crate::support::process::Place;
 use crate::support::server;
 

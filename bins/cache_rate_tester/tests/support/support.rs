@@ -1,6 +1,5 @@
 //! What the tests of the real binary against a real server share.
 //!
-//! * [`busy`]: a core that others keep busy, for a tool that is to suffer.
 //! * [`server`]: a simulated server with known answers on a port of its own, and what it received.
 //! * [`process`]: the binary as a process: arguments, working directory, signals, a hard time limit.
 //! * [`output`]: what it left behind: CSV by column name, JSON, pages, and the one validator.
@@ -13,7 +12,6 @@
 //! Promise: every server takes a free port and every process a directory of its own, so that tests run
 //! side by side; a process never outlives its test. Refuses to wait without a limit.
 
-pub(crate) mod busy;
 pub(crate) mod figure;
 pub(crate) mod output;
 pub(crate) mod process;

@@ -1,7 +1,8 @@
 //! What the tool says of its own part in what it measured. That a client which nothing disturbs marks nothing is tested in
 //! `cache_rate_tester`.
 
-use crate::support::busy;
+use testkit::busy;
+
 use crate::support::process::Place;
 use crate::support::server;
 

@@ -12,7 +12,15 @@ pub struct ClientArgs {
           action = ArgAction::Set, help_heading = "Client")]
     pub client_threads: Option<i128>,
 
-    /// After the study, measure the client's own error on a server inside the tool, for a few seconds, and mark
+    /// Its error.
+    #[command(flatten)]
+    pub calibration: CalibrateArgs,
+}
+
+/// The check of the client's own error.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct CalibrateArgs {
+    /// After the tests, measure the client's own error on a server inside the tool, for a few seconds, and mark
     /// results that it spoils
     #[arg(
         long,

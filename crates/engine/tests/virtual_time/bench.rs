@@ -14,12 +14,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use core_client::probe::Felt;
 use core_client::{RunClock, Witness as _};
 use engine::event::StudyEvent;
 use engine::feed::{InlineFeed, PhasePrompts, VerificationCounters};
 use engine::growth::GrowthPlan;
 use engine::load::{EndpointSelection, LoadContext, Phase, Rotation, phase_id};
-use engine::probe::Felt;
 use engine::progress::NoLive;
 use engine::recorder::{InlineSink, Interpreter};
 use engine::stop::Stop;

@@ -241,7 +241,7 @@ impl StudyOptions {
                 .client_threads
                 .map(check::client_threads)
                 .transpose()?,
-            calibrate: args.client.calibrate,
+            calibrate: args.client.calibration.calibrate,
             output_dir: output.output_dir,
             skip_graphs: output.skip_graphs,
             force_restart: output.force_restart,

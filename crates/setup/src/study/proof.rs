@@ -7,7 +7,7 @@ use engine::runtimes::Carriage;
 use engine::stop::Stop;
 use engine::study::StudyEnd;
 use metrics::PeriodRow;
-use metrics::health::Calibration;
+use metrics::health::{Calibration, WindowHealth};
 use report::files::{TableWriter, WriteError};
 use report::test_name::TestName;
 use serde_json::{Value, json};
@@ -31,12 +31,22 @@ pub(super) async fn calibrate(
     if options.calibrate == Calibrate::Off || end.stopped.is_some() || end.health.is_empty() {
         return Vec::new();
     }
+    measure_error(carriage, n_runtimes, &end.health, stop).await
+}
+
+/// Measures the client's error at the levels and paces of `windows`, on a server inside the tool, and tells it.
+pub async fn measure_error(
+    carriage: &Carriage,
+    n_runtimes: usize,
+    windows: &[WindowHealth],
+    stop: &Stop,
+) -> Vec<Calibration> {
     let bytes = |context_size: u64| {
         let bytes = context_size.saturating_mul(BYTES_PER_TOKEN);
         usize::try_from(bytes.min(MOST_PROMPT_BYTES)).unwrap_or_default()
     };
     tracing::info!("Measuring the client's own error (--calibrate off skips this)");
-    let measured = calibration::calibrate(carriage, n_runtimes, &end.health, bytes, stop).await;
+    let measured = calibration::calibrate(carriage, n_runtimes, windows, bytes, stop).await;
     let calibrations = measured.unwrap_or_else(|error| {
         tracing::warn!("no calibration: {:#}", anyhow::Error::new(error));
         Vec::new()
@@ -114,7 +124,8 @@ pub(super) fn conclude(
 }
 
 /// What the run's facts keep of the client.
-pub(super) fn facts(n_runtimes: usize, calibrations: &[Calibration]) -> Value {
+#[must_use]
+pub fn facts(n_runtimes: usize, calibrations: &[Calibration]) -> Value {
     let calibrations: Vec<Value> = calibrations
         .iter()
         .map(|c| {

@@ -1,6 +1,6 @@
 //! A transport whose runtimes feel what a test says.
 
-use engine::probe::Felt;
+use core_client::probe::Felt;
 use engine::transport::{Outgoing, Transport};
 use futures_util::future::LocalBoxFuture;
 use metrics::timeline::Exchange;

@@ -6,11 +6,14 @@ use std::thread;
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
-/// So many that whoever wakes may wait for tens of milliseconds; a first token of [`super::server::swift`] takes 40.
+/// So many that whoever wakes may wait for tens of milliseconds, which no first token of tens of milliseconds can bear.
 const BUSY_THREADS: usize = 24;
 
 /// Runs something on one core that others keep busy meanwhile; processes that it starts are bound to that core too.
-pub(crate) fn on_a_busy_core<T: Send>(run: impl FnOnce() -> T + Send) -> T {
+///
+/// # Panics
+/// When a thread cannot be bound to a core, or when what ran panics.
+pub fn on_a_busy_core<T: Send>(run: impl FnOnce() -> T + Send) -> T {
     let core = a_core();
     let busy = Busy::on(core, BUSY_THREADS);
     let done = thread::scope(|scope| {
