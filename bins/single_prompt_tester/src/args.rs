@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Parser};
 use cli::argparse::parse_int;
-use cli::options::{ConsoleArgs, RequestArgs, TokenizerArgs};
+use cli::options::{CalibrateArgs, ConsoleArgs, RequestArgs, TokenizerArgs};
 
 /// Options of the first original, which the suite's own page describes.
 pub const FIRST_OPTIONS: &[&str] = &[
@@ -146,6 +146,10 @@ pub struct Args {
     /// Requests.
     #[command(flatten)]
     pub requests: RequestArgs,
+
+    /// The client's own error.
+    #[command(flatten)]
+    pub calibration: CalibrateArgs,
 
     /// Directory for all results; created if missing
     #[arg(

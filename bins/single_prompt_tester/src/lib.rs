@@ -3,10 +3,11 @@
 //! Every prompt is sent twice: once when nobody has sent it before, once when all of it should be in the cache.
 //!
 //! Promise: a thin shell. [`args`] is what was typed, [`plan`] what it means, [`prompts`] what is sent, [`session`]
-//! the sending, [`text`] how it is told, [`verdict`] what it says about the server; everything else is done by the
+//! the sending, [`client`] what the client itself adds to the figures, [`text`] how it is told, [`verdict`] what it says about the server; everything else is done by the
 //! library crates.
 
 pub mod args;
+pub mod client;
 pub mod plan;
 pub mod prompts;
 pub mod run;

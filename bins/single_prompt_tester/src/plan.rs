@@ -6,6 +6,7 @@
 
 use std::path::PathBuf;
 
+use cli::options::Calibrate;
 use setup::check::{self, Int};
 use setup::command::Options;
 use setup::{ArgumentError, Requests};
@@ -55,6 +56,8 @@ pub struct Plan {
     pub tokenizer: Option<String>,
     /// Seed, if one was given: −2^63 to 2^64 − 1.
     pub seed: Option<i128>,
+    /// Whether the client's own error is measured at the end.
+    pub calibrate: Calibrate,
     /// Where results go.
     pub output_dir: PathBuf,
     /// Whether a report for scripts goes to stdout.
@@ -142,6 +145,7 @@ impl TryFrom<Args> for Plan {
                 args.tokenizer.tokenizer,
             )?,
             seed: args.tokenizer.seed.map(check::seed).transpose()?,
+            calibrate: args.calibration.calibrate,
             output_dir: args.output_dir,
             brief: args.console.brief,
             verbose: args.console.verbose,
@@ -194,6 +198,11 @@ impl Plan {
         options.if_given("--tokenizer", self.tokenizer.as_ref());
         options.if_given("--seed", self.seed);
         options.requests(&self.requests);
+        options.unless(
+            "--calibrate",
+            self.calibrate.as_str(),
+            Calibrate::default().as_str(),
+        );
         options.unless(
             "--output-dir",
             self.output_dir.display().to_string(),

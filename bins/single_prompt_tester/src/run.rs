@@ -11,11 +11,14 @@ use std::thread;
 
 use anyhow::Context as _;
 use cli::logging::{Line, log_lines};
+use cli::options::Calibrate;
 use cli::{AppExit, Failure};
 use core_client::{Client, RunClock};
+use engine::event::DoubtKind;
+use engine::runtimes::{self, Carriage};
 use engine::stop::{Stop, StopReason};
-use engine::transport::HttpTransport;
 use metrics::caching::judge_caching;
+use metrics::health::Calibration;
 use metrics::single_prompt::SizeFigures;
 use report::files::{
     ResultDir, RunWriter, SinglePromptMetadata, SinglePromptWriter, WriterOptions,
@@ -23,9 +26,11 @@ use report::files::{
 use report::metadata::{PromptFacts, RunFacts};
 use report::stamp::RunStamp;
 use serde_json::{Number, Value, json};
+use setup::study::proof;
 use setup::terminal::{Terminal, TerminalOptions};
 use setup::tokenizer::{self, LoadedTokenizer};
 
+use crate::client::{ClientPart, Limited};
 use crate::plan::Plan;
 use crate::prompts::PromptMaker;
 use crate::session::{self, SessionEnd, Settings};
@@ -38,6 +43,8 @@ const TOOL: &str = "single_prompt_tester";
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Threads that make prompts, at most: they work only while nothing is measured.
 const MOST_MAKERS: usize = 16;
+/// Runtimes that carry requests: that of the session.
+const N_RUNTIMES: usize = 1;
 
 /// Carries the plan out.
 ///
@@ -133,7 +140,8 @@ async fn measure(
     let clock = RunClock::start();
     let requests = &plan.requests;
     let config = requests.client_config().map_err(Failure::usage)?;
-    let client = Client::new(requests.endpoints.clone(), config, clock).map_err(Failure::run)?;
+    let client =
+        Client::new(requests.endpoints.clone(), config.clone(), clock).map_err(Failure::run)?;
     log_lines(&text::client_ready(plan));
     let model = match &requests.model {
         Some(name) => name.clone(),
@@ -184,14 +192,22 @@ async fn measure(
     let template = requests
         .template(&model, plan.output_tokens)
         .map_err(Failure::usage)?;
-    let warm_up = template.warmup();
-    let transport = HttpTransport::new(client, template, warm_up);
+    let carriage = Carriage {
+        endpoints: requests.endpoints.clone(),
+        config,
+        clock,
+        warm_up: template.warmup(),
+        measured: template,
+    };
+    // It has done its part.
+    drop(client);
+    let transport = runtimes::start(&carriage, N_RUNTIMES).map_err(Failure::run)?;
     let mut teller = tell::Teller::new(plan, tell::Outputs { rows, failures }, terminal.live());
     let settings = settings(plan);
     let end = session::run(
         &settings,
         session::Parts {
-            transport: &transport,
+            transport: &*transport,
             clock,
             stop,
             maker: &maker,
@@ -200,22 +216,44 @@ async fn measure(
     )
     .await;
     let told = teller.end();
+    // Before it is measured by itself, the client lets go of what it held.
+    drop(transport);
+    let calibrations = calibrate(plan, &carriage, &end, stop).await;
     Ok(finish(
         plan,
         files,
         &settings,
         Run {
+            stopped: end.stopped.or(stop.requested()),
             end,
             told,
+            calibrations,
             metadata,
             facts,
         },
     ))
 }
 
+/// The client's own error at the sizes that were measured.
+async fn calibrate(
+    plan: &Plan,
+    carriage: &Carriage,
+    end: &SessionEnd,
+    stop: &Stop,
+) -> Vec<Calibration> {
+    let has_ended_early = end.stopped.is_some() || end.aborted;
+    if plan.calibrate == Calibrate::Off || has_ended_early || end.rows.is_empty() {
+        return Vec::new();
+    }
+    proof::measure_error(carriage, N_RUNTIMES, &end.health, stop).await
+}
+
 /// Everything that a session left, to be told and stored.
 struct Run {
     end: SessionEnd,
+    /// Why the run was stopped: the session, or what came behind it.
+    stopped: Option<StopReason>,
+    calibrations: Vec<Calibration>,
     told: tell::Told,
     metadata: SinglePromptMetadata,
     facts: RunFacts,
@@ -257,6 +295,8 @@ fn settings(plan: &Plan) -> Settings {
 fn finish(plan: &Plan, files: Files<'_>, settings: &Settings, run: Run) -> Ended {
     let Run {
         end,
+        stopped,
+        calibrations,
         told,
         mut metadata,
         mut facts,
@@ -283,7 +323,9 @@ fn finish(plan: &Plan, files: Files<'_>, settings: &Settings, run: Run) -> Ended
         corrected: end.verification.corrected,
         working_set_prompts: std::collections::BTreeMap::new(),
     });
-    let warnings = warnings(&end);
+    let client = ClientPart::judge(&end.health, &calibrations);
+    store_client(&mut facts, &client, &calibrations);
+    let warnings = warnings(&end, &client);
     if !warnings.is_empty() {
         facts
             .sections
@@ -296,7 +338,7 @@ fn finish(plan: &Plan, files: Files<'_>, settings: &Settings, run: Run) -> Ended
             is_stored = false;
         }
     }
-    if end.stopped.is_some() {
+    if stopped.is_some() {
         log_lines(&[text::interrupted()]);
     }
     let mut index = None;
@@ -310,10 +352,11 @@ fn finish(plan: &Plan, files: Files<'_>, settings: &Settings, run: Run) -> Ended
         (&caching, &verdict::by_size(&figures)),
         (&output, &differences),
     ]));
+    log_lines(client.line().as_slice());
     log_lines(&text::completion(End {
         n_failed: end.n_failed,
         n_not_sent: end.n_not_sent,
-        is_complete: end.stopped.is_none() && is_stored,
+        is_complete: stopped.is_none() && is_stored,
         output_dir: &plan.output_dir,
         index: index.as_deref(),
     }));
@@ -326,7 +369,7 @@ fn finish(plan: &Plan, files: Files<'_>, settings: &Settings, run: Run) -> Ended
             &figures,
         )
     });
-    let exit = match end.stopped {
+    let exit = match stopped {
         Some(reason) => exit_of(reason),
         None if end.n_failed == 0 && end.n_not_sent == 0 && is_stored => AppExit::Done,
         None => AppExit::Failed,
@@ -353,9 +396,34 @@ fn judge(settings: &Settings, end: &SessionEnd) -> (Verdict, Verdict) {
     )
 }
 
+/// What the run's facts keep of the client, in the form that all testers give it.
+fn store_client(facts: &mut RunFacts, client: &ClientPart, calibrations: &[Calibration]) {
+    let mut object = proof::facts(N_RUNTIMES, calibrations);
+    object["sizes"] = client.object();
+    facts.sections.insert("client".to_owned(), object);
+    let doubt = |limited: Limited| {
+        json!({
+            "context_size": limited.context_size,
+            "cache_hit_rate": limited.cache_hit_rate,
+            "kind": DoubtKind::ClientLimited.as_str(),
+            "text": limited.text,
+        })
+    };
+    let doubts: Vec<Value> = client.limited().into_iter().map(doubt).collect();
+    if !doubts.is_empty() {
+        facts
+            .sections
+            .insert("doubts".to_owned(), Value::Array(doubts));
+    }
+}
+
 /// Lines that the dashboard shows.
-fn warnings(end: &SessionEnd) -> Vec<Value> {
+fn warnings(end: &SessionEnd, client: &ClientPart) -> Vec<Value> {
     let mut lines: Vec<Value> = end.doubts.iter().map(|doubt| json!(doubt)).collect();
+    for limited in client.limited() {
+        tracing::warn!("{}", limited.text);
+        lines.push(json!(limited.text));
+    }
     if end.verification.deviating > 0 {
         let line = format!(
             "{} prompts have another number of tokens than planned and could not be corrected",

@@ -8,6 +8,7 @@ mod doubt;
 mod event;
 mod exchange;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use engine::transport::{Kind, Outgoing, Transport};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use metrics::caching::OutputComparison;
+use metrics::health::{OwnPart, WindowHealth};
 use metrics::record::{FailedRequest, RequestRecord};
 use metrics::single_prompt::{PromptKind, SinglePromptRow};
 use metrics::timeline::{Exchange, FailureKind};
@@ -86,6 +88,8 @@ pub struct SessionEnd {
     pub verification: Verification,
     /// Doubts that were told.
     pub doubts: Vec<String>,
+    /// The client's own part: of each size, its cold prompts and its repeated ones.
+    pub health: Vec<WindowHealth>,
     /// Why it ended early.
     pub stopped: Option<StopReason>,
     /// Whether the observer ended it.
@@ -104,8 +108,10 @@ pub async fn run<T: Transport + ?Sized>(
         observer,
         end: SessionEnd::default(),
         size_records: Vec::new(),
+        own_parts: BTreeMap::new(),
     };
     let ended = session.run().await;
+    session.end.health = session.health();
     session.end.stopped = session.parts.stop.requested();
     session.end.aborted = ended.is_err() && session.end.stopped.is_none();
     session.end
@@ -121,6 +127,8 @@ struct Session<'a, T: ?Sized> {
     end: SessionEnd,
     /// Of the size under way.
     size_records: Vec<RequestRecord>,
+    /// By context size, and whether the prompts are repeated ones.
+    own_parts: BTreeMap<(u64, bool), OwnPart>,
 }
 
 impl<T: Transport + ?Sized> Session<'_, T> {
@@ -348,6 +356,12 @@ impl<T: Transport + ?Sized> Session<'_, T> {
                 watch: None,
             })
             .collect();
+        // What was felt before, while prompts were made, delayed no request.
+        drop(transport.felt());
+        let own_part = self
+            .own_parts
+            .entry((context_size, kind.is_cached()))
+            .or_default();
         let begun = clock.now();
         let mut in_flight: FuturesUnordered<_> = outgoing
             .into_iter()
@@ -376,6 +390,9 @@ impl<T: Transport + ?Sized> Session<'_, T> {
             ended[place] = Some(exchange);
         }
         drop(in_flight);
+        if let Some(felt) = transport.felt() {
+            own_part.felt(&felt.lag, felt.cpu, felt.wall);
+        }
         let results = intents
             .into_iter()
             .zip(ended)
@@ -383,11 +400,13 @@ impl<T: Transport + ?Sized> Session<'_, T> {
         for (intent, exchange) in results {
             let prompt_index = intent.prompt_index;
             let anchor = clock.anchor();
+            own_part.sent(&exchange.timeline);
             let mut result = intent.interpret(exchange, begun, anchor, maker.tokenizer());
             if let Ok(answer) = &mut result {
                 if self.settings.compare_text {
                     answer.compare_with(cold_answer(cold, prompt_index));
                 }
+                own_part.answered(answer.record.ttft_sample(), answer.record.itl);
                 self.end.rows.push(answer.row.clone());
                 self.size_records.push(answer.record.clone());
             } else if !was_stopped {
@@ -401,6 +420,24 @@ impl<T: Transport + ?Sized> Session<'_, T> {
         self.observer.observe(&Event::BatchDone(&done));
         let ends = was_stopped || self.observer.wants_end();
         (done, if ends { Err(Stopped) } else { Ok(()) })
+    }
+
+    /// What the client felt and did, size by size.
+    fn health(&self) -> Vec<WindowHealth> {
+        let window = |(&(context_size, is_cached), part): (&(u64, bool), &OwnPart)| {
+            let (name, cache_hit_rate) = match is_cached {
+                true => ("CACHED", 100),
+                false => ("UNIQUE", 0),
+            };
+            WindowHealth {
+                phase_id: format!("CTX{context_size}_{name}"),
+                context_size,
+                cache_hit_rate,
+                level: self.settings.concurrent_prompts,
+                ..part.health()
+            }
+        };
+        self.own_parts.iter().map(window).collect()
     }
 
     /// Counts how the answers to repetitions compare with the cold ones and with each other.

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 
-use crate::mock::{Mock, stream, usage};
+use crate::mock::{Mock, spaced, stream, usage};
 use crate::tool::Place;
 
 #[test]
@@ -88,20 +88,24 @@ fn a_stamp_and_a_level_stand_before_every_line_and_the_file_holds_the_same() {
 
 #[test]
 fn brief_leaves_stderr_and_log_empty_on_a_clean_run() {
-    let server = Mock::start(|asked| {
+    let ms = std::time::Duration::from_millis;
+    let server = Mock::start(move |asked| {
         let cached = if asked.is_known { 192 } else { 0 };
-        stream(
-            0.005,
-            &["Once", " upon"],
-            Some(usage(asked.body, Some(cached))),
-        )
+        spaced(ms(500), ms(100), Some(usage(asked.body, Some(cached))))
     });
-    let place = Place::new();
-    let run = place.quick(&server.url(), "--brief").exits(0);
-    assert_eq!(run.stderr, "");
-    let log = fs::read_to_string(place.path().join("single_prompt_tester.log")).unwrap_or_default();
-    assert_eq!(log, "");
-    assert_eq!(run.stdout.lines().count(), 14, "{}", run.stdout);
+    // What else runs beside these tests may delay the client, and then it says so: no run was clean.
+    let is_clean = (0..3).any(|_| {
+        let place = Place::new();
+        let run = place.quick(&server.url(), "--brief").exits(0);
+        let log = place.path().join("single_prompt_tester.log");
+        assert_eq!(fs::read_to_string(log).unwrap_or_default(), run.stderr);
+        assert_eq!(run.stdout.lines().count(), 14, "{}", run.stdout);
+        for line in run.stderr.lines() {
+            assert!(line.contains("limited by this client"), "{line}");
+        }
+        run.stderr.is_empty()
+    });
+    assert!(is_clean);
 }
 
 #[test]

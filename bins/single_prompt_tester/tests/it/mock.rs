@@ -206,6 +206,20 @@ pub(crate) fn stream(delay: f64, texts: &[&str], usage: Option<Value>) -> Vec<Do
     steps
 }
 
+/// A whole stream of four tokens: the first after `first`, the others each after `gap`.
+pub(crate) fn spaced(first: Duration, gap: Duration, usage: Option<Value>) -> Vec<Do> {
+    let mut steps = stream(
+        first.as_secs_f64(),
+        &["Once", " upon", " a", " time"],
+        usage,
+    );
+    // Behind the head, the role, the wait and the first token.
+    for n in 0..3 {
+        steps.insert(4 + 2 * n, Do::Wait(gap));
+    }
+    steps
+}
+
 /// Head of a stream.
 pub(crate) const STREAM_HEAD: &str =
     "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
