@@ -54,6 +54,16 @@ pub struct Reply {
     pub is_empty: bool,
 }
 
+impl Reply {
+    /// Mean time between tokens, seconds, of a stream of several; the end of an answer in one piece says nothing of it.
+    #[must_use]
+    pub fn between_tokens(&self) -> Option<f64> {
+        let n_gaps = self.output_tokens.checked_sub(1).filter(|n| *n > 0)?;
+        let between = self.latency.saturating_sub(self.ttft);
+        (self.is_streamed && !between.is_zero()).then(|| between.as_secs_f64() / n_gaps as f64)
+    }
+}
+
 /// Everything that parts of an answer can say.
 #[derive(Debug, Default)]
 struct Said {

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use clap::{Parser, ValueEnum};
 use cli::Parsed;
 use cli::argparse::{Stop, parse_float, parse_int, try_parse};
-use cli::options::{Header, HttpVersion};
+use cli::options::{CalibrateArgs, Header, HttpVersion};
 
 /// Options of the original program; their unambiguous prefixes keep their meaning.
 pub const ORIGINAL_OPTIONS: &[&str] = &[
@@ -135,11 +135,15 @@ pub struct Args {
     #[arg(long, help_heading = "Requests")]
     pub insecure: bool,
 
+    /// The client's own error.
+    #[command(flatten)]
+    pub calibration: CalibrateArgs,
+
     /// Write the results to this JSON file
     #[arg(long, value_name = "PATH", help_heading = "Output")]
     pub output: Option<PathBuf>,
 
-    /// Append configuration, errors and the origin of token counts to the JSON file
+    /// Append configuration, errors, the origin of token counts and the client's own error to the JSON file
     #[arg(long, help_heading = "Output")]
     pub details: bool,
 

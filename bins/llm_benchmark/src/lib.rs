@@ -11,6 +11,7 @@
 //! | [`prompt`] | which prompt is request i, pure |
 //! | [`load`] | the only async part: a fixed number of requests in flight |
 //! | [`answer`] | what an answer says, pure |
+//! | [`client`] | what the client itself adds to the figures |
 //! | [`summary`] | figures over all requests, pure |
 //! | [`text`] | console block, JSON and notes, pure |
 //! | [`output`] | the result file, tried before anything is sent |
@@ -18,6 +19,7 @@
 
 pub mod answer;
 pub mod args;
+pub mod client;
 pub mod load;
 pub mod output;
 pub mod plan;

@@ -13,7 +13,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow};
 use core_client::RequestBody;
 use core_client::plain::{PlainClient, PlainExchange};
+use core_client::probe::Probe;
 use futures_util::future::join_all;
+use metrics::health::OwnPart;
 use metrics::timeline::{Failure, FailureKind};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -55,9 +57,12 @@ pub struct Samples {
     pub samples: Vec<Sample>,
     /// From just before the first was admitted to the end of the last.
     pub total: Duration,
+    /// What the client itself had to do with their times.
+    pub own_part: OwnPart,
 }
 
-/// Sends the requests of `range` with at most `concurrency` of them in flight.
+/// Sends the requests of `range` with at most `concurrency` of them in flight. With a probe of this runtime, what it
+/// feels meanwhile is kept.
 ///
 /// # Errors
 /// When the thread that reads answers cannot be started or died.
@@ -67,6 +72,7 @@ pub async fn send_all(
     range: Range<usize>,
     concurrency: usize,
     stop: &CancellationToken,
+    probe: Option<&Probe>,
 ) -> Result<Samples> {
     let n_slots = concurrency.min(range.len());
     client.open_connections(n_slots).await;
@@ -78,10 +84,14 @@ pub async fn send_all(
             .spawn(move || read_answers(&client, mode, waiting))
             .context("starting the thread that reads answers")?
     };
+    // What was felt while connections were opened delayed no request.
+    drop(probe.map(Probe::take));
     let clock = client.clock();
     let started = clock.now();
     let next = Cell::new(range.start);
     let slot = || async {
+        // A slot is free from the end of its request on, whenever that is noticed.
+        let mut free_since = started;
         loop {
             let index = next.get();
             if index >= range.end || stop.is_cancelled() {
@@ -89,21 +99,27 @@ pub async fn send_all(
             }
             next.set(index + 1);
             let body = RequestBody::new(vec![plan.body(index).into()], 0);
-            let exchange = client.post(body, clock.now(), stop).await;
+            let exchange = client.post(body, free_since, stop).await;
+            free_since = exchange.timeline.finished;
             // The reader ends only after the last sender.
             let _ = ended.send((index, exchange)).await;
         }
     };
     join_all((0..n_slots).map(|_| slot())).await;
     drop(ended);
-    let mut samples = reader
+    let felt = probe.map(Probe::take);
+    let (mut samples, mut own_part) = reader
         .join()
         .map_err(|_| anyhow!("the thread that reads answers died"))?;
+    if let Some(felt) = felt {
+        own_part.felt(&felt.lag, felt.cpu, felt.wall);
+    }
     samples.sort_by_key(|sample| sample.index);
     let last = samples.iter().map(|sample| sample.finished).max();
     Ok(Samples {
         total: last.unwrap_or(started).saturating_sub(started),
         samples,
+        own_part,
     })
 }
 
@@ -111,13 +127,17 @@ fn read_answers(
     client: &PlainClient,
     mode: StreamMode,
     mut waiting: mpsc::Receiver<(usize, PlainExchange)>,
-) -> Vec<Sample> {
-    let mut samples = Vec::new();
+) -> (Vec<Sample>, OwnPart) {
+    let (mut samples, mut own_part) = (Vec::new(), OwnPart::default());
     while let Some((index, exchange)) = waiting.blocking_recv() {
         let outcome = answer::read(&exchange, mode, |said| client.excerpt(said));
         // Dropped because the run was stopped: nobody's failure.
         if matches!(&outcome, Err(failure) if failure.kind == FailureKind::Cancelled) {
             continue;
+        }
+        own_part.sent(&exchange.timeline);
+        if let Ok(reply) = &outcome {
+            own_part.answered(Some(reply.ttft.as_secs_f64()), reply.between_tokens());
         }
         samples.push(Sample {
             index,
@@ -127,5 +147,5 @@ fn read_answers(
             outcome,
         });
     }
-    samples
+    (samples, own_part)
 }

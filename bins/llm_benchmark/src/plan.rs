@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use cli::options::Calibrate;
 use core_client::HttpVersion;
 use core_client::plain::{PlainUrl, PlainUrlError};
 use http::{HeaderName, HeaderValue};
@@ -83,6 +84,8 @@ pub struct Plan {
     pub insecure: bool,
     /// The result file.
     pub output: Option<PathBuf>,
+    /// Whether the client's own error is measured at the end.
+    pub calibrate: Calibrate,
     /// Append details to it.
     pub details: bool,
     /// No notes.
@@ -215,6 +218,7 @@ impl TryFrom<Args> for Plan {
             },
             insecure: args.insecure,
             output: args.output,
+            calibrate: args.calibration.calibrate,
             details: args.details,
             quiet: args.quiet,
         })

@@ -8,10 +8,14 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use cli::exit::write_stdout;
+use cli::options::Calibrate;
 use cli::{AppExit, Failure};
 use core_client::RunClock;
 use core_client::plain::{PlainClient, PlainConfig};
+use core_client::probe::Probe;
+use metrics::health::{Calibration, WindowHealth};
 
+use crate::client;
 use crate::load::{Samples, send_all};
 use crate::output::ResultFile;
 use crate::plan::Plan;
@@ -65,23 +69,29 @@ async fn benchmark(
     if plan.n_warmup > 0 {
         write_stdout(&text::warmup(plan.n_warmup))?;
         let n_slots = plan.warmup_concurrency();
-        let warmed = send_all(client, plan, 0..plan.n_warmup, n_slots, &stop.token).await?;
+        let warmed = send_all(client, plan, 0..plan.n_warmup, n_slots, &stop.token, None).await?;
         let failed = errors(&warmed.samples);
         let n_failed = failed.iter().map(|kind| kind.n).sum();
         if n_failed > 0 && !plan.quiet {
             tell([text::warmup_failures(n_failed, plan.n_warmup, &failed)]);
         }
     }
+    let (probe, feelers) = Probe::start(1).context("starting the thread that probes")?;
+    for feeler in feelers {
+        tokio::spawn(feeler.feel());
+    }
     let mut measured = Samples::default();
     if stop.requested().is_none() {
         write_stdout(&text::benchmark(plan.n_requests))?;
         let range = plan.n_warmup..plan.prompts.n_total();
-        measured = send_all(client, plan, range, plan.concurrency, &stop.token).await?;
+        let (concurrency, probe) = (plan.concurrency, Some(&probe));
+        measured = send_all(client, plan, range, concurrency, &stop.token, probe).await?;
     }
     // A signal that comes after the last request interrupted nothing.
     let n_finished = measured.samples.len();
     let stopped = stop.requested().filter(|_| n_finished < plan.n_requests);
-    report(plan, &measured, file, stopped.is_some())?;
+    drop(probe);
+    report(plan, &measured, file, &stop).await?;
     let has_success = measured.samples.iter().any(|sample| sample.outcome.is_ok());
     Ok(match stopped {
         Some(exit) => exit,
@@ -90,13 +100,14 @@ async fn benchmark(
     })
 }
 
-fn report(
+async fn report(
     plan: &Plan,
     measured: &Samples,
     file: Option<ResultFile>,
-    is_interrupted: bool,
+    stop: &Stop,
 ) -> Result<(), Failure> {
     let samples = &measured.samples;
+    let is_interrupted = stop.requested().is_some() && samples.len() < plan.n_requests;
     let (remarks, failed) = (Remarks::of(samples), errors(samples));
     let summary = Summary::of(measured);
     if !samples.is_empty() {
@@ -110,12 +121,23 @@ fn report(
         tell(text::advice(plan, &failed, remarks.n_replies > 0));
         tell(text::notes(&remarks));
     }
+    let health = WindowHealth {
+        level: u32::try_from(plan.concurrency.min(plan.n_requests)).unwrap_or(u32::MAX),
+        ..measured.own_part.health()
+    };
+    let calibration = calibration(plan, &health, remarks.n_replies, stop).await;
+    let own_part = client::judge(&health, calibration.as_ref());
+    if !plan.quiet && remarks.n_replies > 0 {
+        tell(client::lines(&own_part));
+    }
     let Some(file) = file.filter(|_| !samples.is_empty()) else {
         return Ok(());
     };
     let mut results = text::json_results(&summary);
     if plan.details {
         results.extend(text::json_details(plan, &remarks, &failed, is_interrupted));
+        let own_part = client::object(&own_part, calibration.as_ref());
+        results.insert("client".to_owned(), own_part);
     }
     let path = file.path().display().to_string();
     let results = serde_json::to_string_pretty(&results).context("writing JSON")?;
@@ -124,6 +146,31 @@ fn report(
     })?;
     write_stdout(&text::saved(&path))?;
     Ok(())
+}
+
+/// The client's own error, where somebody asks for it and there is something to hold it against.
+async fn calibration(
+    plan: &Plan,
+    health: &WindowHealth,
+    n_replies: usize,
+    stop: &Stop,
+) -> Option<Calibration> {
+    let is_told = !plan.quiet || plan.details;
+    if plan.calibrate == Calibrate::Off || !is_told || n_replies == 0 {
+        return None;
+    }
+    if stop.requested().is_some() {
+        return None;
+    }
+    match client::calibrate(health, plan.max_tokens, &stop.token).await {
+        Ok(calibration) => calibration,
+        Err(error) => {
+            if !plan.quiet {
+                tell([format!("note: no calibration: {error:#}")]);
+            }
+            None
+        }
+    }
 }
 
 /// Lines for people. A stderr that is closed is nobody's problem.

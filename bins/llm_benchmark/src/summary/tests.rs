@@ -38,6 +38,7 @@ fn samples(samples: Vec<Sample>, seconds: u64) -> Samples {
     Samples {
         samples,
         total: Duration::from_secs(seconds),
+        ..Samples::default()
     }
 }
 

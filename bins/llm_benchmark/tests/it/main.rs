@@ -7,6 +7,7 @@
 )]
 
 mod acceptance;
+mod client;
 mod console;
 mod fault;
 mod interruption;

@@ -169,7 +169,8 @@ fn details_come_behind_the_eleven_keys() {
             "interrupted",
             "errors",
             "token_counts",
-            "config"
+            "config",
+            "client"
         ]
     );
     assert_eq!(results["token_counts"]["estimated"], 50);

@@ -29,9 +29,10 @@ impl Place {
         Self(testkit::process::Place::new())
     }
 
+    /// Without the calibration at the end, unless the arguments ask for it.
     pub(crate) fn start(&self, args: &[&str]) -> Running {
         let mut command = Command::new(binary());
-        command.args(args);
+        command.args(["--calibrate", "off"]).args(args);
         self.spawn(command)
     }
 
