@@ -1,8 +1,7 @@
 //! The real binary against real servers on real sockets.
 //!
 //! * [`acceptance`]: the examples of the tool's page, one test each, against a server of a few lines.
-//! * [`simulator`]: what the tool says about servers whose cache is known: `kv_cache_sim` in its forms.
-//! * [`client`]: what it says of its own part in what it measured.
+//! * [`simulator`]: what it says about servers whose cache is known: `kv_cache_sim` in its forms. [`client`]: about itself.
 //! * [`fault`]: what can go wrong, each by name. [`interruption`]: signals.
 //! * [`console`]: channels, log file, the report for scripts. [`option`]: arguments, help, prefixes.
 //! * [`seed`]: every command of the user's pages. [`shim`]: the Python file that old scripts call.
