@@ -305,6 +305,174 @@ fn the_program_is_found_beside_the_shim_in_the_bundle_in_the_build_and_on_the_pa
     }
 }
 
+/// Every Python from 3.6 on that this machine has, each version once, by its version: on the path and in the usual places.
+fn pythons() -> BTreeMap<(u32, u32), PathBuf> {
+    let home = std::env::var_os("HOME").map_or(PathBuf::from("/nonexistent"), PathBuf::from);
+    let pyenv = std::env::var_os("PYENV_ROOT").map_or(home.join(".pyenv"), PathBuf::from);
+    let mut dirs: Vec<PathBuf> =
+        std::env::split_paths(&std::env::var_os("PATH").unwrap()).collect();
+    dirs.extend(["/usr/bin", "/usr/local/bin"].map(PathBuf::from));
+    for many in [
+        pyenv.join("versions"),
+        home.join(".local/share/uv/python"),
+        PathBuf::from("/opt"),
+    ] {
+        let Ok(entries) = fs::read_dir(many) else {
+            continue;
+        };
+        dirs.extend(entries.map(|entry| entry.unwrap().path().join("bin")));
+    }
+    let names: Vec<String> = std::iter::once("python3".to_owned())
+        .chain((6..30).map(|minor| format!("python3.{minor}")))
+        .collect();
+    let mut found = BTreeMap::new();
+    for python in dirs
+        .iter()
+        .flat_map(|dir| names.iter().map(move |name| dir.join(name)))
+        .filter(|path| path.is_file())
+    {
+        let asked = Command::new(&python)
+            .args([
+                "-c",
+                "import sys; print(*sys.version_info[:2], sys.executable)",
+            ])
+            .output();
+        // pyenv puts a file on the path for every version that it has, and some of them only say that it is not chosen.
+        let Some(told) = asked.ok().filter(|asked| asked.status.success()) else {
+            continue;
+        };
+        let told = String::from_utf8(told.stdout).unwrap();
+        let mut words = told.trim().splitn(3, ' ');
+        let mut number = || words.next().unwrap().parse::<u32>().unwrap();
+        let version = (number(), number());
+        if version >= (3, 6) {
+            found
+                .entry(version)
+                .or_insert(PathBuf::from(words.next().unwrap()));
+        }
+    }
+    found
+}
+
+/// One line of error, one of remedy, exit code 1.
+#[track_caller]
+fn assert_refused(run: &Output, cause: &str) {
+    let said = String::from_utf8(run.stderr.clone()).unwrap();
+    assert_eq!(run.status.code(), Some(1), "{said}");
+    assert!(run.stdout.is_empty(), "{run:?}");
+    assert!(
+        said.starts_with("error: ") && said.contains(cause),
+        "{said}"
+    );
+    assert_eq!(said.lines().count(), 2, "{said}");
+}
+
+/// A shim in a directory with nothing around it.
+fn lone_shim() -> Suite {
+    let suite = Suite::new();
+    fs::remove_dir_all(suite.root.join("bin")).unwrap();
+    let shim = fs::read(root().join("scripts/kv_cache_size.py")).unwrap();
+    write(&suite.root.join("suite/kv_cache_size.py"), &shim);
+    suite
+}
+
+#[test]
+fn shims_crashed_on_python_3_9_and_older() {
+    let suite = Suite::new();
+    let alone = lone_shim();
+    let pythons = pythons();
+    assert!(!pythons.is_empty(), "no Python");
+    for (version, python) in &pythons {
+        let python = python.to_str().unwrap();
+        for shim in shims().into_keys() {
+            let run = suite.sh(&format!("{python} {shim} M"), "scripts");
+            assert!(run.status.success(), "{version:?} {shim}: {run:?}");
+            assert_eq!(suite.recorded(), [b"M"], "{version:?} {shim}");
+        }
+        let run = alone.sh(&format!("{python} kv_cache_size.py M"), "suite");
+        assert_refused(&run, "kv_cache_size is not found");
+    }
+    eprintln!("tried: {pythons:?}");
+}
+
+#[test]
+fn a_link_to_the_shim_under_the_programs_name_became_itself_for_ever() {
+    let suite = lone_shim();
+    let shim = suite.root.join("suite/kv_cache_size.py");
+    let link = suite.root.join("path/kv_cache_size");
+    std::os::unix::fs::symlink(&shim, &link).unwrap();
+    // A copy of it in another directory is no program either; the two would call each other.
+    let copy = suite.root.join("second/kv_cache_size");
+    write(&copy, &fs::read(&shim).unwrap());
+    let second = copy.parent().unwrap().to_str().unwrap();
+    let line = format!("PATH=\"$PATH:{second}\" timeout 20");
+    for call in ["python kv_cache_size.py M", "kv_cache_size M"] {
+        let run = suite.sh(&format!("{line} {call}"), "suite");
+        assert_refused(&run, "kv_cache_size is not found");
+    }
+    // The program behind them on the path is found.
+    let third = suite.root.join("third");
+    write(&third.join("kv_cache_size"), RECORDER.as_bytes());
+    let line = format!("PATH=\"$PATH:{second}:{}\" timeout 20", third.display());
+    for call in ["python kv_cache_size.py M", "kv_cache_size M"] {
+        let run = suite.sh(&format!("{line} {call}"), "suite");
+        assert!(run.status.success(), "{run:?}");
+        assert_eq!(suite.recorded(), [b"M"]);
+    }
+}
+
+#[test]
+fn a_program_of_another_machine_or_without_permission_ended_in_a_traceback() {
+    let suite = lone_shim();
+    let program = suite.root.join("suite/bin/kv_cache_size");
+    write(&program, b"\x7fELF of another machine");
+    let run = suite.sh("python kv_cache_size.py M", "suite");
+    assert_refused(
+        &run,
+        "suite/bin/kv_cache_size cannot be started (Exec format error)",
+    );
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o644)).unwrap();
+    let run = suite.sh("python kv_cache_size.py M", "suite");
+    assert_refused(&run, "suite/bin/kv_cache_size may not be run");
+    // One that may be run is found behind it.
+    write(&suite.root.join("path/kv_cache_size"), RECORDER.as_bytes());
+    let run = suite.sh("python kv_cache_size.py M", "suite");
+    assert!(run.status.success(), "{run:?}");
+    assert_eq!(suite.recorded(), [b"M"]);
+}
+
+#[test]
+fn an_interpreter_called_by_its_path_finds_what_is_installed_beside_it() {
+    let suite = lone_shim();
+    let said = |who: &str| format!("#!/bin/sh\necho {who}\n");
+    let tell = |python: &str| {
+        let run = suite.sh(&format!("{python} kv_cache_size.py"), "suite");
+        assert!(run.status.success(), "{python}: {run:?}");
+        String::from_utf8(run.stdout).unwrap().trim().to_owned()
+    };
+    let made = suite.sh(
+        "python -m venv --without-pip ../venv && mkdir ../plain && \
+         ln -s \"$(python -c 'import sys; print(sys.executable)')\" ../plain/python3",
+        "suite",
+    );
+    assert!(made.status.success(), "{made:?}");
+    for place in ["venv/bin", "plain"] {
+        write(
+            &suite.root.join(place).join("kv_cache_size"),
+            said(place).as_bytes(),
+        );
+    }
+    assert_eq!(tell("../venv/bin/python"), "venv/bin");
+    assert_eq!(tell("../plain/python3"), "plain");
+    // Who calls an environment's Python means that environment; any other Python is only one more place to look at.
+    write(
+        &suite.root.join("path/kv_cache_size"),
+        said("path").as_bytes(),
+    );
+    assert_eq!(tell("../venv/bin/python"), "venv/bin");
+    assert_eq!(tell("../plain/python3"), "path");
+}
+
 #[test]
 fn shims_differ_in_their_names_only_and_every_original_has_one() {
     let shims = shims();
