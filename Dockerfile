@@ -1,12 +1,14 @@
 # The tools in an image without shell or package manager, run by a user without rights.
 #   docker build -t kv-cache-tester .
-#   docker run --rm --network host -v "$PWD/results:/results" kv-cache-tester cache_rate_tester --help
+#   mkdir -p results      # Docker itself would make it as root's
+#   docker run --rm --network host --user "$(id -u):$(id -g)" -v "$PWD/results:/results" kv-cache-tester cache_rate_tester --help
 # docs/deploy/README.md says more, and what of it is untested.
 
 FROM rust:1.95-bookworm AS build
 WORKDIR /src
 COPY . .
-RUN cargo build --release --locked --workspace --bins --exclude xtask --exclude manual \
+RUN cargo build --release --locked \
+    && cargo xtask licences /out/licenses \
     && mkdir -p /out/bin /out/results \
     && find target/release -maxdepth 1 -type f -executable -exec install -s -t /out/bin {} +
 
@@ -14,6 +16,7 @@ RUN cargo build --release --locked --workspace --bins --exclude xtask --exclude 
 FROM gcr.io/distroless/cc-debian12:nonroot
 COPY --from=build /out/bin/ /usr/local/bin/
 COPY LICENSE /usr/share/doc/kv-cache-tester/LICENSE
+COPY --from=build /out/licenses/ /usr/share/doc/kv-cache-tester/licenses/
 COPY --from=build --chown=65532:65532 /out/results /results
 # Results, logs and, below it, downloaded tokenizers and their token counts are written here and nowhere else.
 WORKDIR /results

@@ -28,7 +28,7 @@ enum Bench {
 /// Options of the benches.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Bench to run; all of them when none is named.
+    /// Bench to run; when none is named prompts, sse, sim and client, one after the other.
     bench: Option<Bench>,
     /// Cells of `client`, such as `flat` or `paced256`, all of them when none is named; minutes of `memory`.
     cells: Vec<String>,

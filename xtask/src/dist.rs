@@ -18,7 +18,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use xshell::{Shell, cmd};
 
-use crate::workspace;
+use crate::{wheel, workspace};
 
 pub(crate) use archive::write_whole;
 pub(crate) use check::unpack;
@@ -29,9 +29,9 @@ pub(crate) const PRODUCT: &str = "kv-cache-tester";
 /// Options of the release.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Build for this installed target instead of the host's.
-    #[arg(long, value_name = "TRIPLE")]
-    target: Option<String>,
+    /// Build for these installed targets instead of the host's (Linux only).
+    #[arg(long, value_name = "TRIPLE", num_args(1..))]
+    target: Vec<String>,
     /// Build a second time from a fresh clone of the commit and compare the bytes.
     #[arg(long, conflicts_with = "check")]
     twice: bool,
@@ -60,14 +60,19 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let shell = Shell::new()?;
     shell.change_dir(workspace::root());
     let host = host(&shell)?;
-    let target = args.target.as_deref().unwrap_or(&host);
+    let mut asked: Vec<Option<&str>> = args.target.iter().map(|one| Some(one.as_str())).collect();
+    if asked.is_empty() {
+        asked.push(None);
+    }
     let out = match &args.out_dir {
         Some(given) => std::path::absolute(given)?,
         None => workspace::target_directory()?.join("dist"),
     };
-    if args.check {
+    // All of them before the first build, which takes minutes.
+    for target in asked.iter().flatten() {
+        usable(&shell, target)?;
         ensure!(
-            target == host,
+            !args.check || *target == host,
             "--check runs the programs, which those for {target} cannot do here"
         );
     }
@@ -76,13 +81,34 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         !args.twice || !source.modified,
         "--twice builds a clone of the commit: commit your changes first"
     );
-    let archive = pack(&shell, args.target.as_deref(), target, &source, &out)?;
-    if args.twice {
-        twice::run(&shell, args.target.as_deref(), &archive)?;
+    for asked in asked {
+        let archive = pack(&shell, asked, asked.unwrap_or(&host), &source, &out)?;
+        if args.twice {
+            twice::run(&shell, asked, &archive)?;
+        }
+        if args.check {
+            check::run(&archive)?;
+        }
     }
-    if args.check {
-        check::run(&archive)?;
-    }
+    Ok(())
+}
+
+/// Refuses a target that rustc does not know, that is no Linux, or that is not installed.
+fn usable(shell: &Shell, target: &str) -> Result<()> {
+    let facts = cmd!(shell, "rustc --print cfg --target {target}")
+        .quiet()
+        .ignore_stderr()
+        .read()
+        .with_context(|| format!("rustc knows no target {target}: rustc --print target-list"))?;
+    ensure!(
+        facts.lines().any(|fact| fact == "target_os=\"linux\""),
+        "{target} is no Linux, and the tools are for Linux only"
+    );
+    let library = sysroot(shell)?.join("lib/rustlib").join(target).join("lib");
+    ensure!(
+        library.is_dir(),
+        "the target {target} is not installed: rustup target add {target}"
+    );
     Ok(())
 }
 
@@ -146,13 +172,7 @@ fn pack(
     source: &Source,
     out: &Path,
 ) -> Result<PathBuf> {
-    if asked.is_some() {
-        let library = sysroot(shell)?.join("lib/rustlib").join(target).join("lib");
-        ensure!(
-            library.is_dir(),
-            "the target {target} is not installed: rustup target add {target}"
-        );
-    }
+    let settings = workspace::build_settings()?;
     let tools = workspace::tools()?;
     let built = workspace::build_released(shell, asked, &tools)?;
     let mut files = Files::new();
@@ -160,6 +180,10 @@ fn pack(
     add_manual(shell, &tools, &mut files)?;
     add_repository(shell, &mut files)?;
     let dependencies = licences::add(&tools, target, &mut files)?;
+    let glibc = newest_glibc(files.iter().filter(|(path, _)| path.starts_with("bin/")));
+    for setting in &settings {
+        eprintln!("Built with {setting}, which MANIFEST.json records");
+    }
     let version = workspace::version()?;
     let manifest = json!({
         "name": PRODUCT,
@@ -167,7 +191,10 @@ fn pack(
         "commit": source.commit,
         "modified": source.modified,
         "target": target,
+        "glibc": glibc.map(|(major, minor)| format!("{major}.{minor}")),
         "rustc": cmd!(shell, "rustc --version").quiet().read()?,
+        "c_compiler": c_compiler(shell, target),
+        "build_settings": settings,
         "cargo_lock_sha256": sha256(&std::fs::read(workspace::root().join("Cargo.lock"))?),
         "tools": tools.iter().map(|tool| json!({"name": tool, "version": version})).collect::<Vec<_>>(),
         "dependencies": dependencies,
@@ -209,17 +236,76 @@ pub(crate) fn sha256(bytes: &[u8]) -> String {
         .collect()
 }
 
+/// The newest glibc that a program of these asks for; none when all are static.
+fn newest_glibc<'a>(files: impl Iterator<Item = (&'a String, &'a Packed)>) -> Option<(u32, u32)> {
+    files
+        .filter_map(|(_, file)| wheel::newest_glibc(&file.bytes))
+        .max()
+}
+
+/// What the compiler of the C parts says of itself in its first line, the one that build scripts take; none where it says
+/// nothing.
+fn c_compiler(shell: &Shell, target: &str) -> Option<String> {
+    let named = [
+        format!("CC_{target}"),
+        format!("CC_{}", target.replace('-', "_")),
+        "TARGET_CC".to_owned(),
+        "CC".to_owned(),
+    ];
+    let compiler = named
+        .iter()
+        .find_map(|name| std::env::var(name).ok())
+        .or_else(|| {
+            // Another machine's compiler has that machine's name in front.
+            let is_host = host(shell).is_ok_and(|host| host == target);
+            let gnu = target.replace("-unknown", "");
+            Some(if is_host {
+                "cc".to_owned()
+            } else {
+                format!("{gnu}-gcc")
+            })
+        })?;
+    let words: Vec<&str> = compiler.split_whitespace().collect();
+    let (program, arguments) = words.split_first()?;
+    let told = cmd!(shell, "{program} {arguments...} --version")
+        .quiet()
+        .ignore_stderr()
+        .read()
+        .ok()?;
+    told.lines().next().map(str::to_owned)
+}
+
+/// Writes the licence texts, as the archive has them, to a directory.
+pub(crate) fn write_licences(dir: &Path) -> Result<()> {
+    let shell = Shell::new()?;
+    let (files, _) = licence_files(&workspace::tools()?, &host(&shell)?)?;
+    for (path, file) in &files {
+        let path = dir.join(path);
+        std::fs::create_dir_all(path.parent().unwrap_or(dir))?;
+        std::fs::write(&path, &file.bytes).with_context(|| path.display().to_string())?;
+    }
+    eprintln!("{} files in {}", files.len(), dir.display());
+    Ok(())
+}
+
 /// Licence texts of what is compiled into the tools, by their path below `licenses/`.
-pub(crate) fn licence_files(tools: &[String], target: &str) -> Result<Files> {
+/// Also the terms of the whole, as an SPDX expression.
+pub(crate) fn licence_files(tools: &[String], target: &str) -> Result<(Files, String)> {
     let mut files = Files::new();
-    licences::add(tools, target, &mut files)?;
-    Ok(files
+    let dependencies = licences::add(tools, target, &mut files)?;
+    let terms = licences::terms(
+        dependencies
+            .iter()
+            .filter_map(|dependency| dependency["license"].as_str()),
+    )?;
+    let files = files
         .into_iter()
         .map(|(path, file)| match path.strip_prefix("licenses/") {
             Some(below) => (below.to_owned(), file),
             None => (path, file),
         })
-        .collect())
+        .collect();
+    Ok((files, terms))
 }
 
 fn insert(files: &mut Files, path: &str, bytes: Vec<u8>, executable: bool) {
@@ -289,9 +375,9 @@ pub(crate) fn manual(shell: &Shell, tools: &[String]) -> Result<BTreeMap<String,
     for tool in tools {
         for path in [
             format!("man/man1/{tool}.1"),
-            format!("completions/bash/{tool}.bash"),
-            format!("completions/zsh/_{tool}"),
-            format!("completions/fish/{tool}.fish"),
+            format!("bash-completion/completions/{tool}"),
+            format!("zsh/site-functions/_{tool}"),
+            format!("fish/vendor_completions.d/{tool}.fish"),
         ] {
             let bytes = std::fs::read(dir.join(&path)).with_context(|| {
                 format!("no {path}: {tool} needs a line in xtask/manual/src/main.rs")
@@ -306,21 +392,39 @@ pub(crate) fn manual(shell: &Shell, tools: &[String]) -> Result<BTreeMap<String,
 fn add_repository(shell: &Shell, files: &mut Files) -> Result<()> {
     let listed = cmd!(
         shell,
-        "git ls-files README.md LICENSE ARCHITECTURE.md CHANGELOG.md CONTRIBUTING.md docs scripts/*.py scripts/requirements.txt scripts/llm_benchmark/main.py scripts/llm_benchmark/requirements.txt"
+        "git ls-files README.md LICENSE ARCHITECTURE.md CHANGELOG.md CONTRIBUTING.md docs scripts/*.py scripts/requirements.txt scripts/llm_benchmark"
     )
     .quiet()
     .read()
     .context("the list of what is packed comes from git")?;
     for path in listed.lines().filter(|path| is_shipped(path)) {
         let bytes = std::fs::read(workspace::root().join(path)).with_context(|| path.to_owned())?;
-        insert(files, path, bytes, path.ends_with(".py"));
+        insert(files, packed_as(path), bytes, is_shim(path));
     }
+    insert(files, "README.md", BUNDLE_README.as_bytes().to_vec(), false);
     Ok(())
+}
+
+/// What to do with a bundle; the project's own README begins with commands for a checkout.
+const BUNDLE_README: &str = include_str!("dist/README.md");
+
+/// A file's path in the bundle.
+fn packed_as(path: &str) -> &str {
+    match path {
+        "README.md" => "ABOUT.md",
+        other => other,
+    }
+}
+
+/// Whether a script is one that users start, not a module or an example beside it.
+fn is_shim(path: &str) -> bool {
+    path.ends_with(".py") && !path.contains("/src/")
 }
 
 /// Git's `*` crosses directories: of the scripts, only those that stand where an original stood are for users.
 fn is_shipped(path: &str) -> bool {
     match path.strip_prefix("scripts/") {
+        Some(script) if script.ends_with(".sh") => false,
         Some(script) => !script.contains('/') || script.starts_with("llm_benchmark/"),
         None => true,
     }
@@ -335,10 +439,41 @@ mod tests {
         for (path, shipped) in [
             ("scripts/cache_rate_tester.py", true),
             ("scripts/llm_benchmark/main.py", true),
+            // The user's page points at the sample and starts the example server.
+            (
+                "scripts/llm_benchmark/expected_output/sample_output.txt",
+                true,
+            ),
+            ("scripts/llm_benchmark/src/server.py", true),
+            ("scripts/llm_benchmark/check.sh", false),
             ("scripts/kv_cache/check_transformers.py", false),
             ("docs/deploy/job.yaml", true),
         ] {
             assert_eq!(is_shipped(path), shipped, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_bundles_readme_names_every_tool_and_no_command_of_a_checkout() {
+        for tool in workspace::tools().unwrap() {
+            assert!(BUNDLE_README.contains(&format!("`{tool}`")), "{tool}");
+        }
+        assert!(!BUNDLE_README.contains("cargo "));
+    }
+
+    #[test]
+    fn targets_that_nothing_can_be_built_for_are_refused_before_the_build() {
+        let shell = Shell::new().unwrap();
+        let host = host(&shell).unwrap();
+        usable(&shell, &host).unwrap();
+        for (target, cause) in [
+            ("x86_64-pc-windows-msvc", "is no Linux"),
+            ("aarch64-apple-darwin", "is no Linux"),
+            ("s390x-unknown-linux-musl", "not installed"),
+            ("no-such-target", "rustc knows no target"),
+        ] {
+            let said = usable(&shell, target).unwrap_err().to_string();
+            assert!(said.contains(cause), "{said}");
         }
     }
 }

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use anyhow::{Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use xshell::Shell;
 
 use crate::workspace;
@@ -100,6 +100,20 @@ fn pages() -> Result<BTreeMap<PathBuf, Page>> {
         .filter(|(path, _)| !path.to_string_lossy().contains("tests/data/"));
     Ok(ours
         .map(|(path, text)| (path, Page::parse(&text)))
+        .collect())
+}
+
+/// What stands in the boxes of one page, in their order.
+///
+/// # Errors
+/// When there is no such page.
+pub(crate) fn boxes(page: &str) -> Result<Vec<String>> {
+    let text =
+        std::fs::read_to_string(workspace::root().join(page)).with_context(|| page.to_owned())?;
+    Ok(Page::parse(&text)
+        .blocks
+        .into_iter()
+        .map(|block| block.text)
         .collect())
 }
 

@@ -15,7 +15,7 @@ mod workspace;
 
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Parser;
 use xshell::{Shell, cmd};
 
@@ -49,6 +49,11 @@ enum Task {
     Release(dist::Args),
     /// Pack the released tools as a Python wheel.
     Wheel(wheel::Args),
+    /// Write the licence texts of everything that is compiled into the tools to a directory, as the release packs them.
+    Licences {
+        /// Directory to write to.
+        dir: std::path::PathBuf,
+    },
     /// Use the shims as old scripts do, with the tools of the packed release.
     Shims(shims::Args),
     /// Run every command of README and docs against the simulated server.
@@ -90,6 +95,7 @@ fn run() -> Result<()> {
         Task::Tidy => tidy::run(),
         Task::Release(args) => dist::run(&args),
         Task::Wheel(args) => wheel::run(&args),
+        Task::Licences { dir } => dist::write_licences(&std::path::absolute(dir)?),
         Task::Shims(args) => shims::run(&args),
         Task::Docs(args) => docs::run(&args),
         Task::Ci => Ok(workspace::without_xtask(cmd!(shell, "bash .ci/run"))
@@ -103,11 +109,12 @@ fn run() -> Result<()> {
 fn exam(shell: &Shell, short: bool) -> Result<()> {
     let bins = workspace::build_released(shell, None, &workspace::tools()?)?;
     // Of the whole workspace, as the tests are built: for one package alone its dependencies would be built once more.
-    workspace::cargo(shell)
-        .args(["build", "--quiet", "--locked", "--workspace"])
-        .args(["--example", "exam"])
-        .run()?;
-    let examiner = workspace::target_directory()?.join("debug/examples/exam");
+    let built = workspace::executables(
+        workspace::cargo(shell)
+            .args(["build", "--quiet", "--locked", "--workspace"])
+            .args(["--example", "exam"]),
+    )?;
+    let examiner = built.get("exam").context("cargo built no examiner")?;
     let args: &[&str] = if short {
         &["--short"]
     } else {

@@ -1,4 +1,10 @@
 //! `cargo xtask shims`: the user's own commands, through `sh` and Python, with the tools of the packed release.
+//!
+//! Both ways of `docs/migration.md` are gone by that page's own lines: the shims in the suite's directory, then a link in
+//! place of it.
+
+mod in_place;
+mod page;
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -9,14 +15,9 @@ use xshell::Shell;
 
 use crate::simulator::Simulator;
 use crate::{dist, workspace};
+use page::Home;
 
-/// Name of the Python suite's directory on the user's pages.
-const SUITE: &str = "kv-cache-suite";
-
-/// A file that only the originals' directory has.
-const ORIGINAL: &str = "original.txt";
-
-/// How long a run may take to write its first rows.
+/// How long a run may take to write what is waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Options of the check.
@@ -46,8 +47,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         archive.display()
     );
     let work = shell.create_temp_dir()?;
+    let home = Home::with(&archive, work.path())?;
+    in_place::check(&home)?;
     let suite = Suite {
-        bundle: dist::unpack(&archive, work.path())?,
+        home: &home,
+        bundle: home.bundle(),
     };
     suite.move_in()?;
     suite.install()?;
@@ -68,7 +72,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     suite.move_out()?;
     eprintln!(
-        "The shims work: {} of them, as python X.py, ./X.py{}; help, exit code 2, a whole run, Ctrl-C and SIGTERM",
+        "The shims work: {} of them, as python X.py, ./X.py{}; in the suite's directory with its environment and a half-done \
+         study, and by a link: help, exit code 2, a whole run, Ctrl-C and SIGTERM",
         shims.len(),
         if has_uv() {
             " and uv run python X.py"
@@ -84,27 +89,24 @@ pub(crate) fn has_uv() -> bool {
     Command::new("uv").arg("--version").output().is_ok()
 }
 
-/// An unpacked release, in place of the directory with the Python programs.
-struct Suite {
+/// An unpacked release, by a link in place of the directory with the Python programs.
+struct Suite<'a> {
+    home: &'a Home,
     bundle: PathBuf,
 }
 
-impl Suite {
+impl Suite<'_> {
     /// Where the user's scripts find the Python suite: the shims, through the link of the page.
     fn scripts(&self) -> PathBuf {
-        self.bundle.with_file_name(SUITE)
+        self.home.suite()
     }
 
     /// The page's own commands: the Python suite out of the way, the link in its place.
     fn move_in(&self) -> Result<()> {
+        self.home.add_originals()?;
+        self.home
+            .run(&page::lines("mv kv-cache-suite kv-cache-suite.python")?)?;
         let scripts = self.scripts();
-        std::fs::create_dir(&scripts)?;
-        std::fs::write(scripts.join(ORIGINAL), "# stands for the originals\n")?;
-        let name = self.bundle.file_name().context("a bundle without a name")?;
-        self.beside(&format!(
-            "mv {SUITE} {SUITE}.python\nln -s {}/scripts {SUITE}\n",
-            name.to_string_lossy()
-        ))?;
         ensure!(
             scripts.is_symlink() && scripts.join("cache_rate_tester.py").exists(),
             "no shims through {}",
@@ -115,20 +117,13 @@ impl Suite {
 
     /// The way back: the originals are where they were.
     fn move_out(&self) -> Result<()> {
-        self.beside(&format!("rm {SUITE}\nmv {SUITE}.python {SUITE}\n"))?;
+        self.home
+            .run(&page::lines("mv kv-cache-suite.python kv-cache-suite")?)?;
         ensure!(
-            self.scripts().join(ORIGINAL).exists() && self.bundle.join("scripts").exists(),
+            self.home.has_originals()? && self.bundle.join("scripts").exists(),
             "the originals are not back in {}",
             self.scripts().display()
         );
-        Ok(())
-    }
-
-    /// Runs commands in the directory that holds the bundle and the suite.
-    fn beside(&self, script: &str) -> Result<()> {
-        let dir = self.bundle.parent().context("a bundle in no directory")?;
-        let run = bash(&format!("set -e\n{script}"), dir)?;
-        ensure!(run.status.success(), "{script}: {run:?}");
         Ok(())
     }
 
@@ -231,29 +226,10 @@ impl Suite {
                 .context("starting python3")?,
         );
         let dir = self.scripts().join(dir);
-        let begun = Instant::now();
-        while !has_rows(&dir) {
-            ensure!(
-                begun.elapsed() < PATIENCE,
-                "no rows in {} after {PATIENCE:?}",
-                dir.display()
-            );
-            if let Some(status) = child.0.try_wait()? {
-                bail!("the study ended by itself with {status}");
-            }
-            std::thread::sleep(Duration::from_millis(100));
-        }
-        let pid = child.0.id().to_string();
-        let killed = Command::new("kill").args(["-s", signal, &pid]).status()?;
-        ensure!(
-            killed.success(),
-            "kill -s {signal} {pid} ended with {killed}"
-        );
-        let status = child.0.wait()?;
-        ensure!(
-            status.code() == Some(code),
-            "SIG{signal} to the Python process gives {status}, not {code}"
-        );
+        wait_for(&mut child, &dir, has_rows)?;
+        child
+            .stop(signal, code)
+            .context("a signal to the Python process")?;
         ensure!(
             dir.join("progress.json").exists(),
             "SIG{signal} left no progress.json"
@@ -262,8 +238,43 @@ impl Suite {
     }
 }
 
+/// Waits until something is so of a directory that a running study writes to.
+fn wait_for(study: &mut Running, dir: &Path, is_so: impl Fn(&Path) -> bool) -> Result<()> {
+    let begun = Instant::now();
+    while !is_so(dir) {
+        ensure!(
+            begun.elapsed() < PATIENCE,
+            "nothing in {} after {PATIENCE:?}",
+            dir.display()
+        );
+        if let Some(status) = study.0.try_wait()? {
+            bail!("the study ended by itself with {status}");
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    Ok(())
+}
+
 /// A child that does not outlive the check.
 struct Running(Child);
+
+impl Running {
+    /// Ends it by a signal, which must give this exit code.
+    fn stop(&mut self, signal: &str, code: i32) -> Result<()> {
+        let pid = self.0.id().to_string();
+        let killed = Command::new("kill").args(["-s", signal, &pid]).status()?;
+        ensure!(
+            killed.success(),
+            "kill -s {signal} {pid} ended with {killed}"
+        );
+        let status = self.0.wait()?;
+        ensure!(
+            status.code() == Some(code),
+            "SIG{signal} gives {status}, not {code}"
+        );
+        Ok(())
+    }
+}
 
 impl Drop for Running {
     fn drop(&mut self) {

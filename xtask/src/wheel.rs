@@ -8,13 +8,14 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{Cursor, Write};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 use xshell::{Shell, cmd};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, DateTime, ZipWriter};
 
-use crate::dist::{self, Source};
+use crate::dist::{self, Packed, Source};
 use crate::{demo, shims, workspace};
 
 /// Name of the distribution in file names, where a dash is not allowed.
@@ -63,27 +64,24 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         add(format!("{stem}.data/scripts/{tool}"), bytes, true);
     }
     for (path, bytes) in dist::manual(&shell, &tools)? {
-        if path.starts_with("man/") {
-            add(format!("{stem}.data/data/share/{path}"), bytes, false);
-        }
+        add(format!("{stem}.data/data/share/{path}"), bytes, false);
     }
     let tag = tag(&dist::host(&shell)?, glibc)?;
     let info = format!("{stem}.dist-info");
     let root = workspace::root();
-    add(
-        format!("{info}/licenses/LICENSE"),
-        std::fs::read(root.join("LICENSE"))?,
-        false,
+    let (mut licences, terms) = dist::licence_files(&tools, &dist::host(&shell)?)?;
+    licences.insert(
+        "LICENSE".to_owned(),
+        Packed {
+            bytes: std::fs::read(root.join("LICENSE"))?,
+            executable: false,
+        },
     );
-    for (path, file) in dist::licence_files(&tools, &dist::host(&shell)?)? {
+    let metadata = metadata(&version, &terms, licences.keys());
+    for (path, file) in licences {
         add(format!("{info}/licenses/{path}"), file.bytes, false);
     }
-    let readme = std::fs::read_to_string(root.join("README.md"))?;
-    add(
-        format!("{info}/METADATA"),
-        metadata(&version, &readme).into_bytes(),
-        false,
-    );
+    add(format!("{info}/METADATA"), metadata.into_bytes(), false);
     add(
         format!("{info}/WHEEL"),
         format!(
@@ -118,12 +116,22 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// Core metadata; the README is the long description.
-fn metadata(version: &str, readme: &str) -> String {
+/// The long description; the README's pictures and links lead nowhere outside the repository.
+const DESCRIPTION: &str = include_str!("wheel/DESCRIPTION.md");
+
+/// Core metadata: the terms of everything that is compiled in, and every text of them.
+fn metadata<'a>(
+    version: &str,
+    terms: &str,
+    licence_files: impl Iterator<Item = &'a String>,
+) -> String {
+    let licence_files: String = licence_files
+        .map(|path| format!("License-File: {path}\n"))
+        .collect();
     format!(
         "Metadata-Version: 2.4\nName: {}\nVersion: {version}\nSummary: Measures the prefix-cache behaviour of LLM inference \
-         servers\nLicense-Expression: Apache-2.0\nLicense-File: LICENSE\nRequires-Python: >=3.8\nDescription-Content-Type: \
-         text/markdown\n\n{readme}",
+         servers\nLicense-Expression: {terms}\n{licence_files}Requires-Python: >=3.8\n\
+         Classifier: Operating System :: POSIX :: Linux\nDescription-Content-Type: text/markdown\n\n{DESCRIPTION}",
         dist::PRODUCT
     )
 }
@@ -142,7 +150,7 @@ fn tag(host: &str, glibc: (u32, u32)) -> Result<String> {
 }
 
 /// The highest `GLIBC_x.y` among a program's version names.
-fn newest_glibc(program: &[u8]) -> Option<(u32, u32)> {
+pub(crate) fn newest_glibc(program: &[u8]) -> Option<(u32, u32)> {
     const MARK: &[u8] = b"GLIBC_";
     program
         .windows(MARK.len())
@@ -244,10 +252,12 @@ fn check(shell: &Shell, wheel: &Path, tools: &[String], version: &str) -> Result
     .run()?;
     check_versions(shell, &bin, tools, version)?;
     for tool in tools {
-        ensure!(
-            venv.join(format!("share/man/man1/{tool}.1")).exists(),
-            "{tool} has no man page in the environment"
-        );
+        for path in [
+            format!("share/man/man1/{tool}.1"),
+            format!("share/bash-completion/completions/{tool}"),
+        ] {
+            ensure!(venv.join(&path).exists(), "no {path} in the environment");
+        }
     }
     let programs = demo::Programs::of(&bin);
     demo::run_in(&programs, &work.path().join("demo"), demo::Pace::QUICK)?;
@@ -260,12 +270,18 @@ fn check(shell: &Shell, wheel: &Path, tools: &[String], version: &str) -> Result
     for tool in tools {
         ensure!(!bin.join(tool).exists(), "{tool} outlives its uninstall");
     }
+    let audited = check_tag(wheel)?;
     let by_uv = shims::has_uv();
     if by_uv {
         check_uv(shell, wheel, tools, version)?;
     }
     eprintln!(
-        "The wheel works: installed by pip{}, {} tools, the demo, uninstalled",
+        "The wheel works: {}, installed by pip{}, {} tools, the demo, uninstalled",
+        if audited {
+            "its tag is auditwheel's"
+        } else {
+            "(auditwheel is not on PATH: tag not verified)"
+        },
         if by_uv {
             " and by uv tool"
         } else {
@@ -274,6 +290,31 @@ fn check(shell: &Shell, wheel: &Path, tools: &[String], version: &str) -> Result
         tools.len()
     );
     Ok(())
+}
+
+/// That auditwheel, which reads the programs in its own way, gives the wheel the tag that is in its name; whether it is there
+/// to be asked.
+fn check_tag(wheel: &Path) -> Result<bool> {
+    let Ok(shown) = Command::new("auditwheel").arg("show").arg(wheel).output() else {
+        return Ok(false);
+    };
+    let name = wheel.file_stem().and_then(|stem| stem.to_str());
+    let tag = name.and_then(|name| name.rsplit('-').next());
+    let tag = tag.context("a wheel without a tag")?;
+    let said = String::from_utf8_lossy(&shown.stdout);
+    // Its lines are broken at the terminal's width, words whole.
+    let words: Vec<&str> = said.split_whitespace().collect();
+    ensure!(
+        shown.status.success() && words.join(" ").contains(&consistent(tag)),
+        "auditwheel does not confirm {tag}: {said}{}",
+        String::from_utf8_lossy(&shown.stderr)
+    );
+    Ok(true)
+}
+
+/// How auditwheel says that a wheel fits a tag.
+fn consistent(tag: &str) -> String {
+    format!("is consistent with the following platform tag: \"{tag}\"")
 }
 
 /// Every tool is there and of this version.
@@ -330,6 +371,27 @@ mod tests {
             assert_eq!(base64_url(bytes.as_bytes()), text);
         }
         assert_eq!(base64_url(&[0xfb, 0xff]), "-_8");
+    }
+
+    #[test]
+    fn the_description_names_every_tool_and_links_to_nothing_that_is_not_packed() {
+        for tool in workspace::tools().unwrap() {
+            assert!(DESCRIPTION.contains(&format!("`{tool}`")), "{tool}");
+        }
+        assert!(!DESCRIPTION.contains("]("));
+    }
+
+    #[test]
+    fn every_packed_licence_is_in_the_metadata() {
+        let files = ["LICENSE".to_owned(), "ring-1/LICENSE".to_owned()];
+        let text = metadata("1", "Apache-2.0 AND ISC", files.iter());
+        for line in [
+            "License-Expression: Apache-2.0 AND ISC",
+            "License-File: LICENSE",
+            "License-File: ring-1/LICENSE",
+        ] {
+            assert!(text.lines().any(|told| told == line), "{text}");
+        }
     }
 
     #[test]

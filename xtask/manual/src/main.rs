@@ -1,13 +1,14 @@
 //! Writes the man page and the shell completions of every tool, from the options that the tool itself parses.
 //!
-//! `manual DIR` fills `DIR/man/man1` and `DIR/completions/{bash,zsh,fish}`; `cargo xtask release` runs it.
+//! `manual DIR` fills `DIR` as a system's `share` is laid out, where man and the shells look by themselves;
+//! `cargo xtask release` runs it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::{Command, CommandFactory};
-use clap_complete::{Shell, generate_to};
+use clap_complete::{Shell, generate};
 use clap_mangen::Man;
 use cli::argparse::prepare;
 
@@ -60,22 +61,30 @@ fn described(command: Command) -> Command {
 fn write(command: Command, dir: &Path) -> Result<()> {
     let mut command = described(command);
     let name = command.get_name().to_owned();
-    for (shell, folder) in [
-        (Shell::Bash, "bash"),
-        (Shell::Zsh, "zsh"),
-        (Shell::Fish, "fish"),
+    for (shell, path) in [
+        (Shell::Bash, format!("bash-completion/completions/{name}")),
+        (Shell::Zsh, format!("zsh/site-functions/_{name}")),
+        (
+            Shell::Fish,
+            format!("fish/vendor_completions.d/{name}.fish"),
+        ),
     ] {
-        let folder = dir.join("completions").join(folder);
-        fs::create_dir_all(&folder)?;
-        generate_to(shell, &mut command, &name, &folder)?;
+        let mut script = Vec::new();
+        generate(shell, &mut command, &name, &mut script);
+        write_below(dir, &path, &script)?;
     }
-    let folder = dir.join("man/man1");
-    fs::create_dir_all(&folder)?;
     let mut page = Vec::new();
     // The title's date stays empty, so that a page depends on nothing but the options.
     Man::new(command).render(&mut page)?;
-    let path = folder.join(format!("{name}.1"));
-    fs::write(&path, page).with_context(|| format!("writing {}", path.display()))
+    write_below(dir, &format!("man/man1/{name}.1"), &page)
+}
+
+fn write_below(dir: &Path, path: &str, bytes: &[u8]) -> Result<()> {
+    let path = dir.join(path);
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    fs::write(&path, bytes).with_context(|| format!("writing {}", path.display()))
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! `--check`: the archive as a user gets it, in an empty directory, with nothing on the path but the base system.
 
+use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -26,8 +27,10 @@ pub(super) fn run(archive: &Path) -> Result<()> {
         tools == workspace::tools()?,
         "bin/ holds {tools:?}, which are not the tools of this workspace"
     );
+    let mut shells = Vec::new();
     for tool in &tools {
         check_tool(&bundle, tool, version)?;
+        shells = check_completions(&bundle, tool)?;
     }
     for requirements in [
         "scripts/requirements.txt",
@@ -47,8 +50,9 @@ pub(super) fn run(archive: &Path) -> Result<()> {
         demo::Pace::QUICK,
     )?;
     eprintln!(
-        "The bundle works: {n_files} files as listed, {} tools with help, version, man page and completions, and the demo",
-        tools.len()
+        "The bundle works: {n_files} files as listed, {} tools with help, version, man page and completions ({}), and the demo",
+        tools.len(),
+        shells.join(", ")
     );
     Ok(())
 }
@@ -163,11 +167,54 @@ fn check_tool(bundle: &Path, tool: &str, version: &str) -> Result<()> {
         page.contains(&format!(".TH {tool} 1")) && head.trim().lines().count() == 1,
         "the man page of {tool} has no head of one line: {head:?}"
     );
-    let completions = bundle.join(format!("share/completions/bash/{tool}.bash"));
-    let mut bash = base(Command::new("bash"));
-    bash.args(["-c", "source \"$1\" && complete -p \"$2\"", "bash"])
-        .arg(completions)
-        .arg(tool);
-    succeed(bash)?;
     Ok(())
+}
+
+/// A shell with the script that shows how it completes `$2 --ver`, given the bundle's `share` as `$1`.
+const SHELLS: &[(&str, &[&str], &str)] = &[
+    (
+        "bash",
+        &["--noprofile", "--norc", "-c"],
+        "source \"$1/bash-completion/completions/$2\"; f=$(complete -p \"$2\"); f=${f#*-F }; \
+         COMP_WORDS=(\"$2\" --ver); COMP_CWORD=1; \"${f%% *}\" \"$2\" --ver \"$2\"; printf '%s\\n' \"${COMPREPLY[@]}\"",
+    ),
+    // As in the pages: the folder stands in fpath, and compinit finds what is in it.
+    (
+        "zsh",
+        &["-f", "-c"],
+        "fpath=(\"$1/zsh/site-functions\" $fpath); autoload -U compinit; compinit -D -u; \
+         autoload +X ${_comps[$2]} && functions ${_comps[$2]}",
+    ),
+    (
+        "fish",
+        &["--no-config", "-c"],
+        "set -p fish_complete_path $argv[1]/fish/vendor_completions.d; set -p PATH $argv[1]/../bin; complete -C \"$argv[2] --ver\"",
+    ),
+];
+
+/// Loads the completions of a tool in each shell of this machine; answers with those shells.
+fn check_completions(bundle: &Path, tool: &str) -> Result<Vec<&'static str>> {
+    let mut tried = Vec::new();
+    for (shell, options, script) in SHELLS {
+        let mut command = base(Command::new(shell));
+        command.args(*options).arg(script);
+        // fish has no name for the script itself.
+        if *shell != "fish" {
+            command.arg(shell);
+        }
+        command.arg(bundle.join("share")).arg(tool);
+        match command.output() {
+            Err(error) if error.kind() == ErrorKind::NotFound && *shell != "bash" => {}
+            output => {
+                let output = output.with_context(|| format!("starting {shell}"))?;
+                ensure!(
+                    output.status.success()
+                        && String::from_utf8_lossy(&output.stdout).contains("--version"),
+                    "{shell} does not complete {tool} --ver: {output:?}"
+                );
+                tried.push(*shell);
+            }
+        }
+    }
+    Ok(tried)
 }

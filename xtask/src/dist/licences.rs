@@ -135,6 +135,37 @@ fn compiled(tools: &[String], target: &str) -> Result<Vec<Package>> {
     Ok(packages)
 }
 
+/// Licences in the order in which one is chosen where a package offers several.
+const PREFERRED: &[&str] = &[
+    "Apache-2.0",
+    "MIT",
+    "BSD-3-Clause",
+    "ISC",
+    "Zlib",
+    "Unicode-3.0",
+    "CDLA-Permissive-2.0",
+];
+
+/// The terms of the tools with all that is compiled in: our licence, and of each dependency's the one it is used under.
+pub(super) fn terms<'a>(licences: impl Iterator<Item = &'a str>) -> Result<String> {
+    let mut terms = BTreeSet::from(["Apache-2.0".to_owned()]);
+    let accepted: Vec<spdx::Licensee> = PREFERRED
+        .iter()
+        .map(|name| spdx::Licensee::parse(name))
+        .collect::<Result<_, _>>()?;
+    for licence in licences {
+        let expression = Expression::parse_mode(licence, ParseMode::LAX)
+            .with_context(|| format!("the licence {licence:?}"))?;
+        let chosen = expression
+            .minimized_requirements(&accepted)
+            .with_context(|| {
+                format!("no licence of {licence:?} is in xtask's list of the preferred: add one")
+            })?;
+        terms.extend(chosen.iter().map(ToString::to_string));
+    }
+    Ok(terms.into_iter().collect::<Vec<_>>().join(" AND "))
+}
+
 fn collect(
     dir: &Path,
     below: &str,
@@ -198,6 +229,23 @@ fn standard(package: &Package, apache: &str) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_terms_of_the_whole_name_what_is_used_of_each_part() {
+        let of = |licences: &[&str]| terms(licences.iter().copied());
+        assert_eq!(of(&[]).unwrap(), "Apache-2.0");
+        assert_eq!(
+            of(&[
+                "MIT",
+                "MIT/Apache-2.0",
+                "Apache-2.0 AND ISC",
+                "Unlicense OR MIT"
+            ])
+            .unwrap(),
+            "Apache-2.0 AND ISC AND MIT"
+        );
+        assert!(of(&["GPL-3.0-only"]).is_err());
+    }
 
     #[test]
     fn licence_files_are_told_from_code_about_licences() {

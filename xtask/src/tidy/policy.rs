@@ -7,8 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use cargo_metadata::semver::Version;
 use cargo_metadata::{Metadata, MetadataCommand, Package};
 use spdx::{Expression, ParseMode};
+use xshell::{Shell, cmd};
 
 use crate::workspace;
 
@@ -38,8 +40,26 @@ pub(super) fn breaches() -> Result<Vec<String>> {
             ));
         }
     }
+    let shell = Shell::new()?;
+    let rustc = cmd!(shell, "rustc --version").quiet().read()?;
+    breaches.extend(toolchain_breach(&rustc, &tested));
     breaches.extend(unused(&metadata)?);
     Ok(breaches)
+}
+
+/// That `rust-version` is the toolchain in use: no other one is ever tested.
+fn toolchain_breach(told: &str, tested: &Version) -> Option<String> {
+    let used = told
+        .strip_prefix("rustc ")
+        .and_then(|rest| rest.split([' ', '-']).next())
+        .and_then(|version| Version::parse(version).ok());
+    let is_tested =
+        used.is_some_and(|used| (used.major, used.minor) == (tested.major, tested.minor));
+    (!is_tested).then(|| {
+        format!(
+            "rust-version says {tested}, and everything is tested with {told}: use that toolchain, or raise rust-version"
+        )
+    })
 }
 
 /// What the rules look at.
@@ -246,6 +266,22 @@ allow-registry = [\"https://crates\"]
         }
         assert_eq!(breaches("openssl", "MIT", home), 1);
         assert_eq!(breaches("a", "MIT", "git+https://crates"), 1);
+    }
+
+    #[test]
+    fn the_toolchain_is_the_one_that_rust_version_names() {
+        let breach = |told: &str| toolchain_breach(told, &Version::new(1, 95, 0)).is_some();
+        for told in ["rustc 1.95.0 (abc 2026-01-01)", "rustc 1.95.2 (abc)"] {
+            assert!(!breach(told), "{told}");
+        }
+        for told in [
+            "rustc 1.96.0 (abc)",
+            "rustc 1.94.1",
+            "rustc 1.96.0-nightly (x)",
+            "",
+        ] {
+            assert!(breach(told), "{told}");
+        }
     }
 
     #[test]
