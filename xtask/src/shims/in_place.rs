@@ -51,6 +51,7 @@ pub(super) fn check(home: &Home) -> Result<()> {
     let said = String::from_utf8_lossy(&run.stderr);
     ensure!(
         said.contains("Resuming from previous progress")
+            && !said.contains("previous progress: 0 tests")
             && suite.join("output/index.html").exists(),
         "an old script does not continue the half-done study in its directory: {said}"
     );
