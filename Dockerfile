@@ -1,6 +1,6 @@
-# The tools in an image without shell or package manager, run by a user without rights.
+# The tools in an image without shell or package manager, run by an unprivileged user.
 #   docker build -t kv-cache-tester .
-#   mkdir -p results      # Docker itself would make it as root's
+#   mkdir -p results      # Docker itself would make it as root
 #   docker run --rm --network host --user "$(id -u):$(id -g)" -v "$PWD/results:/results" kv-cache-tester cache_rate_tester --help
 # docs/deploy/README.md says more, and what of it is untested.
 
