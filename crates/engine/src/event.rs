@@ -214,9 +214,17 @@ pub enum DoubtKind {
     NoLevelPassed,
     /// The figures say more of this client than of the server.
     ClientLimited,
+    /// The peak may be higher than found, for this client limited what stands above it.
+    SearchLimited,
 }
 
 impl DoubtKind {
+    /// Whether it is about this client's own part.
+    #[must_use]
+    pub fn is_of_client(self) -> bool {
+        matches!(self, Self::ClientLimited | Self::SearchLimited)
+    }
+
     /// The word in files.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -229,6 +237,7 @@ impl DoubtKind {
             Self::Cancelled => "cancelled",
             Self::NoLevelPassed => "no_level_passed",
             Self::ClientLimited => "client_limited",
+            Self::SearchLimited => "search_limited",
         }
     }
 }

@@ -168,6 +168,7 @@ impl Metered {
             missing_share: (planned > 0.0).then(|| missing / planned),
             ttft,
             itl,
+            answer_tokens: None,
         }
     }
 }

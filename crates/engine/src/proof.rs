@@ -34,14 +34,11 @@ pub struct Proof {
     pub doubts: Vec<Doubt>,
 }
 
-/// What the client says of itself before any calibration, or without one: judged by what was felt, or not at all.
+/// What the client says of itself before any calibration, or without one: judged by what was felt.
 #[must_use]
-pub fn uncalibrated(windows: &[WindowHealth], is_judged: bool) -> Vec<HealthRow> {
-    let row = match is_judged {
-        true => HealthRow::new,
-        false => HealthRow::unjudged,
-    };
-    windows.iter().map(|window| row(window, None)).collect()
+pub fn uncalibrated(windows: &[WindowHealth]) -> Vec<HealthRow> {
+    let row = |window| HealthRow::new(window, None);
+    windows.iter().map(row).collect()
 }
 
 /// Judges every window by the calibration at the nearest context and level. `told` are the doubts of the study.
@@ -102,45 +99,59 @@ pub fn prove(
         }
     }
     for result in summary {
-        let behind: Vec<&HealthRow> = rows
-            .iter()
-            .zip(windows)
-            .filter(|(row, window)| is_behind(row, window.part_of, result))
-            .map(|(row, _)| row)
-            .filter(|row| is_judged(row))
-            .collect();
-        let mark = any_limited(behind.iter().map(|row| row.client_limited));
+        let behind = || {
+            rows.iter().zip(windows).filter_map(|(row, window)| {
+                let kind = part_in(row, window.part_of, result.peak_concurrency)?;
+                (is_judged(row) && is_of_test(row, TestName::from(result))).then_some((row, kind))
+            })
+        };
+        let is_limited = |(row, _): (&HealthRow, _)| row.client_limited;
+        let mark = any_limited(behind().map(is_limited));
         if mark.is_some() && mark != result.client_limited {
             proof.summary.push(SummaryRow {
                 client_limited: mark,
                 ..result.clone()
             });
         }
-        let limited = behind
-            .into_iter()
-            .find(|row| row.client_limited == Some(true));
-        if let Some(row) = limited {
-            let doubt = doubt(row, result.peak_concurrency);
-            let is_told = told
-                .iter()
-                .any(|d| d.kind == doubt.kind && d.test == doubt.test);
-            if !is_told {
-                proof.doubts.push(doubt);
-            }
-        }
+        let found = doubts(behind(), result.peak_concurrency);
+        proof.doubts.extend(found.into_iter().filter(|doubt| {
+            let is_it = |d: &Doubt| d.kind == doubt.kind && d.test == doubt.test;
+            !told.iter().any(is_it)
+        }));
     }
     proof.rows = rows;
     proof
 }
 
-/// Whether a window is one of those whose figures make the result.
-fn is_behind(row: &HealthRow, part_of: PartOf, result: &SummaryRow) -> bool {
-    let is_part = match part_of {
-        PartOf::Level => row.concurrency_level == result.peak_concurrency,
-        PartOf::Test => true,
-        PartOf::Nothing => false,
-    };
-    is_part && is_of_test(row, TestName::from(result))
+/// Which doubt about a result comes of a window that the client limits; `None` where the window has no part in it.
+fn part_in(row: &HealthRow, part_of: PartOf, peak: u32) -> Option<Part> {
+    match part_of {
+        PartOf::Level => (row.concurrency_level == peak).then_some(Part::Figures),
+        PartOf::Test => Some(Part::Figures),
+        PartOf::EndOfSearch => Some(Part::EndOfSearch),
+        PartOf::Rival => Some(Part::Rival),
+        PartOf::Nothing => None,
+    }
+}
+
+/// The part of a window in a result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    /// Its figures are the result's.
+    Figures,
+    /// The search for the peak ended in it.
+    EndOfSearch,
+    /// It was no better than the peak.
+    Rival,
+}
+
+impl Part {
+    fn doubt(self) -> DoubtKind {
+        match self {
+            Self::Figures => DoubtKind::ClientLimited,
+            Self::EndOfSearch | Self::Rival => DoubtKind::SearchLimited,
+        }
+    }
 }
 
 fn is_of_test(row: &HealthRow, test: TestName) -> bool {
@@ -154,28 +165,55 @@ fn is_judged(row: &HealthRow) -> bool {
     row.ttft_error_p50.is_some()
 }
 
-/// The doubt about a result that the client limits by what it felt in the windows behind it, before any
-/// calibration.
+/// The doubts about a result that the client limits by what it felt, before any calibration.
 pub(crate) fn felt<'h>(
     windows: impl IntoIterator<Item = &'h WindowHealth>,
     peak: u32,
-) -> Option<Doubt> {
-    let row = windows
+) -> Vec<Doubt> {
+    let rows: Vec<(HealthRow, Part)> = windows
         .into_iter()
-        .map(|window| HealthRow::new(window, None))
-        .find(|row| row.client_limited == Some(true))?;
-    Some(doubt(&row, peak))
+        .filter_map(|window| {
+            let row = HealthRow::new(window, None);
+            let part = part_in(&row, window.part_of, peak)?;
+            Some((row, part))
+        })
+        .collect();
+    doubts(rows.iter().map(|(row, part)| (row, *part)), peak)
 }
 
-/// The doubt about a result because of one of its windows.
-fn doubt(row: &HealthRow, peak: u32) -> Doubt {
+/// The doubts about a result because of its windows, at most one of a kind: by the first window of a kind that is
+/// limited, or of those above the peak by that at the lowest level.
+fn doubts<'h>(windows: impl Iterator<Item = (&'h HealthRow, Part)>, peak: u32) -> Vec<Doubt> {
+    let limited = |(row, _): &(&HealthRow, Part)| row.client_limited == Some(true);
+    let (figures, above): (Vec<_>, Vec<_>) = windows
+        .filter(limited)
+        .partition(|(_, part)| *part == Part::Figures);
+    let lowest = above
+        .into_iter()
+        .min_by_key(|(row, _)| row.concurrency_level);
+    let first = figures.into_iter().next();
+    let doubt = |(row, part)| doubt(row, part, peak);
+    first.into_iter().chain(lowest).map(doubt).collect()
+}
+
+/// The doubt about a result because of one window.
+fn doubt(row: &HealthRow, part: Part, peak: u32) -> Doubt {
+    let level = row.concurrency_level;
+    let what = match part {
+        Part::Figures => format!("the result at concurrency {peak} is limited by this client"),
+        Part::EndOfSearch => format!(
+            "the search ended in a window at level {level} that this client limited; the real peak may be higher"
+        ),
+        Part::Rival => format!(
+            "level {level} was no better than the peak in a window that this client limited; the real peak may be higher"
+        ),
+    };
     Doubt {
         test: TestName::new(row.context_size, row.cache_hit_rate)
             .with_working_set(row.working_set_size),
-        kind: DoubtKind::ClientLimited,
+        kind: part.doubt(),
         text: format!(
-            "the result at concurrency {peak} is limited by this client ({}: {}): give it more cores \
-             (--client-threads), less company, or a machine of its own",
+            "{what} ({}: {}): give it more cores (--client-threads), less company, or a machine of its own",
             row.phase_id, row.limited_by
         ),
     }
@@ -269,6 +307,43 @@ mod tests {
 
         let proof = at(2);
         assert!(proof.summary.is_empty() && proof.doubts.is_empty());
+    }
+
+    /// What the calibration says of a level above the peak is a doubt of its own: that the peak's own windows are limited
+    /// may have been told long before.
+    #[test]
+    fn a_peak_below_a_level_that_the_calibration_limits_is_doubted() {
+        let of = |part_of, id, level| WindowHealth {
+            part_of,
+            ..window(id, level)
+        };
+        let calibrations = [calibration(8, 0.0), calibration(12, 0.006)];
+        for (part_of, text) in [
+            (
+                PartOf::EndOfSearch,
+                "the search ended in a window at level 12 that this client limited; the real peak may be higher (RAMP_c12: ",
+            ),
+            (
+                PartOf::Rival,
+                "level 12 was no better than the peak in a window that this client limited; the real peak may be higher (RAMP_c12: ",
+            ),
+        ] {
+            let windows = [
+                of(PartOf::Level, "RAMP_c8", 8),
+                of(part_of, "RAMP_c12", 12),
+                of(PartOf::Level, "RAMP_c16", 16),
+            ];
+            let told = Doubt {
+                kind: DoubtKind::ClientLimited,
+                test: TestName::new(1000, 0),
+                text: String::new(),
+            };
+            let proof = prove(&windows, &calibrations, stored(&[], &[result(8)]), &[told]);
+            assert_eq!(proof.summary[0].client_limited, Some(true));
+            assert_eq!(proof.doubts.len(), 1);
+            assert_eq!(proof.doubts[0].kind, DoubtKind::SearchLimited);
+            assert!(proof.doubts[0].text.starts_with(text), "{:?}", proof.doubts);
+        }
     }
 
     #[test]

@@ -392,10 +392,9 @@ impl Periods<'_> {
         );
         let phase = period_phase(self.plan, spec);
         let held = (spec.concurrency, PartOf::Test);
-        let health = metered.health(&phase, held, felt, typical);
-        row.client_limited = health
-            .is_limited()
-            .filter(|_| self.plan.window.judges_client);
+        let mut health = metered.health(&phase, held, felt, typical);
+        health.answer_tokens = row.answer_tokens();
+        row.client_limited = health.is_limited();
         self.health.push(health);
     }
 
@@ -454,9 +453,7 @@ impl Periods<'_> {
             },
         };
         let mut doubts = doubt::doubts(&evidence);
-        if plan.window.judges_client {
-            doubts.extend(proof::felt(&self.health, summary.peak_concurrency));
-        }
+        doubts.extend(proof::felt(&self.health, summary.peak_concurrency));
         for doubt in &doubts {
             observer.observe(&StudyEvent::Doubt(doubt));
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use metrics::RequestTally;
-use metrics::health::WindowHealth;
+use metrics::health::{PartOf, WindowHealth};
 use metrics::period::{LatenciesOver, PeriodRow};
 use metrics::phase::PhaseRow;
 use metrics::record::{FailedRequest, RequestRecord};
@@ -153,10 +153,13 @@ pub async fn run_test(
 ) -> Result<TestOutcome, TestFailure> {
     let mut windows = Windows::default();
     let ended = match windows.run(context, plan, controller, observer).await {
-        Ok(outcome) => windows.conclude(plan, &outcome),
+        Ok(outcome) => {
+            windows.mark_bounds(&outcome);
+            windows.conclude(plan, &outcome)
+        }
         Err(error) => Err(error),
     };
-    let (key, summary, passed) = match ended {
+    let (key, mut summary, passed) = match ended {
         Ok(ended) => ended,
         Err(error) => {
             let measured = windows.measured.into_iter();
@@ -188,16 +191,12 @@ pub async fn run_test(
         failed,
     };
     let mut doubts = doubt::doubts(&evidence);
-    // The peak is not chosen from such a window without a word.
-    let at_peak = measured.iter().filter(|m| {
-        plan.window.judges_client
-            && m.is_complete
-            && m.phase.concurrency_level == key.peak_concurrency
-    });
-    doubts.extend(proof::felt(
-        at_peak.map(|m| &m.health),
-        key.peak_concurrency,
-    ));
+    // The peak is chosen neither from such a window nor because of one without a word.
+    let felt = proof::felt(measured.iter().map(|m| &m.health), key.peak_concurrency);
+    if !felt.is_empty() {
+        summary.client_limited = Some(true);
+    }
+    doubts.extend(felt);
     for doubt in &doubts {
         observer.observe(&StudyEvent::Doubt(doubt));
     }
@@ -285,6 +284,19 @@ impl Windows {
                 WindowEnd::Failing(line) => {
                     self.gave_up.get_or_insert(line);
                 }
+            }
+        }
+    }
+
+    /// Notes which windows keep the peak from being higher.
+    fn mark_bounds(&mut self, outcome: &RampOutcome) {
+        for bound in outcome.bounds() {
+            let is_it = |m: &&mut Measured| m.phase.phase_id == bound.phase_id;
+            if let Some(window) = self.measured.iter_mut().find(is_it) {
+                window.health.part_of = match bound.verdict.passed {
+                    true => PartOf::Rival,
+                    false => PartOf::EndOfSearch,
+                };
             }
         }
     }

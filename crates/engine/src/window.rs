@@ -31,8 +31,6 @@ pub struct WindowSettings {
     pub strict: bool,
     /// Tokens asked for per request.
     pub output_tokens: u64,
-    /// Whether it is judged if the client limits a window.
-    pub judges_client: bool,
     /// Pause after a window, outside of its record.
     pub cooldown: Duration,
     /// Turns stamps into Unix time.
@@ -164,7 +162,8 @@ pub async fn run_window(
     let level = LevelMetrics::from_window(&sample, settings.strict);
     // A window that was broken off shows no rate of its level, and readers leave it out of means.
     let of_complete = |value: f64| (end == WindowEnd::Complete).then_some(value);
-    let itl = Stats::of(rows.records.iter().filter_map(RequestRecord::itl_sample));
+    let with_itl = || rows.records.iter().filter(|r| r.itl_sample().is_some());
+    let itl = Stats::of(with_itl().filter_map(RequestRecord::itl_sample));
     let typical = (Typical::from(&level.ttft), Typical::from(&itl));
     let part_of = match end {
         WindowEnd::Complete => PartOf::Level,
@@ -174,6 +173,7 @@ pub async fn run_window(
     let mut health = metered.health(&phase, held, felt.as_ref(), typical);
     let delays = rows.records.iter().filter_map(|r| r.send_delay);
     health.send_delay_p99 = Stats::of(delays).p99.or(health.send_delay_p99);
+    health.answer_tokens = Stats::of(with_itl().map(|r| r.output_tokens as f64)).avg;
     let phase = PhaseRow {
         phase_id: spec.phase_id.clone(),
         working_set_size: phase.working_set_size,
@@ -191,7 +191,7 @@ pub async fn run_window(
         window_output_tokens_per_sec: of_complete(level.window.output_tps),
         num_requests_failed: Some(level.failed),
         num_requests_cancelled: Some(level.cancelled),
-        client_limited: health.is_limited().filter(|_| settings.judges_client),
+        client_limited: health.is_limited(),
     };
     let mut rested = Duration::ZERO;
     if end == WindowEnd::Complete {

@@ -87,6 +87,10 @@ pub enum PartOf {
     Level,
     /// A period: of its test's, whatever its level.
     Test,
+    /// A window that ended the search for the peak: of none, but without it the peak might be higher.
+    EndOfSearch,
+    /// A window above the peak that held the thresholds and was no better: likewise.
+    Rival,
     /// A window that was broken off: of none.
     Nothing,
 }
@@ -122,6 +126,8 @@ pub struct WindowHealth {
     pub ttft: Typical,
     /// Median and 95th percentile of the window's ITL, seconds.
     pub itl: Typical,
+    /// Mean number of tokens of the answers that have an ITL.
+    pub answer_tokens: Option<f64>,
 }
 
 /// Waits for a runtime, seconds.
@@ -209,14 +215,27 @@ impl WindowHealth {
     /// where that is more.
     #[must_use]
     pub fn ttft_error(&self, calibration: Option<&Calibration>) -> Option<ErrorBar> {
-        let felt = self.lag.map(|lag| ErrorBar {
+        larger(self.felt(), calibration.map(|c| c.ttft))
+    }
+
+    /// The client's error of ITL, likewise. A wait shifts the first or the last token of an answer, and of the time
+    /// between them each of the gaps has its share.
+    #[must_use]
+    pub fn itl_error(&self, calibration: Option<&Calibration>) -> Option<ErrorBar> {
+        let gaps = self.answer_tokens.map(|n| n - 1.0).filter(|n| *n > 0.0);
+        let felt = self.felt().zip(gaps).map(|(felt, gaps)| ErrorBar {
+            p50: felt.p50 / gaps,
+            p99: felt.p99 / gaps,
+        });
+        larger(felt, calibration.and_then(|c| c.itl))
+    }
+
+    /// Waits of the runtimes, as an error of an instant.
+    fn felt(&self) -> Option<ErrorBar> {
+        self.lag.map(|lag| ErrorBar {
             p50: lag.p50,
             p99: lag.p99,
-        });
-        match (felt, calibration.map(|c| c.ttft)) {
-            (Some(felt), Some(calibrated)) => Some(felt.max(calibrated)),
-            (one, other) => one.or(other),
-        }
+        })
     }
 
     /// Whether the client limits the window by what it felt itself, without a calibration; `None` where nobody
@@ -235,7 +254,7 @@ impl WindowHealth {
         }
         let latencies = [
             ("TTFT", self.ttft_error(calibration), self.ttft),
-            ("ITL", calibration.and_then(|c| c.itl), self.itl),
+            ("ITL", self.itl_error(calibration), self.itl),
         ];
         latencies.into_iter().find_map(|(of, error, typical)| {
             let error = error?;
@@ -252,6 +271,14 @@ impl WindowHealth {
             exceeds("p50", error.p50, typical.median, MIDDLE_SHARE)
                 .or_else(|| exceeds("p99", error.p99, typical.p95, TAIL_SHARE))
         })
+    }
+}
+
+/// The larger of two errors, figure by figure, as far as they are known.
+fn larger(one: Option<ErrorBar>, other: Option<ErrorBar>) -> Option<ErrorBar> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.max(other)),
+        (one, other) => one.or(other),
     }
 }
 
@@ -325,6 +352,40 @@ mod tests {
             ..window()
         };
         assert!(told(late, None).is_some_and(|t| t.contains("6% of the load")));
+    }
+
+    /// A window that 100 ms of waiting disturbed once showed the error between tokens of a quiet one.
+    #[test]
+    fn what_was_felt_is_an_error_between_tokens_too() {
+        let told = |tokens, lag| {
+            let window = WindowHealth {
+                lag: Some(Lag {
+                    p50: lag,
+                    p99: lag,
+                    max: lag,
+                }),
+                answer_tokens: tokens,
+                // TTFT is so long that nothing is an error of it.
+                ttft: Typical {
+                    median: Some(10.0),
+                    p95: Some(10.0),
+                },
+                ..window()
+            };
+            let quiet = calibration(64, (0.0, 0.0), (0.000_01, 0.000_01));
+            (
+                window.limit(None).map(|l| l.to_string()),
+                HealthRow::new(&window, Some(&quiet)).itl_error_p50,
+            )
+        };
+        // 5 % of 20 ms are 1 ms.
+        let (limit, error) = told(Some(65.0), 0.1);
+        assert!(limit.is_some_and(|l| l.contains("ITL error (p50 1.56 ms)")));
+        assert_eq!(error, Some(0.1 / 64.0));
+        assert_eq!(told(Some(129.0), 0.1).0, None);
+        assert_eq!(told(Some(129.0), 0.0).1, Some(0.000_01));
+        // Answers of one token have no time between tokens.
+        assert_eq!(told(None, 0.1), (None, Some(0.000_01)));
     }
 
     #[test]

@@ -145,6 +145,15 @@ impl PeriodRow {
         self.output_tokens_per_sec = self.per_second(tokens);
     }
 
+    /// Mean number of tokens of the answers that have an ITL, by how many gaps between tokens there is room from the first
+    /// to the last; exact where the period's latencies are of the same requests.
+    #[must_use]
+    pub fn answer_tokens(&self) -> Option<f64> {
+        let gap = self.avg_itl.filter(|itl| *itl > 0.0)?;
+        let gaps = (self.avg_ttlt? - self.avg_ttft?) / gap;
+        (gaps > 0.0).then_some(gaps + 1.0)
+    }
+
     fn per_second(&self, tokens: u64) -> f64 {
         if self.duration > 0.0 {
             tokens as f64 / self.duration

@@ -75,3 +75,29 @@ pub struct RampOutcome {
     /// Why the search ended.
     pub stop: StopReason,
 }
+
+impl RampOutcome {
+    /// The windows that keep the peak from being higher, the lowest level first: of a climb those above the peak, up to the
+    /// lowest that failed; of given levels the one behind which no more were tried. None where no level passed, for
+    /// then the peak itself is what failed.
+    ///
+    /// What such a window shows may be due to something else than the server, and then the peak may be too low.
+    #[must_use]
+    pub fn bounds(&self) -> Vec<&TestedLevel> {
+        let Some(peak) = self.peak.as_ref().filter(|peak| peak.passed) else {
+            return Vec::new();
+        };
+        if self.stop == StopReason::LevelFailed {
+            return self.tested.last().into_iter().collect();
+        }
+        let above =
+            |t: &&TestedLevel| t.concurrency > peak.concurrency && t.purpose != Purpose::Fixed;
+        let failed = self.tested.iter().filter(above);
+        let failed = failed.filter(|t| !t.verdict.passed);
+        let lowest = failed.map(|t| t.concurrency).min().unwrap_or(u32::MAX);
+        let bounds = self.tested.iter().filter(above);
+        let mut bounds: Vec<&TestedLevel> = bounds.filter(|t| t.concurrency <= lowest).collect();
+        bounds.sort_by_key(|t| t.concurrency);
+        bounds
+    }
+}

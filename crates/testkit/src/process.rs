@@ -466,7 +466,14 @@ impl Finished {
     #[must_use]
     pub fn warnings(&self) -> Vec<&str> {
         let is_one = |line: &&str| line.contains("] WARNING - ") || line.contains("] ERROR - ");
-        let is_other = |line: &&str| !line.contains(" - The KV cache of model ");
+        let others = [
+            " - The KV cache of model ",
+            // A busy machine of tests is a bad client, and the tools say so.
+            " limited by this client (",
+            " that this client limited; ",
+            " - client_limited: ",
+        ];
+        let is_other = |line: &&str| !others.iter().any(|other| line.contains(other));
         self.stderr
             .lines()
             .filter(is_one)

@@ -31,7 +31,7 @@ fn a_client_that_nothing_disturbs_marks_nothing() {
         assert_eq!(run.stdout.contains("client_limited: 1000@0%"), is_marked);
         assert_eq!(
             output
-                .doubts(1000, 0)
+                .all_doubts(1000, 0)
                 .contains(&"client_limited".to_owned()),
             is_marked
         );
@@ -45,40 +45,40 @@ fn a_client_that_nothing_disturbs_marks_nothing() {
 }
 
 #[test]
-fn a_busy_core_under_the_client_marks_the_result() {
+fn a_busy_core_under_the_client_marks_the_result_with_a_calibration_and_without() {
     let server = server::swift();
-    let place = Place::new();
-    let tool = place.quick(&server, "--calibrate auto --client-threads 1 --brief");
-    let run = busy::on_a_busy_core(|| tool.run()).exits(0);
-    let output = place.output();
-    let health = output.newest("client_health_");
-    assert_eq!(
-        output.summary().texts("client_limited"),
-        ["true"],
-        "{health:?}"
-    );
-    assert!(
-        output
-            .phases()
-            .texts("client_limited")
-            .contains(&"true".to_owned())
-    );
-    assert!(
-        output
-            .doubts(1000, 0)
-            .contains(&"client_limited".to_owned())
-    );
-    assert!(
-        run.stdout.contains("client_limited: 1000@0%"),
-        "{}",
-        run.stdout
-    );
-    assert_eq!(
-        health.texts("phase_id").len(),
-        output.phases().texts("phase_id").len()
-    );
-    assert!(!health.texts("limited_by").concat().is_empty());
-    output.assert_valid();
+    for calibrate in ["auto", "off"] {
+        let place = Place::new();
+        let arguments = format!("--calibrate {calibrate} --client-threads 1 --brief");
+        let tool = place.quick(&server, &arguments);
+        let run = busy::on_a_busy_core(|| tool.run()).exits(0);
+        let output = place.output();
+        let health = output.newest("client_health_");
+        assert_eq!(
+            output.summary().texts("client_limited"),
+            ["true"],
+            "{health:?}"
+        );
+        assert!(
+            output
+                .phases()
+                .texts("client_limited")
+                .contains(&"true".to_owned())
+        );
+        let doubts = output.all_doubts(1000, 0);
+        assert!(doubts.iter().any(|kind| kind == "client_limited"));
+        assert!(
+            run.stdout.contains("client_limited: 1000@0%"),
+            "{}",
+            run.stdout
+        );
+        assert_eq!(
+            health.texts("phase_id").len(),
+            output.phases().texts("phase_id").len()
+        );
+        assert!(!health.texts("limited_by").concat().is_empty());
+        output.assert_valid();
+    }
 }
 
 #[test]
@@ -153,10 +153,22 @@ fn without_a_calibration_nothing_runs_behind_the_study() {
     );
     let health = output.newest("client_health_");
     assert_eq!(health.distinct("calibrated_level"), [String::new()].into());
-    assert_eq!(health.distinct("client_limited"), [String::new()].into());
-    assert_eq!(output.summary().texts("client_limited"), [""]);
-    // What the runtimes felt is there all the same.
+    // What the runtimes felt is there all the same, and judged by.
     assert!(health.numbers("lag_p99").iter().all(|lag| *lag > 0.0));
+    for marks in [
+        health.texts("client_limited"),
+        output.phases().texts("client_limited"),
+        output.summary().texts("client_limited"),
+    ] {
+        assert!(
+            marks.iter().all(|mark| mark == "true" || mark == "false"),
+            "{marks:?}"
+        );
+    }
+    assert_eq!(
+        health.texts("client_limited"),
+        output.phases().texts("client_limited")
+    );
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::io::{Seek as _, Write as _};
 use testkit::process::Sink;
 
 use crate::support::output::Table;
-use crate::support::process::Place;
+use crate::support::process::{Place, without_client};
 use crate::support::server;
 
 fn integer(number: f64) -> String {
@@ -59,7 +59,7 @@ fn brief_prints_exactly_the_report_and_nothing_else() {
         .exits(0);
     assert_eq!(run.stdout.lines().next(), Some("model: demo"));
     assert_eq!(
-        run.stdout,
+        without_client(&run.stdout),
         expected_report(&server, &place.output().summary())
     );
     assert!(!run.stderr.contains("INFO"), "{}", run.stderr);

@@ -50,14 +50,6 @@ fn sum(list: &str) -> f64 {
     numbers.iter().sum()
 }
 
-/// Warnings, but for one that every run against the simulator has.
-fn warnings(end: &Finished) -> Vec<&str> {
-    let stderr = end.stderr.lines();
-    stderr
-        .filter(|line| line.contains(" WARNING - ") && !line.contains("The KV cache of model"))
-        .collect()
-}
-
 /// Requires that every row of a study against a server that streams like this counts what it generated.
 #[track_caller]
 fn measures_as_usual(kind: FaultKind) {
@@ -89,7 +81,7 @@ fn measures_as_usual(kind: FaultKind) {
     }
     let cached = warm_rows(&study.output()).distinct("reported_cached_tokens");
     assert_eq!(cached, BTreeSet::from(["256".to_owned()]));
-    let warnings = warnings(&study.end);
+    let warnings = study.end.warnings();
     assert!(warnings.is_empty(), "{warnings:?}");
 }
 
@@ -140,7 +132,7 @@ fn missing_usage_is_no_failure_but_counted_here_and_marked() {
     let output = scene.output();
     assert_eq!(output.completed(), ["512_0", "512_50"]);
     assert!(output.names_like("failed_requests_", "").is_empty());
-    let warnings = warnings(&scene.end);
+    let warnings = scene.end.warnings();
     assert_eq!(warnings.len(), 1, "{warnings:?}");
     assert!(warnings[0].contains("sent no token counts"), "{warnings:?}");
     assert!(warnings[0].contains("counted here"), "{warnings:?}");
@@ -165,7 +157,7 @@ fn a_server_that_never_sends_usage_is_warned_of_once_and_every_test_is_marked() 
         usage: UsageForm::Missing,
         ..quick()
     });
-    let warnings = warnings(&study.end);
+    let warnings = study.end.warnings();
     assert_eq!(warnings.len(), 1, "{warnings:?}");
     for rate in [0, 50] {
         assert_eq!(

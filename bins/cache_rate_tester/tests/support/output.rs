@@ -81,9 +81,18 @@ impl Output {
         self.json("progress.json")["parameters"].clone()
     }
 
-    /// Kinds of doubt about a test, as stored with the run.
+    /// Kinds of doubt about a test, as stored with the run; but for those about the client's own part, for a busy machine
+    /// of tests is a bad client.
     #[track_caller]
     pub(crate) fn doubts(&self, context_size: u64, cache_hit_rate: u64) -> Vec<String> {
+        let mut kinds = self.all_doubts(context_size, cache_hit_rate);
+        kinds.retain(|kind| kind != "client_limited" && kind != "search_limited");
+        kinds
+    }
+
+    /// Kinds of doubt about a test, those about the client among them.
+    #[track_caller]
+    pub(crate) fn all_doubts(&self, context_size: u64, cache_hit_rate: u64) -> Vec<String> {
         let facts = self.json("run_facts.json");
         let doubts = facts["sections"]["doubts"].as_array().cloned();
         doubts

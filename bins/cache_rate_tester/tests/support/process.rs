@@ -33,7 +33,7 @@ impl Place {
     /// The tool, to be started here with these arguments, separated by blanks.
     pub(crate) fn tool(&self, args: &str) -> Program {
         self.program(crate::tool::BINARY)
-            // A busy machine of tests is a bad client, and says so; what comes of that has tests of its own.
+            // It would take seconds behind every run, and has tests of its own.
             .args(["--calibrate", "off"])
             .args(args.split_whitespace())
     }
@@ -65,6 +65,16 @@ impl Place {
         std::fs::read_to_string(self.path().join(format!("{}.log", crate::tool::TOOL)))
             .unwrap_or_default()
     }
+}
+
+/// A report for scripts without its line on results that the client limits: a busy machine of tests is a bad client, and
+/// what comes of that has tests of its own.
+pub(crate) fn without_client(report: &str) -> String {
+    let lines = report.lines();
+    lines
+        .filter(|line| !line.starts_with("client_limited: "))
+        .map(|line| format!("{line}\n"))
+        .collect()
 }
 
 /// Waits for the second period of the second of two sustained tests, and until the first one's file is there, whose name

@@ -20,7 +20,7 @@ fn a_busy_core_under_the_client_marks_the_results() {
     let told = "WARNING - client_limited: 512@100%/1024 512@100%/2048";
     assert!(run.stderr.contains(told), "{}", run.stderr);
     assert!(!run.stdout.contains("client_limited"), "{}", run.stdout);
-    let doubts = output.doubts(512, 100);
+    let doubts = output.all_doubts(512, 100);
     let of_client = doubts.iter().filter(|kind| *kind == "client_limited");
     assert_eq!(of_client.count(), 2, "{doubts:?}");
     output.assert_valid();

@@ -38,7 +38,7 @@ pub enum Calibrate {
     /// After the study.
     #[default]
     Auto,
-    /// Not at all, and no window is judged by it.
+    /// Not at all; windows are judged by what the client felt in them.
     Off,
 }
 crate::words!(Calibrate { Auto = "auto", Off = "off" });

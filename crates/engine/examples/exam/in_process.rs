@@ -339,7 +339,6 @@ pub(crate) fn study(
             speed_metric: measuring.speed_metric,
             strict: false,
             output_tokens: u64::from(measuring.output),
-            judges_client: false,
             cooldown: Duration::ZERO,
             anchor: clock.anchor(),
         };

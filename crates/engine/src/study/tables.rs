@@ -33,7 +33,7 @@ impl Study<'_, '_> {
             return Ok(());
         }
         self.end.health.extend_from_slice(health);
-        let rows = uncalibrated(&self.end.health, self.plan.window.judges_client);
+        let rows = uncalibrated(&self.end.health);
         let put = self.store.tables.put_health(&rows);
         put.map_err(|error| one_line(&error))
     }

@@ -30,7 +30,6 @@ use engine::warm_up::{WarmUp, WarmUpError, WarmedUp, warm_up};
 use engine::window::{WindowOutcome, WindowSettings, run_window};
 use futures_util::future::LocalBoxFuture;
 use metrics::PeriodRow;
-use metrics::health::Histogram;
 use metrics::summary::TestKey;
 use metrics::timeline::{ChunkStamp, Exchange, Failure, FailureKind, Timeline, Usage};
 use metrics::window::{SpeedMetric, TtftMetric};
@@ -43,6 +42,7 @@ use workload::{
 };
 
 use felt::FeltTransport;
+pub(crate) use felt::felt;
 use keeping::KeepingSink;
 pub(crate) use look::{most_in_flight, records_by_request, tell_growth};
 pub(crate) use studied::{Studied, study, study_until};
@@ -457,18 +457,14 @@ impl Bench {
 
     /// The same, and so many slot seconds are lost between threads, too.
     pub(crate) fn crossing(self, waits: &[Duration], crossing: Duration) -> Self {
-        let mut felt = Felt {
-            lag: Histogram::default(),
-            cpu: Duration::from_secs(1),
-            wall: Duration::from_secs(2),
-            crossing,
-        };
-        for wait in waits {
-            felt.lag.record(*wait);
-        }
-        let inner = self.transport;
+        let felt = felt::felt(waits, crossing);
+        self.feeling_by_level(move |_| felt.clone())
+    }
+
+    /// The same, and what its runtimes feel depends on how many requests were in flight at once since somebody asked.
+    pub(crate) fn feeling_by_level(self, felt: impl Fn(u32) -> Felt + 'static) -> Self {
         Self {
-            transport: Box::new(FeltTransport { inner, felt }),
+            transport: Box::new(FeltTransport::new(self.transport, felt)),
             ..self
         }
     }
@@ -509,7 +505,6 @@ impl Bench {
             ttft_metric: TtftMetric::P95,
             speed_metric: SpeedMetric::Avg,
             strict: false,
-            judges_client: true,
             output_tokens: u64::from(OUTPUT_TOKENS),
             cooldown: self.cooldown,
             anchor: self.clock.anchor(),

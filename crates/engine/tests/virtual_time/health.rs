@@ -1,9 +1,13 @@
 //! What the client says of its own part, with runtimes that feel what the test says: a busy machine decides nothing.
 
 use engine::event::DoubtKind;
-use ramp::{FixedController, FixedRules, FixedSettings, Thresholds};
+use engine::test_run::TestOutcome;
+use ramp::{
+    Controller, FixedController, FixedRules, FixedSettings, RampController, RampRules,
+    RampSettings, Thresholds,
+};
 
-use crate::bench::Bench;
+use crate::bench::{Bench, felt};
 use crate::{MS, S, linear};
 
 fn fixed_at(level: u32) -> FixedController {
@@ -121,5 +125,99 @@ async fn the_periods_of_a_sustained_test_are_judged_too() {
                 .any(|p| p.client_limited == Some(limited))
         );
         assert_eq!(outcome.summary.client_limited, Some(limited));
+    }
+}
+
+fn max_ttft(seconds: f64) -> Thresholds {
+    Thresholds {
+        max_ttft: Some(seconds),
+        min_speed: None,
+    }
+}
+
+/// First tokens after 50 ms × requests in flight, at most `max_ttft` of them: from 9 on a level fails.
+fn ramp_to_eight() -> RampController {
+    RampController::new(
+        RampSettings {
+            start: 4,
+            increment: 4,
+            max: 64,
+            test_duration: S(600),
+            ramp_duration: S(10),
+            num_retries: 1,
+            thresholds: max_ttft(0.41),
+            rules: RampRules::CACHE_RATE,
+        },
+        None,
+    )
+}
+
+fn fixed_to_eight() -> FixedController {
+    FixedController::new(FixedSettings {
+        levels: vec![4, 8, 12, 16],
+        ramp_duration: S(10),
+        num_retries: 1,
+        thresholds: max_ttft(0.41),
+        rules: FixedRules::CACHE_RATE,
+    })
+}
+
+/// A test with runtimes that share their core at these levels alone.
+async fn disturbed_at(controller: &mut dyn Controller, levels: &'static [u32]) -> TestOutcome {
+    let of_level = |level: &u32| match levels.contains(level) {
+        true => felt(&shared(), std::time::Duration::ZERO),
+        false => felt(&free(), std::time::Duration::ZERO),
+    };
+    let bench = Bench::simulator(linear(50, 5), 1000, 0);
+    let mut bench = bench.feeling_by_level(move |most| of_level(&most));
+    let outcome = bench.test(controller, None).await.unwrap();
+    assert_eq!(outcome.summary.peak_concurrency, 8);
+    outcome
+}
+
+fn kinds(outcome: &TestOutcome) -> Vec<DoubtKind> {
+    outcome.doubts.iter().map(|d| d.kind).collect()
+}
+
+/// The climb came to 12 with a client that lagged, went back to 8, and said nothing: what ended the search was ours.
+#[tokio::test(start_paused = true)]
+async fn a_peak_that_was_chosen_because_the_client_limited_a_higher_level_says_so() {
+    let ramp: fn() -> Box<dyn Controller> = || Box::new(ramp_to_eight());
+    let fixed: fn() -> Box<dyn Controller> = || Box::new(fixed_to_eight());
+    for controller in [ramp, fixed] {
+        let outcome = disturbed_at(&mut *controller(), &[12]).await;
+        assert_eq!(outcome.summary.client_limited, Some(true));
+        assert_eq!(kinds(&outcome), [DoubtKind::SearchLimited]);
+        let text = &outcome.doubts[0].text;
+        assert!(
+            text.starts_with(
+                "the search ended in a window at level 12 that this client limited; the real peak may be higher ("
+            ),
+            "{text}"
+        );
+        // The windows at the peak are what they are.
+        let at_peak = outcome.phases.iter().filter(|p| p.concurrency_level == 8);
+        assert!(at_peak.clone().all(|p| p.client_limited == Some(false)));
+        assert!(at_peak.count() >= 2);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limited_level_that_did_not_end_the_search_is_no_reason_to_doubt_the_peak() {
+    // Below the peak, and above the level that failed without it.
+    for levels in [&[4_u32] as &[u32], &[16, 20, 24, 28, 32, 40]] {
+        let outcome = disturbed_at(&mut ramp_to_eight(), levels).await;
+        assert_eq!(outcome.summary.client_limited, Some(false), "{levels:?}");
+        assert_eq!(kinds(&outcome), []);
+        let levels_tried = outcome.phases.iter().map(|p| p.concurrency_level);
+        assert!(levels_tried.clone().any(|level| level == 12));
+        assert!(
+            outcome
+                .phases
+                .iter()
+                .any(|p| p.client_limited == Some(true)),
+            "{:?}",
+            levels_tried.collect::<Vec<_>>()
+        );
     }
 }

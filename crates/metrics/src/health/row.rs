@@ -54,18 +54,8 @@ impl HealthRow {
     #[must_use]
     pub fn new(window: &WindowHealth, calibration: Option<&Calibration>) -> Self {
         let limit = window.limit(calibration);
-        Self {
-            client_limited: Some(limit.is_some()),
-            limited_by: limit.map(|limit| limit.to_string()).unwrap_or_default(),
-            ..Self::unjudged(window, calibration)
-        }
-    }
-
-    /// The row of a window that nobody wants to have judged.
-    #[must_use]
-    pub fn unjudged(window: &WindowHealth, calibration: Option<&Calibration>) -> Self {
         let ttft = window.ttft_error(calibration);
-        let itl = calibration.and_then(|c| c.itl);
+        let itl = window.itl_error(calibration);
         Self {
             phase_id: window.phase_id.clone(),
             working_set_size: window.working_set_size,
@@ -86,8 +76,8 @@ impl HealthRow {
             itl_error_p50: itl.map(|bar| bar.p50),
             itl_error_p99: itl.map(|bar| bar.p99),
             calibrated_level: calibration.map(|c| u64::from(c.level)),
-            client_limited: None,
-            limited_by: String::new(),
+            client_limited: Some(limit.is_some()),
+            limited_by: limit.map(|limit| limit.to_string()).unwrap_or_default(),
         }
     }
 }

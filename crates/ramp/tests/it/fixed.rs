@@ -226,3 +226,21 @@ fn the_last_listed_level_that_held_is_reported_or_else_the_first() {
         "the first one broke the threshold, so the others are not tried"
     );
 }
+
+#[test]
+fn what_keeps_a_given_level_from_being_higher_is_the_one_that_ended_the_test() {
+    let bounds = |outcome: &RampOutcome| -> Vec<u32> {
+        outcome.bounds().iter().map(|t| t.concurrency).collect()
+    };
+    let (_, outcome, _) = play(settings(&[2, 4, 8, 16], 1, max_ttft(0.5)), &[]);
+    assert_eq!(
+        (peak(&outcome), bounds(&outcome)),
+        (Some((4, true)), vec![8])
+    );
+    // Nothing ended it: the level behind which others were listed lost to none.
+    let (_, outcome, _) = as_listed(&[8, 2], 0, Thresholds::default());
+    assert_eq!(
+        (peak(&outcome), bounds(&outcome)),
+        (Some((2, true)), vec![])
+    );
+}

@@ -1,7 +1,9 @@
 //! The choice of the peak.
 
 use ramp::peak::{best_levels, choose_peak};
-use ramp::{Closest, Observation, Purpose, TestedLevel, Thresholds, judge};
+use ramp::{
+    Closest, Observation, Purpose, RampOutcome, StopReason, TestedLevel, Thresholds, judge,
+};
 
 const BOTH: Thresholds = Thresholds {
     max_ttft: Some(2.0),
@@ -199,4 +201,33 @@ fn the_best_levels_are_three_that_pass_or_five_that_do_not() {
         .map(|level| (level, 1.0, Some(9.0 - f64::from(level)), FAST))
         .collect();
     assert_eq!(told(&failing), [6, 5, 4, 3, 2]);
+}
+
+#[test]
+fn what_keeps_the_peak_from_being_higher_is_what_lies_between_it_and_the_lowest_level_that_failed()
+{
+    let bounds = |levels: &[Seen]| -> Vec<u32> {
+        let tested = tested(&TTFT, levels);
+        let outcome = RampOutcome {
+            peak: choose_peak(&TTFT, Closest::SumOfMisses, &tested),
+            tested,
+            stop: StopReason::ThresholdFound,
+        };
+        outcome.bounds().iter().map(|t| t.concurrency).collect()
+    };
+    let passing = |level, rate| (level, rate, Some(0.5), FAST);
+    let failing = |level| (level, 1.0, Some(9.0), FAST);
+    // 8 failed, and what 16 showed no longer matters; 6 held and had a lower rate.
+    let levels = [
+        passing(4, 200.0),
+        failing(16),
+        failing(8),
+        passing(6, 100.0),
+    ];
+    assert_eq!(bounds(&levels), [6, 8]);
+    assert_eq!(bounds(&levels[..2]), [16]);
+    assert_eq!(bounds(&[passing(4, 100.0), passing(8, 200.0)]), [0; 0]);
+    // Where nothing passed, the peak has failed itself.
+    assert_eq!(bounds(&[failing(4), failing(8)]), [0; 0]);
+    assert_eq!(bounds(&[]), [0; 0]);
 }

@@ -452,7 +452,7 @@ fn client(data: &RunData, out: &mut Vec<Finding>) {
     let doubts = doubts.and_then(serde_json::Value::as_array);
     let noted = |test: TestName| {
         doubts.into_iter().flatten().any(|doubt| {
-            doubt["kind"] == "client_limited"
+            (doubt["kind"] == "client_limited" || doubt["kind"] == "search_limited")
                 && doubt["context_size"].as_u64() == Some(test.context_size)
                 && doubt["cache_hit_rate"].as_u64() == Some(u64::from(test.cache_hit_rate))
                 && doubt["working_set_size"].as_u64() == test.working_set_size

@@ -55,6 +55,7 @@ pub(super) fn store(
         DoubtKind::PromptTokens.as_str(),
         DoubtKind::NoUsage.as_str(),
         DoubtKind::ClientLimited.as_str(),
+        DoubtKind::SearchLimited.as_str(),
     ];
     let mut lines: Vec<Value> = doubts
         .iter()

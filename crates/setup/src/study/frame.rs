@@ -12,7 +12,7 @@ use cli::logging::log_lines;
 use cli::options::Mode;
 use cli::{AppExit, Failure};
 use core_client::{Client, RunClock, ServedModel};
-use engine::event::{Doubt, DoubtKind};
+use engine::event::Doubt;
 use engine::feed::{ThreadFeed, VerificationCounters};
 use engine::load::{EndpointSelection, Rotation};
 use engine::recorder::{Interpreter, ThreadSink};
@@ -297,7 +297,7 @@ async fn measure<T: StudyTool>(
     // Before it is measured by itself, the client lets go of what it held for the study.
     drop((transport, feed));
     let calibrations = proof::calibrate(options, &carriage, n_runtimes, &end, stop).await;
-    let concluded = proof::conclude(options, &calibrations, &mut tables, &mut end)
+    let concluded = proof::conclude(&calibrations, &mut tables, &mut end)
         .map(|marked| teller.redraw_periods(&marked, tables.summary()));
     all_written &= written(concluded);
     facts
@@ -359,8 +359,8 @@ fn check_memory<T: StudyTool>(
 
 /// What is to be said of results that the client limits.
 fn limited(end: &StudyEnd) -> Vec<Doubt> {
-    let is_limit = |doubt: &&Doubt| doubt.kind == DoubtKind::ClientLimited;
-    end.doubts.iter().filter(is_limit).cloned().collect()
+    let of_client = end.doubts.iter().filter(|doubt| doubt.kind.is_of_client());
+    of_client.cloned().collect()
 }
 
 /// Whether a file of the end of a run was written; if not, says why. What was measured is told all the same.

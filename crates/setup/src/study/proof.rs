@@ -2,7 +2,7 @@
 
 use cli::options::Calibrate;
 use engine::calibration;
-use engine::proof::{Proof, Stored, prove, uncalibrated};
+use engine::proof::{Proof, Stored, prove};
 use engine::runtimes::Carriage;
 use engine::stop::Stop;
 use engine::study::StudyEnd;
@@ -77,17 +77,12 @@ pub(super) type TestPeriods = (TestName, Vec<PeriodRow>);
 /// Judges every window, writes what changes and the client's own file, and adds the doubts that come of it. Returns the
 /// periods of tests in which marks have changed: their pages show the old ones.
 pub(super) fn conclude(
-    options: &StudyOptions,
     calibrations: &[Calibration],
     tables: &mut TableWriter,
     end: &mut StudyEnd,
 ) -> Result<Vec<TestPeriods>, WriteError> {
     if end.health.is_empty() || end.cannot_write {
         return Ok(Vec::new());
-    }
-    if options.calibrate == Calibrate::Off {
-        let rows = uncalibrated(&end.health, false);
-        return tables.put_health(&rows).map(|()| Vec::new());
     }
     let stored = Stored {
         phases: tables.phases(),

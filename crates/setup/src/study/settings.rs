@@ -142,7 +142,6 @@ impl StudyOptions {
                 Speed::P10 => SpeedMetric::P10,
             },
             strict: self.strict_time_window,
-            judges_client: self.calibrate == cli::options::Calibrate::Auto,
             output_tokens: self.output_tokens,
             cooldown: self.cooldown,
             anchor: clock.anchor(),

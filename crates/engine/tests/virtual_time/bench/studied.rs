@@ -85,7 +85,6 @@ pub(crate) async fn study_until(
             strict: false,
             output_tokens: u64::from(OUTPUT_TOKENS),
             cooldown: Duration::ZERO,
-            judges_client: false,
             anchor: clock.anchor(),
         },
         sustained: SustainedResults::WORKING_SET,
