@@ -3,15 +3,15 @@
 //! Promise: the calibration sends as the measurement did, with the same client and as many requests in flight, to a
 //! server inside the tool whose times are known, and to nobody else; it takes about a second.
 
-use std::cell::Cell;
 use std::collections::HashMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use core_client::null_server::{Answered, Errors, NullServer, Pace, Seen};
+use core_client::null_server::{Answered, Errors, NullServer, Script, Seen};
 use core_client::plain::{PlainClient, PlainConfig, PlainExchange, PlainUrl};
 use core_client::{HttpVersion, RequestBody, RunClock};
 use futures_util::future::join_all;
+use metrics::health::pace::{Entry, Pace};
 use metrics::health::{Calibration, HealthRow, WindowHealth};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep_until};
@@ -20,16 +20,15 @@ use tokio_util::sync::CancellationToken;
 use crate::answer;
 use crate::args::StreamMode;
 
-/// How long requests are sent, unless they are few by then …
+/// How long it takes, unless a percentile needs longer …
 const LENGTH: Duration = Duration::from_secs(1);
-/// … fewer than a percentile needs; but no longer than this.
+/// … and at most.
 const MOST_LENGTH: Duration = Duration::from_secs(3);
-const FEW_REQUESTS: usize = 20;
 /// Limit of a request; the server is late by milliseconds.
 const REQUEST_LIMIT: Duration = Duration::from_secs(10);
 
-/// Measures the client's error with as many requests in flight and at the pace of what was measured; `None` when it was
-/// stopped or no request got through.
+/// Measures the client's error with as many requests in flight and at the pace of what was measured; `None` when nothing was
+/// measured, when it was stopped, or no request got through.
 ///
 /// # Errors
 /// When server or client cannot be had.
@@ -39,8 +38,12 @@ pub async fn calibrate(
     stop: &CancellationToken,
 ) -> Result<Option<Calibration>> {
     let most_tokens = u32::try_from(most_tokens).unwrap_or(u32::MAX);
-    let pace = Pace::like(measured.ttft.median, measured.itl.median, most_tokens);
-    let server = NullServer::start(pace.script(), || {})
+    let Some(pace) = Pace::fastest([measured], most_tokens) else {
+        return Ok(None);
+    };
+    let length = pace.needs(measured.level).clamp(LENGTH, MOST_LENGTH);
+    let pace = pace.quickened(measured.level, length);
+    let server = NullServer::start(Script::of(&pace), || {})
         .context("the server of the calibration does not start")?;
     let url = PlainUrl::parse(&format!("http://{}/generate", server.address()))
         .context("the server of the calibration cannot be addressed")?;
@@ -53,7 +56,7 @@ pub async fn calibrate(
     };
     let client = PlainClient::new(url, config, RunClock::start())
         .context("the client of the calibration does not start")?;
-    let ended = hold(&client, measured.level, pace.n_tokens, stop).await;
+    let ended = hold(&client, measured.level, pace, length, stop).await;
     drop(client);
     let truth: HashMap<String, Answered> = server
         .stop()
@@ -63,8 +66,13 @@ pub async fn calibrate(
     if stop.is_cancelled() {
         return Ok(None);
     }
-    let mut errors = Errors::default();
-    for (id, exchange) in &ended {
+    let mut errors = Errors::new(pace.study_tokens);
+    for Ended {
+        id,
+        exchange,
+        has_ttft,
+    } in &ended
+    {
         let read = answer::read(exchange, StreamMode::Auto, |_| String::new());
         if let (Some(answered), Ok(reply)) = (truth.get(id), read) {
             let launched = exchange.timeline.launched;
@@ -74,6 +82,7 @@ pub async fn calibrate(
                     launched,
                     tokens: Some((launched + reply.ttft, launched + reply.latency)),
                     n_tokens: usize::try_from(reply.output_tokens).unwrap_or(usize::MAX),
+                    has_ttft: *has_ttft,
                 },
             );
         }
@@ -81,26 +90,46 @@ pub async fn calibrate(
     Ok(errors.calibration(measured.context_size, measured.level))
 }
 
-/// Keeps so many requests in flight; a slot whose request fails is not used again.
+/// A request that ended well.
+struct Ended {
+    id: String,
+    exchange: PlainExchange,
+    /// Whether it was sent whole, when the level had been entered.
+    has_ttft: bool,
+}
+
+/// Holds the level for `length`; a slot whose request fails is not used again.
 async fn hold(
     client: &PlainClient,
     level: u32,
-    n_tokens: u32,
+    pace: Pace,
+    length: Duration,
     stop: &CancellationToken,
-) -> Vec<(String, PlainExchange)> {
+) -> Vec<Ended> {
     client.open_connections(level as usize).await;
     let start = Instant::now();
-    let spacing = LENGTH / 4 / level.max(1);
-    let n_ended = Cell::new(0);
-    let n_ended = &n_ended;
-    let goes_on = move || {
-        let length = start.elapsed();
-        length < LENGTH || (n_ended.get() < FEW_REQUESTS && length < MOST_LENGTH)
-    };
+    let entered = Pace::entered(length);
     let slots = (0..level).map(|slot| async move {
+        let enters = entered.mul_f64(f64::from(slot) / f64::from(level));
+        let entry = pace.entry(slot, level, enters);
+        let (mut due, mut middle) = match entry {
+            Entry::After(wait) => (enters + wait, None),
+            Entry::Answering { n_tokens, .. } => (enters, Some(n_tokens)),
+        };
         let mut ended = Vec::new();
-        sleep_until(start + spacing * slot).await;
-        while goes_on() && !stop.is_cancelled() {
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                () = sleep_until(start + due.min(length)) => {}
+            }
+            let now = start.elapsed();
+            if now >= length {
+                break;
+            }
+            let has_ttft = middle.is_none() && now >= entered;
+            let fitting = pace.fitting(length - now);
+            let n_tokens = middle.take().map_or(fitting, |n| n.min(fitting));
             let id = format!("CALIBRATION_{slot}_{}", ended.len());
             let body = json!({
                 "prompt": "How do neural networks work?",
@@ -113,8 +142,15 @@ async fn hold(
             if exchange.failure.is_some() {
                 break;
             }
-            n_ended.set(n_ended.get() + 1);
-            ended.push((id, exchange));
+            due = match entry {
+                Entry::Answering { left, .. } if ended.is_empty() => enters + left + pace.rest(),
+                _ => due + pace.cycle,
+            };
+            ended.push(Ended {
+                id,
+                exchange,
+                has_ttft,
+            });
         }
         ended
     });
@@ -130,13 +166,16 @@ pub fn judge(measured: &WindowHealth, calibration: Option<&Calibration>) -> Heal
 /// Lines for people: by how much the client was late, and whether that is too much.
 #[must_use]
 pub fn lines(row: &HealthRow) -> Vec<String> {
-    let (Some(p50), Some(p99)) = (row.ttft_error_p50, row.ttft_error_p99) else {
+    let Some(p50) = row.ttft_error_p50 else {
         return Vec::new();
     };
+    let p99 = row
+        .ttft_error_p99
+        .map(|p99| format!(", p99 {:.2} ms", 1e3 * p99));
     let mut lines = vec![format!(
-        "note: the client itself was late by p50 {:.2} ms, p99 {:.2} ms",
+        "note: the client itself was late by p50 {:.2} ms{}",
         1e3 * p50,
-        1e3 * p99
+        p99.unwrap_or_default()
     )];
     if row.client_limited == Some(true) {
         lines.push(format!(
@@ -182,6 +221,7 @@ mod tests {
         };
         WindowHealth {
             level: 2,
+            answer_tokens: itl.map(|_| 8.0),
             lag: Some(Lag {
                 p50: 0.000_1,
                 p99: 0.000_5,

@@ -137,7 +137,8 @@ fn read_answers(
         }
         own_part.sent(&exchange.timeline);
         if let Ok(reply) = &outcome {
-            own_part.answered(Some(reply.ttft.as_secs_f64()), reply.between_tokens());
+            let (ttft, itl) = (reply.ttft.as_secs_f64(), reply.between_tokens());
+            own_part.answered(Some(ttft), itl, reply.output_tokens);
         }
         samples.push(Sample {
             index,

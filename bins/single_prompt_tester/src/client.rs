@@ -71,8 +71,11 @@ impl ClientPart {
             self.rows.iter().filter_map(of).max_by(f64::total_cmp)
         };
         let bar = |p50: Option<f64>, p99: Option<f64>, digits: usize| {
-            let (p50, p99) = (p50? * 1e3, p99? * 1e3);
-            Some(format!("p50 {p50:.digits$} ms, p99 {p99:.digits$} ms"))
+            let p99 = p99.map_or_else(
+                || "p99 unknown".to_owned(),
+                |p99| format!("p99 {:.digits$} ms", p99 * 1e3),
+            );
+            Some(format!("p50 {:.digits$} ms, {p99}", p50? * 1e3))
         };
         let ttft = bar(most(|r| r.ttft_error_p50), most(|r| r.ttft_error_p99), 2)?;
         let mut text = format!("The client's own part: TTFT error {ttft}");
@@ -168,7 +171,10 @@ mod tests {
     #[test]
     fn a_size_is_named_once_and_the_line_has_the_largest_errors() {
         let windows = [window(1000, 0, 0.05), window(1000, 100, 0.05)];
-        let bar = |p50, p99| ErrorBar { p50, p99 };
+        let bar = |p50, p99| ErrorBar {
+            p50,
+            p99: Some(p99),
+        };
         let calibration = Calibration {
             context_size: 1000,
             level: 1,

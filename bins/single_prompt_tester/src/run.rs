@@ -228,6 +228,7 @@ async fn measure(
             end,
             told,
             calibrations,
+            carriage,
             metadata,
             facts,
         },
@@ -254,6 +255,7 @@ struct Run {
     /// Why the run was stopped: the session, or what came behind it.
     stopped: Option<StopReason>,
     calibrations: Vec<Calibration>,
+    carriage: Carriage,
     told: tell::Told,
     metadata: SinglePromptMetadata,
     facts: RunFacts,
@@ -297,6 +299,7 @@ fn finish(plan: &Plan, files: Files<'_>, settings: &Settings, run: Run) -> Ended
         end,
         stopped,
         calibrations,
+        carriage,
         told,
         mut metadata,
         mut facts,
@@ -324,7 +327,8 @@ fn finish(plan: &Plan, files: Files<'_>, settings: &Settings, run: Run) -> Ended
         working_set_prompts: std::collections::BTreeMap::new(),
     });
     let client = ClientPart::judge(&end.health, &calibrations);
-    store_client(&mut facts, &client, &calibrations);
+    let client_facts = proof::facts(&carriage, N_RUNTIMES, &calibrations);
+    store_client(&mut facts, &client, client_facts);
     let warnings = warnings(&end, &client);
     if !warnings.is_empty() {
         facts
@@ -397,8 +401,7 @@ fn judge(settings: &Settings, end: &SessionEnd) -> (Verdict, Verdict) {
 }
 
 /// What the run's facts keep of the client, in the form that all testers give it.
-fn store_client(facts: &mut RunFacts, client: &ClientPart, calibrations: &[Calibration]) {
-    let mut object = proof::facts(N_RUNTIMES, calibrations);
+fn store_client(facts: &mut RunFacts, client: &ClientPart, mut object: Value) {
     object["sizes"] = client.object();
     facts.sections.insert("client".to_owned(), object);
     let doubt = |limited: Limited| {

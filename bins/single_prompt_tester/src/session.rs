@@ -406,7 +406,8 @@ impl<T: Transport + ?Sized> Session<'_, T> {
                 if self.settings.compare_text {
                     answer.compare_with(cold_answer(cold, prompt_index));
                 }
-                own_part.answered(answer.record.ttft_sample(), answer.record.itl);
+                let record = &answer.record;
+                own_part.answered(record.ttft_sample(), record.itl, record.output_tokens);
                 self.end.rows.push(answer.row.clone());
                 self.size_records.push(answer.record.clone());
             } else if !was_stopped {

@@ -25,7 +25,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::LocalSet;
 
-pub use calibration::{Errors, FIRST_TOKEN, Pace, Seen};
+pub use calibration::{Errors, Seen};
 
 /// Output tokens when a request does not say how many.
 const DEFAULT_TOKENS: u32 = 16;
@@ -33,6 +33,8 @@ const DEFAULT_TOKENS: u32 = 16;
 const TAIL_BYTES: usize = 512;
 /// Longest request head.
 const MAX_HEAD_BYTES: usize = 16 << 10;
+/// In a request's id, in front of the number of tokens of its answer.
+const TOKENS_IN_ID: &str = "-tokens-";
 const SCRATCH_BYTES: usize = 64 << 10;
 /// Handshakes that may wait to be accepted; the system has a limit of its own.
 const BACKLOG: u32 = 16_384;
@@ -371,7 +373,8 @@ async fn read_request(stream: &TcpStream, server: &Server) -> io::Result<Option<
     };
     loop {
         if missing == Some(0) {
-            request.n_tokens = asked_tokens(&tail).unwrap_or(DEFAULT_TOKENS);
+            let asked = tokens_by_id(&request.request_id).or_else(|| asked_tokens(&tail));
+            request.n_tokens = asked.unwrap_or(DEFAULT_TOKENS);
             if request.request_id.is_empty() {
                 request.request_id = named_in_body(&tail).unwrap_or_default();
             }
@@ -432,6 +435,16 @@ fn named_in_body(tail: &[u8]) -> Option<String> {
     let at = memmem::rfind(tail, KEY)? + KEY.len();
     let name = tail[at..].split(|b| *b == b'"').next()?;
     Some(String::from_utf8_lossy(name).into_owned())
+}
+
+/// An id for a request that wants so many tokens, whatever its body asks for: answers of many lengths from one template.
+#[must_use]
+pub fn id_with_tokens(id: &str, n_tokens: u32) -> String {
+    format!("{id}{TOKENS_IN_ID}{n_tokens}")
+}
+
+fn tokens_by_id(id: &str) -> Option<u32> {
+    id.rsplit_once(TOKENS_IN_ID)?.1.parse().ok()
 }
 
 fn asked_tokens(tail: &[u8]) -> Option<u32> {

@@ -10,14 +10,14 @@ use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
-use core_client::null_server::{Answered, Errors, NullServer, Pace, Seen};
+use core_client::null_server::{Answered, Errors, NullServer, Script, Seen, id_with_tokens};
 use core_client::{
     Endpoint, EndpointError, HttpVersion, RequestSettings, RequestTemplate, TemplateError,
 };
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use metrics::health::pace::{Entry, Pace};
 use metrics::health::{Calibration, WindowHealth, ratio_distance};
-use metrics::percentile::{percentile, sorted};
 use metrics::timeline::Exchange;
 use tokio_util::sync::CancellationToken;
 use workload::{Prompt, TokenSplit};
@@ -30,14 +30,14 @@ use crate::transport::{Kind, Outgoing, Transport};
 const MOST_LEVELS: usize = 4;
 /// … of each length of prompts, where there are two.
 const MOST_LEVELS_OF_TWO: usize = 3;
-/// Time for all of them, with a study so long that it does not matter.
+/// Time for all of them.
 const MOST_TIME: Duration = Duration::from_secs(6);
-/// Time for those of one length at least: a percentile needs requests.
+/// Time for each at least, as long as there is enough for all.
 const LEAST_TIME: Duration = Duration::from_secs(1);
+/// Time for all of them as a share of what was measured, within these.
+const SHARE_OF_STUDY: f64 = 0.05;
 /// More slots that end in a failure than this share leave a level that was not held.
 const MOST_FAILED: f64 = 0.05;
-/// … and in between this share of what was measured.
-const SHARE_OF_STUDY: f64 = 0.05;
 /// Limit of a request; the null server is late by milliseconds.
 const REQUEST_LIMIT: Duration = Duration::from_secs(10);
 
@@ -59,7 +59,7 @@ pub enum CalibrationError {
     Template(#[source] TemplateError),
 }
 
-/// A level and the pace at which answers came there.
+/// A level and the pace at which it is held.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Cell {
     /// Of the context with prompts of this length, tokens.
@@ -84,20 +84,42 @@ pub async fn calibrate(
     let cells = cells(windows, most_tokens.max(1));
     let measured: f64 = windows.iter().map(|w| w.length).sum();
     let time = Duration::try_from_secs_f64(measured * SHARE_OF_STUDY).unwrap_or(MOST_TIME);
-    let least = LEAST_TIME * end_contexts(windows).len() as u32;
-    let time = time.clamp(least, MOST_TIME);
     let mut calibrations = Vec::with_capacity(cells.len());
-    for cell in &cells {
+    for (cell, length) in cells.iter().zip(lengths(&cells, time)) {
         let prompt = Bytes::from(vec![b'a'; prompt_bytes(cell.context_size)]);
-        let length = time / cells.len() as u32;
+        let cell = Cell {
+            pace: cell.pace.quickened(cell.level, length),
+            ..*cell
+        };
         let measured = tokio::select! {
             biased;
             () = stop.wait() => break,
-            measured = run(*cell, carriage, n_runtimes, &prompt, length) => measured?,
+            measured = run(cell, carriage, n_runtimes, &prompt, length) => measured?,
         };
         calibrations.extend(measured);
     }
     Ok(calibrations)
+}
+
+/// How long each is measured when there is `time` for all: as long as a 99th percentile needs, where that is longer, and all
+/// of them together no longer than there may be.
+fn lengths(cells: &[Cell], time: Duration) -> Vec<Duration> {
+    let n = cells.len().max(1) as u32;
+    let wanted = |cell: &Cell| {
+        let needed = cell.pace.needs(cell.level);
+        (time / n).max(LEAST_TIME).max(needed)
+    };
+    let mut lengths: Vec<Duration> = cells.iter().map(wanted).collect();
+    let mut order: Vec<usize> = (0..lengths.len()).collect();
+    order.sort_by_key(|i| lengths[*i]);
+    let (mut left, mut n_left) = (MOST_TIME, n);
+    for i in order {
+        // Who wants little leaves more for the others.
+        lengths[i] = lengths[i].min(left / n_left.max(1));
+        left = left.saturating_sub(lengths[i]);
+        n_left = n_left.saturating_sub(1);
+    }
+    lengths
 }
 
 /// The shortest and the longest context, tokens; one where they are the same.
@@ -126,9 +148,15 @@ fn cells(windows: &[WindowHealth], most_tokens: u32) -> Vec<Cell> {
         let judged = windows.iter().filter(|w| nearest(w) == Some(*context_size));
         let judged: Vec<&WindowHealth> = judged.collect();
         let levels = levels(judged.iter().map(|w| w.level), most_levels);
-        let cells = levels.into_iter().map(|level| Cell {
-            context_size: *context_size,
-            ..cell(level, &judged, most_tokens)
+        let cells = levels.iter().filter_map(|level| {
+            let by_it = judged
+                .iter()
+                .filter(|w| nearest_of(&levels, w.level) == Some(*level));
+            Some(Cell {
+                context_size: *context_size,
+                level: *level,
+                pace: Pace::fastest(by_it.copied(), most_tokens)?,
+            })
         });
         cells.collect::<Vec<_>>()
     };
@@ -158,23 +186,13 @@ fn levels(all: impl Iterator<Item = u32>, most: usize) -> Vec<u32> {
     levels
 }
 
-fn cell(level: u32, windows: &[&WindowHealth], most_tokens: u32) -> Cell {
-    let middle = |of: fn(&WindowHealth) -> Option<f64>| {
-        let values = windows
-            .iter()
-            .filter(|w| w.level == level)
-            .filter_map(|w| of(w));
-        percentile(&sorted(values), 0.5)
-    };
-    Cell {
-        context_size: 0,
-        level,
-        pace: Pace::like(
-            middle(|w| w.ttft.median),
-            middle(|w| w.itl.median),
-            most_tokens,
-        ),
-    }
+/// The level that one is judged by.
+fn nearest_of(levels: &[u32], level: u32) -> Option<u32> {
+    let distance = |l: &u32| ratio_distance(u64::from(*l), u64::from(level));
+    let nearest = levels
+        .iter()
+        .min_by(|a, b| distance(a).total_cmp(&distance(b)));
+    nearest.copied()
 }
 
 /// `None` when no request got through.
@@ -185,7 +203,8 @@ async fn run(
     prompt: &Bytes,
     length: Duration,
 ) -> Result<Option<Calibration>, CalibrationError> {
-    let server = NullServer::start(cell.pace.script(), || {}).map_err(CalibrationError::Server)?;
+    let server =
+        NullServer::start(Script::of(&cell.pace), || {}).map_err(CalibrationError::Server)?;
     let carriage = carriage(&server, study, cell.pace.n_tokens)?;
     let transport = runtimes::start(&carriage, n_runtimes).map_err(CalibrationError::Client)?;
     let held = hold(&*transport, cell, prompt, length).await;
@@ -237,11 +256,21 @@ fn carriage(
     })
 }
 
+/// A request that ended well.
+#[derive(Debug)]
+struct Ended {
+    request_id: String,
+    exchange: Exchange,
+    /// Whether its time to the first token counts: not of an answer that begins in the middle, and not while the level
+    /// is being entered.
+    has_ttft: bool,
+}
+
 /// What came of a level that was held.
 #[derive(Debug, Default)]
 struct Held {
-    /// What ended well, by request id.
-    ended: Vec<(String, Exchange)>,
+    /// What ended well.
+    ended: Vec<Ended>,
     /// Why slots ended early, one line of each.
     failed: Vec<String>,
 }
@@ -257,30 +286,66 @@ impl Held {
 async fn hold(transport: &dyn Transport, cell: Cell, prompt: &Bytes, length: Duration) -> Held {
     transport.prepare(&[cell.level as usize]).await;
     let start = tokio::time::Instant::now();
-    let spacing = length / 4 / cell.level;
-    let mut slots: FuturesUnordered<_> = (0..cell.level)
-        .map(|slot| async move {
-            let mut ended = Vec::new();
-            tokio::time::sleep_until(start + spacing * slot).await;
-            while start.elapsed() < length {
-                let request_id = format!("CALIBRATION_{slot}_{}", ended.len());
-                let exchange = transport.send(outgoing(prompt, request_id.clone())).await;
-                if let Some(failure) = &exchange.failure {
-                    // The next one would fare no better.
-                    let line = format!("{}: {}", failure.kind, failure.message);
-                    return (ended, Some(line));
-                }
-                ended.push((request_id, exchange));
-            }
-            (ended, None)
-        })
-        .collect();
+    let slots = (0..cell.level).map(|slot| go_round(transport, cell, slot, prompt, start, length));
+    let mut slots: FuturesUnordered<_> = slots.collect();
     let mut held = Held::default();
     while let Some((ended, failed)) = slots.next().await {
         held.ended.extend(ended);
         held.failed.extend(failed);
     }
     held
+}
+
+/// One slot, from somewhere in its cycle on.
+async fn go_round(
+    transport: &dyn Transport,
+    Cell { level, pace, .. }: Cell,
+    slot: u32,
+    prompt: &Bytes,
+    start: tokio::time::Instant,
+    length: Duration,
+) -> (Vec<Ended>, Option<String>) {
+    let entered = Pace::entered(length);
+    let enters = entered.mul_f64(f64::from(slot) / f64::from(level));
+    tokio::time::sleep_until(start + enters).await;
+    let mut ended = Vec::new();
+    let entry = pace.entry(slot, level, enters);
+    // In the middle of an answer only the rest of it is asked for, and its prompt was sent long before.
+    let (mut due, mut middle) = match entry {
+        Entry::After(wait) => (enters + wait, None),
+        Entry::Answering { n_tokens, .. } => (enters, Some(n_tokens)),
+    };
+    loop {
+        tokio::time::sleep_until(start + due.min(length)).await;
+        let now = start.elapsed();
+        if now >= length {
+            return (ended, None);
+        }
+        let fitting = pace.fitting(length - now);
+        let has_ttft = middle.is_none() && now >= entered;
+        let (n_tokens, prompt) = match middle.take() {
+            None => (fitting, prompt.clone()),
+            Some(n_tokens) => (n_tokens.min(fitting), Bytes::new()),
+        };
+        let request_id = format!("CALIBRATION_{slot}_{}", ended.len());
+        let request_id = id_with_tokens(&request_id, n_tokens);
+        let exchange = transport.send(outgoing(&prompt, request_id.clone())).await;
+        if let Some(failure) = &exchange.failure {
+            // The next one would fare no better.
+            let line = format!("{}: {}", failure.kind, failure.message);
+            return (ended, Some(line));
+        }
+        // What comes late does not make the others fewer.
+        due = match entry {
+            Entry::Answering { left, .. } if ended.is_empty() => enters + left + pace.rest(),
+            _ => due + pace.cycle,
+        };
+        ended.push(Ended {
+            request_id,
+            exchange,
+            has_ttft,
+        });
+    }
 }
 
 fn outgoing(prompt: &Bytes, request_id: String) -> Outgoing {
@@ -305,21 +370,22 @@ fn outgoing(prompt: &Bytes, request_id: String) -> Outgoing {
 
 fn calibration(
     cell: Cell,
-    exchanges: &[(String, Exchange)],
+    ended: &[Ended],
     truth: &HashMap<String, Answered>,
 ) -> Option<Calibration> {
-    let mut errors = Errors::default();
-    for (id, exchange) in exchanges {
-        let Some(answered) = truth.get(id) else {
+    let mut errors = Errors::new(cell.pace.study_tokens);
+    for request in ended {
+        let Some(answered) = truth.get(&request.request_id) else {
             continue;
         };
-        let timeline = &exchange.timeline;
+        let timeline = &request.exchange.timeline;
         errors.add(
             answered,
             Seen {
                 launched: timeline.launched,
                 tokens: timeline.first_token_at().zip(timeline.last_token_at()),
                 n_tokens: timeline.chunks.len(),
+                has_ttft: request.has_ttft,
             },
         );
     }
@@ -328,7 +394,6 @@ fn calibration(
 
 #[cfg(test)]
 mod tests {
-    use core_client::null_server::FIRST_TOKEN;
     use metrics::health::Typical;
     use metrics::timeline::{Failure, FailureKind, Timeline, Usage};
 
@@ -350,31 +415,54 @@ mod tests {
 
     #[test]
     fn few_levels_are_all_measured_at_their_own_pace() {
-        let cells = cells(&[window(8, 0.05, 0.02), window(2, 3.0, 0.0)], 256);
-        let ms = Duration::from_millis;
-        assert_eq!(
-            cells,
-            [
-                Cell {
-                    context_size: 1000,
-                    level: 2,
-                    pace: Pace {
-                        first_after: FIRST_TOKEN,
-                        gap: Duration::ZERO,
-                        n_tokens: 1
-                    }
-                },
-                Cell {
-                    context_size: 1000,
-                    level: 8,
-                    pace: Pace {
-                        first_after: ms(50),
-                        gap: ms(20),
-                        n_tokens: 20
-                    }
-                },
-            ]
+        let cells = cells(
+            &[
+                window(8, 0.05, 0.02),
+                window(2, 3.0, 0.0),
+                window(8, 0.05, 0.01),
+            ],
+            256,
         );
+        let paces: Vec<(u32, Pace)> = cells.iter().map(|c| (c.level, c.pace)).collect();
+        let of = |window| Pace::fastest(&[window], 256).unwrap();
+        assert_eq!(
+            paces,
+            [(2, of(window(2, 3.0, 0.0))), (8, of(window(8, 0.05, 0.01)))]
+        );
+    }
+
+    #[test]
+    fn a_level_is_measured_at_the_fastest_pace_of_all_that_it_judges() {
+        let windows: Vec<WindowHealth> = (1..=1000)
+            .map(|l| window(l, 0.1, if l == 300 { 0.001 } else { 0.01 }))
+            .collect();
+        let gaps: Vec<_> = super::cells(&windows, 256)
+            .iter()
+            .map(|c| (c.level, c.pace.gap.as_millis()))
+            .collect();
+        assert_eq!(gaps, [(1, 10), (10, 10), (100, 1), (1000, 10)]);
+    }
+
+    /// A short study gave each of its levels a quarter of a second, and to a percentile one request.
+    #[test]
+    fn every_level_has_the_time_that_a_percentile_needs_as_long_as_there_is_any() {
+        let of = |windows: &[WindowHealth], time| {
+            let lengths = super::lengths(&super::cells(windows, 256), time);
+            let ms: Vec<u128> = lengths.iter().map(Duration::as_millis).collect();
+            ms
+        };
+        let s = Duration::from_secs;
+        let swift = [1, 2, 4, 8].map(|l| window(l, 0.1, 0.005));
+        assert_eq!(of(&swift, s(1)), [1000; 4]);
+        assert_eq!(of(&swift, s(6)), [1500; 4]);
+        assert_eq!(of(&swift, s(600)), [1500; 4]);
+        assert_eq!(of(&swift[..1], s(0)), [1000]);
+        // 25 requests of 120 ms, one after the other.
+        let slow = [window(1, 1.0, 0.1), window(64, 1.0, 0.1)];
+        assert_eq!(of(&slow, s(1)), [4000, 1000]);
+        let slow = [1, 2, 3, 4].map(|l| window(l, 1.0, 0.3));
+        assert_eq!(of(&slow, s(1)).iter().sum::<u128>(), 6000);
+        assert!(of(&[], s(1)).is_empty());
     }
 
     #[test]
@@ -383,12 +471,6 @@ mod tests {
         let levels: Vec<u32> = cells(&windows, 256).iter().map(|c| c.level).collect();
         assert_eq!(levels, [1, 10, 100, 1000]);
         assert!(super::cells(&[], 256).is_empty());
-    }
-
-    #[test]
-    fn an_answer_is_never_longer_than_asked_for() {
-        assert_eq!(cells(&[window(1, 0.1, 0.001)], 16)[0].pace.n_tokens, 16);
-        assert_eq!(cells(&[window(1, 0.1, 9.0)], 16)[0].pace.n_tokens, 2);
     }
 
     #[test]

@@ -273,7 +273,10 @@ mod tests {
     }
 
     fn calibration(level: u32, ttft_p50: f64) -> Calibration {
-        let bar = |p50| ErrorBar { p50, p99: p50 };
+        let bar = |p50| ErrorBar {
+            p50,
+            p99: Some(p50),
+        };
         Calibration {
             context_size: 1000,
             level,

@@ -7,6 +7,7 @@
 
 mod histogram;
 mod own_part;
+pub mod pace;
 mod row;
 
 pub use histogram::Histogram;
@@ -27,8 +28,8 @@ pub const MISSING_SHARE: f64 = 0.05;
 pub struct ErrorBar {
     /// Median.
     pub p50: f64,
-    /// 99th percentile.
-    pub p99: f64,
+    /// 99th percentile; `None` where too few were measured to tell.
+    pub p99: Option<f64>,
 }
 
 impl ErrorBar {
@@ -37,10 +38,16 @@ impl ErrorBar {
     pub fn max(self, other: Self) -> Self {
         Self {
             p50: self.p50.max(other.p50),
-            p99: self.p99.max(other.p99),
+            p99: match (self.p99, other.p99) {
+                (Some(one), Some(other)) => Some(one.max(other)),
+                (one, other) => one.or(other),
+            },
         }
     }
 }
+
+/// How the server talks with which the client's error is measured.
+pub const CALIBRATED_OVER: &str = "http/1.1";
 
 /// The client's error at one level and prompt length, measured against a server on the same machine whose times are known.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -225,7 +232,7 @@ impl WindowHealth {
         let gaps = self.answer_tokens.map(|n| n - 1.0).filter(|n| *n > 0.0);
         let felt = self.felt().zip(gaps).map(|(felt, gaps)| ErrorBar {
             p50: felt.p50 / gaps,
-            p99: felt.p99 / gaps,
+            p99: felt.p99.map(|p99| p99 / gaps),
         });
         larger(felt, calibration.and_then(|c| c.itl))
     }
@@ -234,7 +241,7 @@ impl WindowHealth {
     fn felt(&self) -> Option<ErrorBar> {
         self.lag.map(|lag| ErrorBar {
             p50: lag.p50,
-            p99: lag.p99,
+            p99: Some(lag.p99),
         })
     }
 
@@ -269,7 +276,7 @@ impl WindowHealth {
                     })
             };
             exceeds("p50", error.p50, typical.median, MIDDLE_SHARE)
-                .or_else(|| exceeds("p99", error.p99, typical.p95, TAIL_SHARE))
+                .or_else(|| exceeds("p99", error.p99?, typical.p95, TAIL_SHARE))
         })
     }
 }
@@ -308,7 +315,10 @@ mod tests {
     }
 
     fn calibration(level: u32, ttft: (f64, f64), itl: (f64, f64)) -> Calibration {
-        let bar = |(p50, p99)| ErrorBar { p50, p99 };
+        let bar = |(p50, p99)| ErrorBar {
+            p50,
+            p99: Some(p99),
+        };
         Calibration {
             context_size: 1000,
             level,
@@ -386,6 +396,35 @@ mod tests {
         assert_eq!(told(Some(129.0), 0.0).1, Some(0.000_01));
         // Answers of one token have no time between tokens.
         assert_eq!(told(None, 0.1), (None, Some(0.000_01)));
+    }
+
+    /// A level of which one request was calibrated was judged by it as by a 99th percentile.
+    #[test]
+    fn too_few_requests_for_a_99th_percentile_are_not_judged_by_one() {
+        let bar = |p99| Calibration {
+            ttft: ErrorBar { p50: 0.001, p99 },
+            itl: None,
+            n_requests: 1,
+            ..calibration(64, (0.0, 0.0), (0.0, 0.0))
+        };
+        let felt = window().lag.map(|lag| lag.p99);
+        let row = HealthRow::new(&window(), Some(&bar(None)));
+        assert_eq!(
+            (row.client_limited, row.ttft_error_p99),
+            (Some(false), felt)
+        );
+        assert_eq!(row.calibrated_requests, Some(1));
+        let row = HealthRow::new(&window(), Some(&bar(Some(0.2))));
+        assert_eq!(row.client_limited, Some(true));
+        let unprobed = WindowHealth {
+            lag: None,
+            ..window()
+        };
+        let row = HealthRow::new(&unprobed, Some(&bar(None)));
+        assert_eq!(
+            (row.ttft_error_p50, row.ttft_error_p99),
+            (Some(0.001), None)
+        );
     }
 
     #[test]

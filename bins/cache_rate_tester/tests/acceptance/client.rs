@@ -109,13 +109,25 @@ fn several_runtimes_carry_the_requests_and_the_error_of_each_level_is_measured()
     assert_eq!(levels, [1, 7]);
     for calibration in calibrations {
         let at = |key: &str| calibration[key].as_f64().expect("a number");
-        assert!(at("ttft_error_p50") > 0.0 && at("ttft_error_p50") <= at("ttft_error_p99"));
-        assert!(at("itl_error_p50") <= at("itl_error_p99"));
+        assert!(at("ttft_error_p50") > 0.0 && at("itl_error_p50") >= 0.0);
+        // As many are planned at any level; a busy machine may be late with some.
+        let is_enough = at("n_requests") >= 20.0;
+        assert_eq!(calibration["ttft_error_p99"].is_number(), is_enough);
+        if is_enough {
+            assert!(at("ttft_error_p50") <= at("ttft_error_p99"));
+            assert!(at("itl_error_p50") <= at("itl_error_p99"));
+        }
     }
     let health = output.newest("client_health_");
     assert_eq!(
         health.distinct("calibrated_level"),
         ["1".to_owned(), "7".to_owned()].into()
+    );
+    let of_facts = calibrations.iter().map(|c| c["n_requests"].to_string());
+    assert_eq!(health.distinct("calibrated_requests"), of_facts.collect());
+    assert_eq!(
+        health.distinct("calibrated_over"),
+        ["http/1.1".to_owned()].into()
     );
     for (held, planned) in health
         .numbers("achieved_in_flight")
@@ -134,6 +146,19 @@ fn several_runtimes_carry_the_requests_and_the_error_of_each_level_is_measured()
         assert!(*intended >= sent, "{intended} {sent}");
     }
     output.assert_valid();
+}
+
+#[test]
+fn a_study_over_http_2_says_that_its_error_is_that_of_http_1() {
+    let server = server::swift();
+    let place = Place::new();
+    let arguments = "--calibrate auto --http 2 --num-retries 0";
+    let run = place.quick(&server, arguments).run().exits(0);
+    run.says("That is the error over plain http/1.1: what HTTP/2 cost the client in the study is not in it");
+    let facts = place.output().json("run_facts.json");
+    let client = &facts["sections"]["client"];
+    assert_eq!(client["calibrated_over"], "http/1.1");
+    assert_eq!(client["not_calibrated"], serde_json::json!(["HTTP/2"]));
 }
 
 #[test]

@@ -19,6 +19,8 @@ pub struct OwnPart {
     meant: Duration,
     ttft: Vec<f64>,
     itl: Vec<f64>,
+    /// Of the answers that have an ITL.
+    n_tokens: u64,
 }
 
 impl OwnPart {
@@ -38,10 +40,11 @@ impl OwnPart {
         self.meant += timeline.finished.saturating_sub(timeline.intended);
     }
 
-    /// Adds the times of an answer, seconds, as far as they are defined.
-    pub fn answered(&mut self, ttft: Option<f64>, itl: Option<f64>) {
+    /// Adds the times of an answer of so many tokens, seconds, as far as they are defined.
+    pub fn answered(&mut self, ttft: Option<f64>, itl: Option<f64>, n_tokens: u64) {
         self.ttft.extend(ttft);
         self.itl.extend(itl);
+        self.n_tokens += itl.map_or(0, |_| n_tokens);
     }
 
     /// All of it as one window; what the window is called and held is the caller's to say.
@@ -64,6 +67,8 @@ impl OwnPart {
             missing_share: share(self.late, self.meant),
             ttft: Typical::from(&Stats::of(self.ttft.iter().copied())),
             itl: Typical::from(&Stats::of(self.itl.iter().copied())),
+            answer_tokens: (!self.itl.is_empty())
+                .then(|| self.n_tokens as f64 / self.itl.len() as f64),
             ..WindowHealth::default()
         }
     }
@@ -118,12 +123,13 @@ mod tests {
         let mut lag = Histogram::default();
         lag.record(ms(20));
         part.felt(&lag, ms(50), ms(100));
-        part.answered(Some(0.3), None);
+        part.answered(Some(0.3), None, 1);
         let health = part.health();
         assert_eq!((health.length, health.cpu_share), (0.1, Some(0.5)));
         assert_eq!(health.is_limited(), Some(true));
-        part.answered(Some(0.9), Some(0.01));
-        part.answered(Some(0.9), None);
+        part.answered(Some(0.9), Some(0.01), 301);
+        part.answered(Some(0.9), None, 1);
+        assert_eq!(part.health().answer_tokens, Some(301.0));
         assert_eq!(part.health().is_limited(), Some(false));
     }
 }

@@ -1,6 +1,6 @@
 //! Rows of `client_health_*.csv`: what the client says of itself, one row per window or period.
 
-use super::{Calibration, WindowHealth};
+use super::{CALIBRATED_OVER, Calibration, WindowHealth};
 
 /// One window or period. Times in seconds, shares of one.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -47,6 +47,10 @@ pub struct HealthRow {
     pub client_limited: Option<bool>,
     /// Why, in words.
     pub limited_by: String,
+    /// Requests behind the calibrated errors; empty without a calibration.
+    pub calibrated_requests: Option<u64>,
+    /// How the server talked that the errors were calibrated with, [`CALIBRATED_OVER`]; empty without a calibration.
+    pub calibrated_over: String,
 }
 
 impl HealthRow {
@@ -72,12 +76,14 @@ impl HealthRow {
             in_flight: window.in_flight.clone(),
             missing_load_share: window.missing_share,
             ttft_error_p50: ttft.map(|bar| bar.p50),
-            ttft_error_p99: ttft.map(|bar| bar.p99),
+            ttft_error_p99: ttft.and_then(|bar| bar.p99),
             itl_error_p50: itl.map(|bar| bar.p50),
-            itl_error_p99: itl.map(|bar| bar.p99),
+            itl_error_p99: itl.and_then(|bar| bar.p99),
             calibrated_level: calibration.map(|c| u64::from(c.level)),
             client_limited: Some(limit.is_some()),
             limited_by: limit.map(|limit| limit.to_string()).unwrap_or_default(),
+            calibrated_requests: calibration.map(|c| c.n_requests),
+            calibrated_over: calibration.map_or_else(String::new, |_| CALIBRATED_OVER.to_owned()),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::SchemaError;
 use super::table::sealed::Cellular;
-use super::table::{Cells, Column, Line, WORKING_SET, required};
+use super::table::{Cells, Column, Line, WORKING_SET, optional, required};
 use crate::health::HealthRow;
 
 impl Cellular for HealthRow {
@@ -29,6 +29,8 @@ impl Cellular for HealthRow {
         required("calibrated_level"),
         required("client_limited"),
         required("limited_by"),
+        optional("calibrated_requests"),
+        optional("calibrated_over"),
     ];
 
     fn read(cells: &mut Cells<'_>) -> Result<Self, SchemaError> {
@@ -54,6 +56,8 @@ impl Cellular for HealthRow {
             calibrated_level: cells.opt_int("calibrated_level")?,
             client_limited: cells.opt_bool("client_limited")?,
             limited_by: cells.text("limited_by"),
+            calibrated_requests: cells.opt_int("calibrated_requests")?,
+            calibrated_over: cells.text("calibrated_over"),
         })
     }
 
@@ -79,6 +83,8 @@ impl Cellular for HealthRow {
         line.opt_int("calibrated_level", self.calibrated_level);
         line.opt_bool("client_limited", self.client_limited);
         line.text("limited_by", &self.limited_by);
+        line.opt_int("calibrated_requests", self.calibrated_requests);
+        line.text("calibrated_over", &self.calibrated_over);
         Ok(())
     }
 }

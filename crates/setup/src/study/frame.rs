@@ -300,9 +300,10 @@ async fn measure<T: StudyTool>(
     let concluded = proof::conclude(&calibrations, &mut tables, &mut end)
         .map(|marked| teller.redraw_periods(&marked, tables.summary()));
     all_written &= written(concluded);
-    facts
-        .sections
-        .insert("client".to_owned(), proof::facts(n_runtimes, &calibrations));
+    facts.sections.insert(
+        "client".to_owned(),
+        proof::facts(&carriage, n_runtimes, &calibrations),
+    );
     let total = counters.total();
     facts.prompts = Some(PromptFacts {
         verified: total.verified,

@@ -1,13 +1,14 @@
 //! What the client says of itself behind a study: its error, its file, its marks.
 
 use cli::options::Calibrate;
+use core_client::{Endpoint, HttpVersion};
 use engine::calibration;
 use engine::proof::{Proof, Stored, prove};
 use engine::runtimes::Carriage;
 use engine::stop::Stop;
 use engine::study::StudyEnd;
 use metrics::PeriodRow;
-use metrics::health::{Calibration, WindowHealth};
+use metrics::health::{CALIBRATED_OVER, Calibration, ErrorBar, WindowHealth};
 use report::files::{TableWriter, WriteError};
 use report::test_name::TestName;
 use serde_json::{Value, json};
@@ -52,23 +53,42 @@ pub async fn measure_error(
         Vec::new()
     });
     for c in &calibrations {
-        let itl = c.itl.map_or_else(String::new, |itl| {
-            format!(
-                "; ITL error p50 {:.3} ms, p99 {:.3} ms",
-                itl.p50 * 1e3,
-                itl.p99 * 1e3
-            )
-        });
+        let told = |bar: ErrorBar, decimals: usize| {
+            let p99 = bar.p99.map_or_else(
+                || "p99 unknown".to_owned(),
+                |p99| format!("p99 {:.decimals$} ms", p99 * 1e3),
+            );
+            format!("error p50 {:.decimals$} ms, {p99}", bar.p50 * 1e3)
+        };
+        let itl = c.itl.map(|itl| format!("; ITL {}", told(itl, 3)));
         tracing::info!(
-            "  At concurrency {}, {} tokens: TTFT error p50 {:.2} ms, p99 {:.2} ms{itl} ({} requests)",
+            "  At concurrency {}, {} tokens: TTFT {}{} ({} requests)",
             c.level,
             c.context_size,
-            c.ttft.p50 * 1e3,
-            c.ttft.p99 * 1e3,
+            told(c.ttft, 2),
+            itl.unwrap_or_default(),
             c.n_requests
         );
     }
+    let left_out = left_out(&carriage.endpoints, carriage.config.http);
+    if !calibrations.is_empty() && !left_out.is_empty() {
+        tracing::info!(
+            "  That is the error over plain http/1.1: what {} cost the client in the study is not in it",
+            left_out.join(" and ")
+        );
+    }
     calibrations
+}
+
+/// What of the study's way to talk costs a client something and is not in its calibrated error.
+fn left_out(endpoints: &[Endpoint], http: HttpVersion) -> Vec<&'static str> {
+    let tls = endpoints.iter().any(|e| e.base_url().starts_with("https:"));
+    let http_2 = match http {
+        HttpVersion::Http1 => None,
+        HttpVersion::Http2 => Some("HTTP/2"),
+        HttpVersion::Auto => tls.then_some("perhaps HTTP/2"),
+    };
+    tls.then_some("TLS").into_iter().chain(http_2).collect()
 }
 
 /// All periods of a test.
@@ -120,7 +140,9 @@ pub(super) fn conclude(
 
 /// What the run's facts keep of the client.
 #[must_use]
-pub fn facts(n_runtimes: usize, calibrations: &[Calibration]) -> Value {
+pub fn facts(carriage: &Carriage, n_runtimes: usize, calibrations: &[Calibration]) -> Value {
+    let left_out = left_out(&carriage.endpoints, carriage.config.http);
+    let over = (!calibrations.is_empty()).then_some(CALIBRATED_OVER);
     let calibrations: Vec<Value> = calibrations
         .iter()
         .map(|c| {
@@ -131,9 +153,31 @@ pub fn facts(n_runtimes: usize, calibrations: &[Calibration]) -> Value {
                 "ttft_error_p50": c.ttft.p50,
                 "ttft_error_p99": c.ttft.p99,
                 "itl_error_p50": c.itl.map(|itl| itl.p50),
-                "itl_error_p99": c.itl.map(|itl| itl.p99),
+                "itl_error_p99": c.itl.and_then(|itl| itl.p99),
             })
         })
         .collect();
-    json!({"threads": n_runtimes, "calibrations": calibrations})
+    json!({
+        "threads": n_runtimes,
+        "calibrations": calibrations,
+        "calibrated_over": over,
+        "not_calibrated": left_out,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_calibration_leaves_out_is_known() {
+        let of = |url: &str, http| left_out(&[Endpoint::parse(url).unwrap()], http);
+        let (plain, tls) = ("http://127.0.0.1:1", "https://127.0.0.1:1");
+        assert!(of(plain, HttpVersion::Auto).is_empty());
+        assert!(of(plain, HttpVersion::Http1).is_empty());
+        assert_eq!(of(plain, HttpVersion::Http2), ["HTTP/2"]);
+        assert_eq!(of(tls, HttpVersion::Http1), ["TLS"]);
+        assert_eq!(of(tls, HttpVersion::Auto), ["TLS", "perhaps HTTP/2"]);
+        assert_eq!(of(tls, HttpVersion::Http2), ["TLS", "HTTP/2"]);
+    }
 }
