@@ -24,8 +24,8 @@ pub struct Felt {
     pub cpu: Duration,
     /// Time that passed.
     pub wall: Duration,
-    /// Slot seconds lost between threads: requests on their way to a runtime, and ended ones on their way back. None where
-    /// requests do not cross threads.
+    /// Slot seconds lost between threads: requests on their way to a runtime. Ended ones on their way back are not among
+    /// them, for their slots are free from their end on. None where requests do not cross threads.
     pub crossing: Duration,
 }
 

@@ -1,5 +1,6 @@
 //! The row files of a run, as the writer thread sees them: `report`'s writer behind the recorder's trait.
 
+use metrics::health::HealthRow;
 use metrics::{FailedRequest, PeriodRow, RequestRecord};
 use report::files::RequestWriter;
 use report::test_name::TestName;
@@ -25,6 +26,15 @@ impl RowFiles for RequestWriter {
             tracing::warn!("{warning}");
         }
         written.map_err(|error| one_line(&error))
+    }
+
+    fn add_period(
+        &mut self,
+        test: TestName,
+        period: PeriodRow,
+        health: HealthRow,
+    ) -> Result<(), String> {
+        RequestWriter::add_period(self, test, period, health).map_err(|error| one_line(&error))
     }
 
     fn put_periods(&mut self, test: TestName, periods: &[PeriodRow]) -> Result<(), String> {

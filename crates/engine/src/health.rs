@@ -49,16 +49,21 @@ impl Meter {
         };
     }
 
-    /// From `now` on so many requests are in flight.
-    pub(crate) fn level(&mut self, now: Duration, in_flight: u32) {
-        self.advance(now);
-        self.in_flight = in_flight;
-    }
-
     /// A request was launched at `now` that should have been launched at `intended`. What it waited before the window
     /// began was counted there.
     pub(crate) fn launched(&mut self, now: Duration, intended: Duration) {
+        self.advance(now);
+        self.in_flight += 1;
         self.missing += now.saturating_sub(intended.max(self.start));
+    }
+
+    /// A request ended at `at`, which was noticed at `now`, and its slot is free from `due` on, if another request is to
+    /// take its place. Until now it was thought to be in flight, also by the window before where it ended in that.
+    pub(crate) fn ended(&mut self, at: Duration, now: Duration, due: Option<Duration>) {
+        self.advance(now);
+        self.in_flight = self.in_flight.saturating_sub(1);
+        self.add(at.max(self.start), self.seen, -1.0);
+        self.missing += due.map_or(Duration::ZERO, |due| self.start.saturating_sub(due));
     }
 
     /// When the window began.
@@ -86,7 +91,7 @@ impl Meter {
             .map_while(|i| {
                 let width = (length - part * i as f64).min(part);
                 (width > part * 1e-6)
-                    .then(|| self.areas.get(i).copied().unwrap_or_default() / width)
+                    .then(|| self.areas.get(i).map_or(0.0, |area| area.max(0.0)) / width)
             })
             .collect();
         Metered {
@@ -111,23 +116,28 @@ impl Meter {
     }
 
     fn advance(&mut self, now: Duration) {
-        let mut part = self.part();
-        while self.seen < now && !part.is_zero() {
-            let at = ((self.seen - self.start).as_nanos() / part.as_nanos()) as usize;
-            if at >= self.areas.len() && self.is_extended {
-                self.widen();
-                part = self.part();
-                continue;
-            }
-            let Some(area) = self.areas.get_mut(at) else {
-                // Behind the planned end nothing is counted.
-                self.seen = now;
+        while self.is_extended
+            && !self.part().is_zero()
+            && now > self.start + self.part() * PARTS as u32
+        {
+            self.widen();
+        }
+        self.add(self.seen, now, f64::from(self.in_flight));
+        self.seen = self.seen.max(now);
+    }
+
+    /// Adds so many requests in flight from `since` to `until`. Behind the planned end nothing is counted.
+    fn add(&mut self, since: Duration, until: Duration, requests: f64) {
+        let part = self.part();
+        let mut at = since;
+        while at < until && !part.is_zero() {
+            let number = ((at - self.start).as_nanos() / part.as_nanos()) as usize;
+            let Some(area) = self.areas.get_mut(number) else {
                 return;
             };
-            let border = self.start + part * (at as u32 + 1);
-            let until = border.min(now);
-            *area += f64::from(self.in_flight) * (until - self.seen).as_secs_f64();
-            self.seen = until;
+            let next = until.min(self.start + part * (number as u32 + 1));
+            *area += requests * (next - at).as_secs_f64();
+            at = next;
         }
     }
 }
@@ -181,12 +191,17 @@ mod tests {
         Duration::from_secs(n)
     }
 
+    /// So many requests end at `at`, noticed at once and not replaced.
+    fn end_all(meter: &mut Meter, n: u32, at: Duration) {
+        (0..n).for_each(|_| meter.ended(at, at, None));
+    }
+
     #[test]
     fn requests_in_flight_are_averaged_over_each_part() {
         let mut meter = Meter::default();
         meter.begin(s(100), s(20), 4);
-        meter.level(s(105), 8);
-        meter.level(Duration::from_millis(110_500), 0);
+        (0..4).for_each(|_| meter.launched(s(105), s(105)));
+        end_all(&mut meter, 8, Duration::from_millis(110_500));
         let metered = meter.finish(s(120), Duration::ZERO);
         let want: Vec<f64> = (0..20)
             .map(|i| match i {
@@ -212,7 +227,7 @@ mod tests {
     fn what_comes_behind_the_planned_end_is_not_counted() {
         let mut meter = Meter::default();
         meter.begin(s(0), s(20), 1);
-        meter.level(s(30), 0);
+        end_all(&mut meter, 1, s(30));
         assert_eq!(meter.finish(s(20), Duration::ZERO).in_flight, vec![1.0; 20]);
     }
 
@@ -220,9 +235,9 @@ mod tests {
     fn a_window_that_is_extended_has_wider_parts_over_all_of_it() {
         let mut meter = Meter::default();
         meter.begin(s(0), s(20), 4);
-        meter.level(s(20), 2);
+        end_all(&mut meter, 2, s(20));
         meter.extend();
-        meter.level(s(50), 1);
+        end_all(&mut meter, 1, s(50));
         let metered = meter.finish(s(70), Duration::ZERO);
         // 20 s in parts of 1 s became 80 s in parts of 4 s, of which the last one is half full.
         let want: Vec<f64> = (0..18)
@@ -248,6 +263,43 @@ mod tests {
         let second = meter.finish(s(20), Duration::ZERO);
         assert!((first.missing - 2.0).abs() < 1e-9);
         assert!((second.missing - 3.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_request_is_in_flight_until_it_ended_and_not_until_that_was_noticed() {
+        let mut meter = Meter::default();
+        meter.begin(s(0), s(20), 2);
+        // Meanwhile something else happens, so that its time in flight was counted already.
+        meter.launched(s(9), s(9));
+        meter.ended(s(5), s(10), Some(s(5)));
+        meter.launched(s(12), s(5));
+        let metered = meter.finish(s(20), Duration::ZERO);
+        let want: Vec<f64> = (0..20)
+            .map(|i| match i {
+                0..5 => 2.0,
+                5..9 => 1.0,
+                9..12 => 2.0,
+                _ => 3.0,
+            })
+            .collect();
+        assert_eq!(metered.in_flight, want);
+        assert!((metered.missing - 7.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn an_end_noticed_behind_a_border_is_missing_load_once_and_from_the_end_on() {
+        let mut meter = Meter::default();
+        meter.begin(s(0), s(10), 1);
+        let first = meter.finish(s(10), Duration::ZERO);
+        meter.begin(s(10), s(10), 1);
+        meter.ended(s(7), s(12), Some(s(7)));
+        meter.launched(s(13), s(7));
+        let second = meter.finish(s(20), Duration::ZERO);
+        // Nobody knew at the border.
+        assert!(first.missing < 1e-9);
+        assert!((second.missing - 6.0).abs() < 1e-9);
+        assert!(second.in_flight[..6].iter().all(|n| *n < 1e-9));
+        assert!(second.in_flight[6..].iter().all(|n| (n - 1.0).abs() < 1e-9));
     }
 
     #[test]

@@ -130,6 +130,8 @@ pub struct Load<'c, 'a> {
     in_flight: FuturesUnordered<LocalBoxFuture<'static, InFlight>>,
     cancel: CancellationToken,
     prepared: Option<FreshText>,
+    /// Base URLs, as rows share them.
+    endpoints: Vec<Arc<str>>,
     next_request: u64,
     /// Requests launched by the load, over all its phases.
     n_launched: u64,
@@ -190,6 +192,8 @@ impl<'c, 'a> Load<'c, 'a> {
         let prepared = Some(next_fresh(context.feed).await);
         // What the runtimes felt while nothing was measured is nobody's business.
         drop(context.transport.felt());
+        let names = context.transport.endpoints().iter();
+        let endpoints = names.map(|name| Arc::from(name.as_str())).collect();
         let started = context.clock.now();
         let mut meter = Meter::default();
         meter.begin(started, length, 0);
@@ -202,6 +206,7 @@ impl<'c, 'a> Load<'c, 'a> {
             in_flight: FuturesUnordered::new(),
             cancel: CancellationToken::new(),
             prepared,
+            endpoints,
             next_request: 0,
             n_launched: 0,
             watched: None,
@@ -293,6 +298,13 @@ impl<'c, 'a> Load<'c, 'a> {
                 watched.attribution.last_arrival() < Some(since)
                     && !watched.attribution.has_open_since_before(since)
             })
+    }
+
+    /// The open period will end at `border`; see [`TokenAttribution::expect_border`].
+    pub(crate) fn expect_border(&mut self, border: Duration) {
+        if let Some(watched) = &mut self.watched {
+            watched.attribution.expect_border(border);
+        }
     }
 
     /// Ends the period at `end` and says what arrived in it; see [`TokenAttribution::close`].
@@ -481,14 +493,14 @@ impl<'c, 'a> Load<'c, 'a> {
         self.coverage.requests += 1;
         let intent = RequestIntent {
             request_id: request_id.clone(),
-            phase_id: phase_id.to_string(),
+            phase_id: Arc::clone(phase_id),
             cache_hit_rate: self.phase.cache_hit_rate,
             context_size: self.phase.context_size,
             cached_tokens: prompt.split.cached,
             unique_tokens: prompt.split.unique,
             question_tokens: prompt.question_tokens,
             concurrency_level: self.pacer.level(),
-            endpoint: self.context.transport.endpoints()[endpoint].clone(),
+            endpoint: Arc::clone(&self.endpoints[endpoint]),
             working_set_size: self.phase.working_set_size,
         };
         let watch = self.watched.as_mut().map(|watched| {
@@ -511,7 +523,6 @@ impl<'c, 'a> Load<'c, 'a> {
         let now = self.context.clock.now();
         self.first_launch.get_or_insert(now);
         self.meter.launched(now, intended);
-        self.meter.level(now, self.pacer.in_flight());
         self.context.rotation.active[endpoint] += 1;
         self.counts.launched += 1;
         self.context.live.in_flight(self.pacer.in_flight());
@@ -540,9 +551,11 @@ impl<'c, 'a> Load<'c, 'a> {
         *active = active.saturating_sub(1);
         let failed = ended.exchange.failure.is_some();
         let now = self.context.clock.now();
-        self.pacer.ended(now, failed);
-        self.meter.level(now, self.pacer.in_flight());
         let timeline = &ended.exchange.timeline;
+        // The slot is free since then, whenever we come to notice: what passes in between is ours.
+        let finished = timeline.finished.min(now);
+        let due = self.pacer.ended(finished, failed);
+        self.meter.ended(finished, now, due);
         self.meter
             .sent(timeline.launched.saturating_sub(timeline.intended));
         self.context.live.in_flight(self.pacer.in_flight());

@@ -101,14 +101,17 @@ impl Pacer {
             .sum()
     }
 
-    /// A request ended at `now`: its slot is due again at once, or after a pause when it failed.
-    pub fn ended(&mut self, now: Duration, failed: bool) {
+    /// A request ended at `at`, whenever that is noticed: its slot is due again from then on, or after a pause when it
+    /// failed. Returns that instant; `None` where the level has fallen meanwhile and nothing takes its place.
+    pub fn ended(&mut self, at: Duration, failed: bool) -> Option<Duration> {
         self.in_flight = self.in_flight.saturating_sub(1);
         let waiting = u32::try_from(self.due.len()).unwrap_or(u32::MAX);
-        if self.in_flight.saturating_add(waiting) < self.level() {
-            self.due
-                .push(Reverse(if failed { now + FAILURE_PAUSE } else { now }));
-        }
+        let is_replaced = self.in_flight.saturating_add(waiting) < self.level();
+        is_replaced.then(|| {
+            let due = if failed { at + FAILURE_PAUSE } else { at };
+            self.due.push(Reverse(due));
+            due
+        })
     }
 }
 
@@ -187,7 +190,7 @@ mod tests {
                 now += Duration::from_millis(wait);
                 match what {
                     0 => { pacer.take_due(now); }
-                    1 if pacer.in_flight() > 0 => pacer.ended(now, failed),
+                    1 if pacer.in_flight() > 0 => { pacer.ended(now, failed); }
                     1 => {}
                     _ => pacer.set_level(level, now),
                 }

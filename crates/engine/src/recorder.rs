@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::LocalBoxFuture;
 use metrics::PeriodRow;
+use metrics::health::HealthRow;
 use metrics::record::{FailedRequest, RequestIntent, RequestRecord, WallAnchor};
 use metrics::timeline::{Exchange, FailureKind};
 use report::test_name::TestName;
@@ -70,7 +71,11 @@ pub trait RecordSink {
     /// Takes one request. Never blocks.
     fn push(&mut self, ended: Ended);
 
-    /// Takes all periods of a test so far; they replace what was given before. Never blocks.
+    /// Takes a period that is over and what the client says of itself in it: behind those of its test that were given
+    /// before. Never blocks.
+    fn add_period(&mut self, test: TestName, period: PeriodRow, health: HealthRow);
+
+    /// Takes all periods of a test that is over; they replace what was given before. Never blocks.
     fn put_periods(&mut self, test: TestName, periods: Vec<PeriodRow>);
 
     /// The first error of the files since the last [`RecordSink::collect`], as far as it is known.
@@ -93,6 +98,17 @@ pub trait RowFiles: Send {
     /// One line that names the file.
     fn append(&mut self, records: &[RequestRecord], failed: &[FailedRequest])
     -> Result<(), String>;
+
+    /// Adds a period to those of a test, and what the client says of itself in it to that of the run.
+    ///
+    /// # Errors
+    /// One line that names the file.
+    fn add_period(
+        &mut self,
+        test: TestName,
+        period: PeriodRow,
+        health: HealthRow,
+    ) -> Result<(), String>;
 
     /// Replaces the periods of a test.
     ///
@@ -183,6 +199,8 @@ impl RecordSink for InlineSink {
         self.interpreter.interpret(ended, &mut self.rows);
     }
 
+    fn add_period(&mut self, _test: TestName, _period: PeriodRow, _health: HealthRow) {}
+
     fn put_periods(&mut self, _test: TestName, _periods: Vec<PeriodRow>) {}
 
     fn write_error(&self) -> Option<String> {
@@ -200,6 +218,7 @@ impl RecordSink for InlineSink {
 
 enum Message {
     Ended(Box<Ended>),
+    Period(TestName, Box<(PeriodRow, HealthRow)>),
     Periods(TestName, Vec<PeriodRow>),
     /// Gives the rows back; with `Last` the writer forgets its trouble, which is in them.
     Collect(oneshot::Sender<WindowRows>, Part),
@@ -311,6 +330,7 @@ impl std::fmt::Debug for Message {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Ended(_) => "Ended",
+            Self::Period(..) => "Period",
             Self::Periods(..) => "Periods",
             Self::Collect(..) => "Collect",
         })
@@ -367,6 +387,10 @@ impl ThreadSink {
 impl RecordSink for ThreadSink {
     fn push(&mut self, ended: Ended) {
         self.offer(Message::Ended(Box::new(ended)));
+    }
+
+    fn add_period(&mut self, test: TestName, period: PeriodRow, health: HealthRow) {
+        self.offer(Message::Period(test, Box::new((period, health))));
     }
 
     fn put_periods(&mut self, test: TestName, periods: Vec<PeriodRow>) {
@@ -463,8 +487,13 @@ impl<F: RowFiles> RowWriter<F> {
                     self.flush();
                 }
             }
-            Message::Periods(test, periods) => {
+            Message::Period(test, row) => {
                 // Requests first: a period on disk has its requests on disk.
+                self.flush();
+                let written = self.files.add_period(test, row.0, row.1);
+                self.note(written);
+            }
+            Message::Periods(test, periods) => {
                 self.flush();
                 let written = self.files.put_periods(test, &periods);
                 self.note(written);
@@ -484,12 +513,15 @@ impl<F: RowFiles> RowWriter<F> {
     fn flush(&mut self) {
         self.waiting_since = None;
         let records = &mut self.window.records[self.records_on_disk..];
-        let failed = &self.window.failed[self.failed_on_disk..];
+        let failed = &mut self.window.failed[self.failed_on_disk..];
         if records.is_empty() && failed.is_empty() {
             return;
         }
         let written = self.files.append(records, failed);
         records.iter_mut().for_each(RequestRecord::forget_chunks);
+        // What arrived of a cancelled one counts for its window, which is not accounted for yet.
+        let failed = failed.iter_mut().filter(|request| !request.is_cancelled());
+        failed.for_each(FailedRequest::forget_chunks);
         self.note(written);
         self.records_on_disk = self.window.records.len();
         self.failed_on_disk = self.window.failed.len();

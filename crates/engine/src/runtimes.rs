@@ -75,6 +75,7 @@ pub fn start(carriage: &Carriage, n_runtimes: usize) -> Result<Box<dyn Transport
     Ok(Box::new(Runtimes {
         endpoints: names.collect(),
         carriers,
+        clock: carriage.clock,
         probe,
         crossing: Rc::default(),
     }))
@@ -99,6 +100,7 @@ impl Carriage {
 struct Runtimes {
     endpoints: Vec<String>,
     carriers: Vec<Carrier>,
+    clock: RunClock,
     probe: Probe,
     /// See [`Felt::crossing`]; of requests that have come back since somebody asked.
     crossing: Rc<Cell<Duration>>,
@@ -124,7 +126,6 @@ struct Carried {
     exchange: Exchange,
     /// How long the order waited for the runtime.
     waited: Duration,
-    ended: Instant,
 }
 
 impl std::fmt::Debug for Order {
@@ -203,11 +204,7 @@ async fn carry(transport: HttpTransport, mut orders: UnboundedReceiver<Order>) {
                         () = reply.closed() => None,
                     };
                     if let Some(exchange) = ended {
-                        let _ = reply.send(Carried {
-                            exchange,
-                            waited,
-                            ended: Instant::now(),
-                        });
+                        let _ = reply.send(Carried { exchange, waited });
                     }
                 });
             }
@@ -293,19 +290,19 @@ impl Transport for Runtimes {
         let counted = Counted::new(&carrier.in_flight, request.endpoint);
         let (intended, (reply, answer)) = (request.intended, oneshot::channel());
         carrier.order(Order::Send(Box::new(request), Instant::now(), reply));
-        let crossing = Rc::clone(&self.crossing);
+        let (crossing, clock) = (Rc::clone(&self.crossing), self.clock);
         Box::pin(async move {
             let carried = answer.await;
             drop(counted);
             if let Ok(carried) = &carried {
-                crossing.set(crossing.get() + carried.waited + carried.ended.elapsed());
+                crossing.set(crossing.get() + carried.waited);
             }
             let exchange = carried.map(|carried| carried.exchange);
             exchange.unwrap_or_else(|_| Exchange {
                 timeline: Timeline {
                     intended,
                     launched: intended,
-                    finished: intended,
+                    finished: clock.now(),
                     ..Timeline::default()
                 },
                 usage: Usage::default(),
@@ -410,6 +407,29 @@ mod tests {
             assert_eq!(exchange.timeline.dial, Duration::ZERO);
         }
         // Its connections end before the servers do.
+        drop(transport);
+    }
+
+    /// Counted there and as a late launch of the next one, it would be missing twice.
+    #[tokio::test]
+    async fn the_way_back_of_an_ended_request_is_part_of_the_wait_for_the_next_and_counted_once() {
+        let script = Script {
+            first_after: Duration::from_millis(1),
+            gap: Duration::ZERO,
+            tokens_per_write: 1,
+            stamp_all: false,
+        };
+        let server = NullServer::start(script, || {}).unwrap();
+        let servers = [server];
+        let transport = start(&carriage(&servers), 2).unwrap();
+        transport.prepare(&[1]).await;
+        let sent = transport.send(outgoing(0, 0));
+        // It ends meanwhile, and nobody looks.
+        let busy = Duration::from_secs(2);
+        thread::sleep(busy);
+        assert_eq!(sent.await.failure, None);
+        let crossing = transport.felt().unwrap().crossing;
+        assert!(crossing < busy / 2, "{crossing:?}");
         drop(transport);
     }
 }

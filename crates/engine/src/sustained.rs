@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use core_client::probe::Felt;
 use metrics::attribution::PeriodFigures;
-use metrics::health::{PartOf, Typical, WindowHealth};
+use metrics::health::{HealthRow, PartOf, Typical, WindowHealth};
 use metrics::period::{
     PeriodKey, PeriodRow, PeriodSample, phase_of_period, settle_rows, summarise_periods,
 };
@@ -36,6 +36,9 @@ use crate::window::{ShortOutputs, WindowSettings};
 
 /// Longest wait for requests in flight when the test is over.
 pub const DRAIN_LIMIT: Duration = Duration::from_secs(30);
+
+/// Rows that are on disk are taken so often.
+const SPILL_EVERY: Duration = Duration::from_millis(200);
 
 /// Runs `controller` to its end.
 ///
@@ -134,6 +137,7 @@ async fn measure(
         // Nothing more of it will be used.
         Duration::ZERO
     };
+    load.expect_border(Duration::MAX);
     let drained = load.drain(limit).await;
     if ended.is_ok() && drained.cancelled > 0 {
         tracing::warn!(
@@ -202,10 +206,8 @@ async fn run_periods(
             .phase(&spec.phase_id(), spec.concurrency);
         observer.observe(&StudyEvent::PeriodStarted { spec: &spec });
         let planned = border + spec.length;
-        let pause = match &mut growth {
-            Some(growth) => growth.run_until(load, planned, observer).await,
-            None => load.run_until(planned).await,
-        };
+        load.expect_border(planned);
+        let pause = run_period(load, growth.as_deref_mut(), planned, requests, observer).await;
         let (end, failing) = match pause {
             Pause::TimeUp | Pause::Covered => (planned, None),
             Pause::Stopped => return Err(TestError::Stopped),
@@ -227,9 +229,9 @@ async fn run_periods(
             &observation,
             (&decided, active),
         );
-        periods.meter(metered, felt.as_ref(), &spec);
+        let (row, health) = periods.meter(metered, felt.as_ref(), &spec);
         let sink = &mut *load.context().sink;
-        sink.put_periods(periods.test, periods.rows.clone());
+        sink.add_period(periods.test, row, health);
         observer.observe(&StudyEvent::PeriodDone {
             spec: &spec,
             row: periods.rows.last().expect("the row was pushed above"),
@@ -250,6 +252,30 @@ async fn run_periods(
             load.forgive();
         }
         border = end;
+    }
+}
+
+/// Runs up to a border. Rows that are on disk are taken meanwhile, a few at a time: all those of a period at once would
+/// keep the streams waiting at the border.
+async fn run_period(
+    load: &mut Load<'_, '_>,
+    mut growth: Option<&mut Growth<'_>>,
+    border: Duration,
+    requests: &mut Requests,
+    observer: &mut dyn Observer,
+) -> Pause {
+    loop {
+        let until = border.min(load.context().clock.now() + SPILL_EVERY);
+        let pause = match growth.as_deref_mut() {
+            Some(growth) => growth.run_until(load, until, observer).await,
+            None => load.run_until(until).await,
+        };
+        if until == border || pause != Pause::TimeUp {
+            return pause;
+        }
+        if let Some(rows) = load.context().sink.spill() {
+            requests.take(load, rows);
+        }
     }
 }
 
@@ -324,7 +350,7 @@ impl Requests {
         for request in failed {
             let of_phase = self
                 .failed
-                .entry(request.intent.phase_id.clone())
+                .entry(request.intent.phase_id.to_string())
                 .or_default();
             of_phase.add(&request);
             if !request.is_cancelled() && self.first_failure.is_none() {
@@ -380,11 +406,14 @@ impl Periods<'_> {
         self.rows.push(row);
     }
 
-    /// What the client knows of its part in the period pushed last.
-    fn meter(&mut self, metered: Metered, felt: Option<&Felt>, spec: &PeriodSpec) {
-        let Some(row) = self.rows.last_mut() else {
-            return;
-        };
+    /// Marks the period pushed last by what the client knows of its part in it. Returns both as they are written.
+    fn meter(
+        &mut self,
+        metered: Metered,
+        felt: Option<&Felt>,
+        spec: &PeriodSpec,
+    ) -> (PeriodRow, HealthRow) {
+        let row = self.rows.last_mut().expect("the row was pushed before");
         let typical = |median, p95| Typical { median, p95 };
         let typical = (
             typical(row.median_ttft, row.p95_ttft),
@@ -395,7 +424,9 @@ impl Periods<'_> {
         let mut health = metered.health(&phase, held, felt, typical);
         health.answer_tokens = row.answer_tokens();
         row.client_limited = health.is_limited();
+        let told = HealthRow::new(&health, None);
         self.health.push(health);
+        (row.clone(), told)
     }
 
     /// The periods as phases, where the tool lists them there too. `failed` are the failed and cancelled requests by

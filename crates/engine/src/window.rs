@@ -136,7 +136,7 @@ pub async fn run_window(
     let first_launch = load.first_launch().unwrap_or(started);
     let counts = load.counts();
     let ended = context.clock.now();
-    let rows = context.sink.collect().await;
+    let mut rows = context.sink.collect().await;
     let end = match (pause, context.stop.requested()) {
         (Pause::Failing(line), _) => WindowEnd::Failing(line),
         (Pause::Stopped, _) | (_, Some(_)) => WindowEnd::Stopped,
@@ -160,6 +160,9 @@ pub async fn run_window(
         failed: &rows.failed,
     };
     let level = LevelMetrics::from_window(&sample, settings.strict);
+    rows.failed
+        .iter_mut()
+        .for_each(FailedRequest::forget_chunks);
     // A window that was broken off shows no rate of its level, and readers leave it out of means.
     let of_complete = |value: f64| (end == WindowEnd::Complete).then_some(value);
     let with_itl = || rows.records.iter().filter(|r| r.itl_sample().is_some());

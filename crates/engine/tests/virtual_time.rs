@@ -12,11 +12,14 @@ mod bench;
 mod growth;
 #[path = "virtual_time/health.rs"]
 mod health;
+#[path = "virtual_time/lateness.rs"]
+mod lateness;
 #[path = "virtual_time/study.rs"]
 mod study;
 #[path = "virtual_time/sustained.rs"]
 mod sustained;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bench::{Bench, Scripted, records_by_request};
@@ -108,6 +111,28 @@ async fn window_accounted_throughput_is_the_servers_own_rate() {
         "{:?}",
         window.level.window
     );
+}
+
+/// A ramp of ten minutes at 25,000 requests/s keeps fifteen million rows.
+#[tokio::test(start_paused = true)]
+async fn rows_of_a_window_share_their_names_and_keep_no_chunks_of_cancelled_requests() {
+    // Tokens every 4 s, and the drain waits for 5 s.
+    let mut bench = Bench::simulator(linear(10, 4_000), 256, 0);
+    let window = bench.window("RAMP_c3", 3, S(4)).await;
+    assert_eq!(window.level.cancelled, 3);
+    let chunks = window
+        .failed
+        .iter()
+        .map(|f| f.partial.timeline.chunks.len());
+    assert_eq!(chunks.sum::<usize>(), 0);
+    let mut bench = Bench::simulator(linear(10, 40), 256, 0);
+    let window = bench.window("RAMP_c3", 3, S(4)).await;
+    assert!(window.records.len() > 3);
+    let first = &window.records[0].intent;
+    for intent in window.records.iter().map(|r| &r.intent) {
+        assert!(Arc::ptr_eq(&intent.phase_id, &first.phase_id));
+        assert!(Arc::ptr_eq(&intent.endpoint, &first.endpoint));
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -8,6 +8,10 @@
 //! holds is known for certain only when its request has ended, so a period's figures count those of running
 //! requests by the ratio of tokens to chunks of ended ones; [`TokenAttribution::finish`] settles them.
 //! Pure: borders and stamps come in, and whoever reads streams looks in at a border only.
+//!
+//! Closing a period stops whoever reads streams, so as little as can be is left to do then: a request that ends before
+//! the border that is expected is settled when it ends, and of one that still runs, only chunks that belong to no period
+//! yet are kept.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -78,18 +82,23 @@ pub struct Settled {
 }
 
 /// One request that has not been settled.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Tracked {
     input_tokens: u64,
     launched: Duration,
-    chunks: Vec<ChunkStamp>,
-    /// Chunks that belong to the period closed last and those before it.
+    /// Chunks that belong to a period.
     attributed: usize,
-    /// Chunks that belong to the periods before that one.
+    /// Chunks that belong to closed periods.
     attributed_before: usize,
+    /// When the first and the last of those that belong to a period arrived.
+    arrived: Option<(Duration, Duration)>,
     /// (period, chunks of the request in it), ascending.
     shares: Vec<(usize, usize)>,
+    /// Chunks that belong to no period yet, in order.
+    pending: Vec<ChunkStamp>,
     ended: Option<Ended>,
+    /// Of an ended one, the text length of each chunk, as far as that is needed to spread its tokens.
+    weights: Vec<u32>,
     /// Its output tokens as somebody else counted them.
     counted: Option<u64>,
 }
@@ -106,20 +115,48 @@ struct Ended {
 #[derive(Debug)]
 struct Uncounted {
     assumed: u64,
-    chunks: Vec<ChunkStamp>,
+    weights: Vec<u32>,
     shares: Vec<(usize, usize)>,
 }
 
 /// Attributes the tokens of a load to periods. Requests are told apart by numbers of the caller's choice.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct TokenAttribution {
     requests: BTreeMap<u64, Tracked>,
     uncounted: BTreeMap<u64, Uncounted>,
-    /// Output tokens of settled requests, per period.
+    /// Output tokens of settled requests, per period, the open one last.
     settled: Vec<u64>,
     ratio: Ratio,
     launched: u64,
     last_arrival: Option<Duration>,
+    /// The open period ends there, unless it is cut short.
+    border: Duration,
+    /// The newest end of a request that was given to the open period before its end.
+    taken_until: Duration,
+    open: Open,
+}
+
+/// What is known of the open period.
+#[derive(Debug, Default)]
+struct Open {
+    figures: PeriodFigures,
+    samples: Samples,
+}
+
+impl Default for TokenAttribution {
+    fn default() -> Self {
+        Self {
+            requests: BTreeMap::new(),
+            uncounted: BTreeMap::new(),
+            settled: vec![0],
+            ratio: Ratio::default(),
+            launched: 0,
+            last_arrival: None,
+            border: Duration::ZERO,
+            taken_until: Duration::ZERO,
+            open: Open::default(),
+        }
+    }
 }
 
 impl TokenAttribution {
@@ -129,18 +166,20 @@ impl TokenAttribution {
         Self::default()
     }
 
+    /// The open period will end at `border`: requests that end before are settled when they end. Without that, or where
+    /// it comes otherwise, all figures are the same, but [`Self::close`] has more to do. A period that is cut short must
+    /// not end before a request that has ended.
+    pub fn expect_border(&mut self, border: Duration) {
+        self.border = border;
+    }
+
     /// Request `number` goes out at `at`.
     pub fn launch(&mut self, number: u64, input_tokens: u64, at: Duration) {
         self.launched += 1;
         let tracked = Tracked {
             input_tokens,
             launched: at,
-            chunks: Vec::new(),
-            attributed: 0,
-            attributed_before: 0,
-            shares: Vec::new(),
-            ended: None,
-            counted: None,
+            ..Tracked::default()
         };
         self.requests.insert(number, tracked);
     }
@@ -156,35 +195,59 @@ impl TokenAttribution {
             return;
         };
         request.launched = launched.unwrap_or(request.launched);
-        request.chunks.extend(chunks);
-        self.last_arrival = self.last_arrival.max(request.chunks.last().map(|c| c.at));
+        if request.pending.is_empty() {
+            // The caller's own list as a rule, which is then taken over as it is.
+            request.pending = chunks.into_iter().collect();
+        } else {
+            request.pending.extend(chunks);
+        }
+        self.last_arrival = self.last_arrival.max(request.pending.last().map(|c| c.at));
     }
 
     /// A request has ended. `tokens` is the server's count of its output, which is spread over all its
     /// chunks; a completed request without one may be counted later ([`Self::count`]).
     pub fn end(&mut self, number: u64, timeline: &Timeline, tokens: Option<u64>, how: Ending) {
-        let Some(request) = self.requests.get_mut(&number) else {
+        let Some(mut request) = self.requests.remove(&number) else {
             return;
         };
-        request.launched = timeline.launched;
-        request.chunks.clone_from(&timeline.chunks);
-        request.ended = Some(Ended {
+        let ended = Ended {
             at: timeline.finished,
             how,
             tokens,
-        });
-        self.last_arrival = self.last_arrival.max(request.chunks.last().map(|c| c.at));
+        };
+        request.launched = timeline.launched;
+        request.ended = Some(ended);
+        request.pending = Vec::new();
+        self.last_arrival = self.last_arrival.max(timeline.last_token_at());
+        let new = timeline.chunks.get(request.attributed..).unwrap_or(&[]);
+        let is_over = ended.at <= self.border && new.last().is_none_or(|c| c.at <= self.border);
+        if is_over {
+            request.give(self.settled.len() - 1, new);
+            self.taken_until = self.taken_until.max(ended.at);
+        } else {
+            request.pending = new.to_vec();
+        }
+        if !is_over || request.shares.len() > 1 {
+            request.weights = timeline.chunks.iter().map(|c| c.text_bytes).collect();
+        }
+        if is_over && tokens.is_some() {
+            self.ratio.learn(&ended, request.attributed);
+            self.open.add(&request, Seen::Over(ended), self.ratio);
+            self.settle(number, request, &ended);
+        } else {
+            self.requests.insert(number, request);
+        }
     }
 
-    /// A request that ended without a count holds so many tokens. Until this is told, its chunks are kept.
+    /// A request that ended without a count holds so many tokens. Until this is told, what is needed to spread them is kept.
     pub fn count(&mut self, number: u64, tokens: u64) {
         if let Some(request) = self.requests.get_mut(&number) {
             request.counted = Some(tokens);
         } else if let Some(request) = self.uncounted.remove(&number) {
-            for (period, n) in spread(&request.chunks, &request.shares, request.assumed) {
+            for (period, n) in spread(&request.weights, &request.shares, request.assumed) {
                 self.settled[period] -= n;
             }
-            for (period, n) in spread(&request.chunks, &request.shares, tokens) {
+            for (period, n) in spread(&request.weights, &request.shares, tokens) {
                 self.settled[period] += n;
             }
         }
@@ -208,40 +271,43 @@ impl TokenAttribution {
     /// `patience` is how long a request may wait for its first token without joining
     /// [`PeriodFigures::ttft_with_waits`].
     pub fn close(&mut self, end: Duration, patience: Option<Duration>) -> PeriodFigures {
-        let period = self.settled.len();
-        self.settled.push(0);
-        let mut figures = PeriodFigures {
-            launched: std::mem::take(&mut self.launched),
-            ..PeriodFigures::default()
-        };
+        let end = end.max(self.taken_until);
+        let period = self.settled.len() - 1;
+        let mut open = std::mem::take(&mut self.open);
+        open.figures.launched = std::mem::take(&mut self.launched);
         for request in self.requests.values_mut() {
             request.attribute(period, end);
         }
         // Ended ones first: what they tell of tokens per chunk counts for those that still run.
         for request in self.requests.values() {
             if let Some(ended) = request.over(end) {
-                self.ratio.learn(&ended, request.chunks.len());
+                self.ratio.learn(&ended, request.attributed);
             }
         }
-        let mut samples = Samples::default();
-        let ratio = self.ratio;
         for request in self.requests.values() {
-            samples.add(request, end, patience, ratio, &mut figures);
+            let seen = match request.over(end) {
+                Some(ended) => Seen::Over(ended),
+                None => Seen::Running { end, patience },
+            };
+            open.add(request, seen, self.ratio);
         }
         let over = self.take_over(end);
         for (number, request, ended) in over {
             self.settle(number, request, &ended);
         }
-        figures.output_tokens += self.settled[period];
-        samples.into_stats(&mut figures);
-        figures
+        for request in self.requests.values_mut() {
+            request.attributed_before = request.attributed;
+        }
+        open.figures.output_tokens += self.settled[period];
+        self.settled.push(0);
+        open.into_figures()
     }
 
     /// Settles everything: what arrived behind the last border is the tail.
     #[must_use]
     pub fn finish(mut self) -> Settled {
-        let tail = self.close(Duration::MAX, None);
         let n_periods = self.settled.len() - 1;
+        let tail = self.close(Duration::MAX, None);
         // Requests that nobody ended: what is known of them is all there is.
         for (number, request) in std::mem::take(&mut self.requests) {
             let ended = Ended {
@@ -275,14 +341,14 @@ impl TokenAttribution {
     /// Gives the tokens of an ended request to the periods of its chunks.
     fn settle(&mut self, number: u64, request: Tracked, ended: &Ended) {
         let known = ended.tokens.or(request.counted);
-        let tokens = known.unwrap_or_else(|| self.ratio.tokens(request.chunks.len()));
-        for (period, n) in spread(&request.chunks, &request.shares, tokens) {
+        let tokens = known.unwrap_or_else(|| self.ratio.tokens(request.attributed));
+        for (period, n) in spread(&request.weights, &request.shares, tokens) {
             self.settled[period] += n;
         }
         if known.is_none() && ended.how == Ending::Completed {
             let uncounted = Uncounted {
                 assumed: tokens,
-                chunks: request.chunks,
+                weights: request.weights,
                 shares: request.shares,
             };
             self.uncounted.insert(number, uncounted);
@@ -290,10 +356,19 @@ impl TokenAttribution {
     }
 }
 
-/// Tokens of a request, period by period.
-fn spread(chunks: &[ChunkStamp], shares: &[(usize, usize)], tokens: u64) -> Vec<(usize, u64)> {
-    let weights: Vec<u32> = chunks.iter().map(|c| c.text_bytes).collect();
-    let mut of_chunk = spread_tokens(tokens, &weights).into_iter();
+/// Tokens of a request, period by period; by the number of chunks where their lengths are not known.
+fn spread(weights: &[u32], shares: &[(usize, usize)], tokens: u64) -> Vec<(usize, u64)> {
+    // As a rule a request lies in one period, and then all its tokens do.
+    if let [(period, _)] = shares {
+        return vec![(*period, tokens)];
+    }
+    let n_chunks = shares.iter().map(|(_, n)| n).sum();
+    let of_chunk = if weights.len() < n_chunks {
+        spread_tokens(tokens, &vec![0; n_chunks])
+    } else {
+        spread_tokens(tokens, weights)
+    };
+    let mut of_chunk = of_chunk.into_iter();
     shares
         .iter()
         .map(|(period, n)| (*period, of_chunk.by_ref().take(*n).sum()))
@@ -303,18 +378,25 @@ fn spread(chunks: &[ChunkStamp], shares: &[(usize, usize)], tokens: u64) -> Vec<
 impl Tracked {
     /// Gives the chunks that arrived up to `end` and belong to no period yet to `period`.
     fn attribute(&mut self, period: usize, end: Duration) {
-        let new = self.chunks[self.attributed..].partition_point(|c| c.at <= end);
-        self.attributed_before = self.attributed;
-        self.attributed += new;
-        if new > 0 {
-            self.shares.push((period, new));
+        let n_new = self.pending.partition_point(|c| c.at <= end);
+        let later = self.pending.split_off(n_new);
+        let new = std::mem::replace(&mut self.pending, later);
+        self.give(period, &new);
+    }
+
+    fn give(&mut self, period: usize, new: &[ChunkStamp]) {
+        if let (Some(first), Some(last)) = (new.first(), new.last()) {
+            let first = self.arrived.map_or(first.at, |(first, _)| first);
+            self.arrived = Some((first, last.at));
+            self.attributed += new.len();
+            self.shares.push((period, new.len()));
         }
     }
 
     /// Its end, if that was not behind `end`.
     fn over(&self, end: Duration) -> Option<Ended> {
         self.ended
-            .filter(|ended| ended.at <= end && self.attributed == self.chunks.len())
+            .filter(|ended| ended.at <= end && self.pending.is_empty())
     }
 }
 
@@ -354,29 +436,39 @@ struct Samples {
     speed: Vec<f64>,
 }
 
-impl Samples {
-    /// Takes a request whose chunks have been attributed to the period that ends at `end`.
-    fn add(
-        &mut self,
-        request: &Tracked,
+/// How a request stands when it is added to a period.
+#[derive(Debug, Clone, Copy)]
+enum Seen {
+    /// It ended in the period.
+    Over(Ended),
+    /// It ran at the period's end.
+    Running {
         end: Duration,
         patience: Option<Duration>,
-        ratio: Ratio,
-        figures: &mut PeriodFigures,
-    ) {
-        let over = request.over(end);
+    },
+}
+
+impl Open {
+    /// Takes a request whose chunks have been given to the period.
+    fn add(&mut self, request: &Tracked, seen: Seen, ratio: Ratio) {
+        let Self { figures, samples } = self;
+        let over = match seen {
+            Seen::Over(ended) => Some(ended),
+            Seen::Running { .. } => None,
+        };
         match over.map(|ended| ended.how) {
             Some(Ending::Completed) => figures.completed += 1,
             Some(Ending::Failed) => figures.failed += 1,
             Some(Ending::Cancelled) | None => {}
         }
         let since_launch = |at: Duration| at.saturating_sub(request.launched);
-        let arrived = &request.chunks[..request.attributed];
-        let (Some(first), Some(last)) = (arrived.first(), arrived.last()) else {
-            let wait = since_launch(end);
-            if over.is_none() && patience.is_some_and(|patience| wait > patience) {
-                figures.waiting += 1;
-                self.waits.push(wait.as_secs_f64());
+        let Some((first, last)) = request.arrived else {
+            if let Seen::Running { end, patience } = seen {
+                let wait = since_launch(end);
+                if patience.is_some_and(|patience| wait > patience) {
+                    figures.waiting += 1;
+                    samples.waits.push(wait.as_secs_f64());
+                }
             }
             return;
         };
@@ -387,7 +479,7 @@ impl Samples {
         if request.attributed_before == 0 {
             figures.prefills += 1;
             figures.input_tokens += request.input_tokens;
-            push_positive(&mut self.ttft, since_launch(first.at));
+            push_positive(&mut samples.ttft, since_launch(first));
         }
         if over.is_none() {
             figures.output_tokens +=
@@ -400,26 +492,40 @@ impl Samples {
         let tokens = over
             .and_then(|ended| ended.tokens)
             .unwrap_or_else(|| ratio.tokens(request.attributed));
-        push_positive(&mut self.ttlt, since_launch(last.at));
+        push_positive(&mut samples.ttlt, since_launch(last));
         if tokens > 1 {
             let gaps = (tokens - 1) as f64;
-            let decode = last.at.saturating_sub(first.at).as_secs_f64();
+            let decode = last.saturating_sub(first).as_secs_f64();
             if decode > 0.0 {
-                self.itl.push(decode / gaps);
+                samples.itl.push(decode / gaps);
             }
-            let generation = over.map_or(end, |ended| ended.at).saturating_sub(first.at);
+            let until = match seen {
+                Seen::Over(ended) => ended.at,
+                Seen::Running { end, .. } => end,
+            };
+            let generation = until.saturating_sub(first);
             if !generation.is_zero() {
-                self.speed.push(tokens as f64 / generation.as_secs_f64());
+                samples.speed.push(tokens as f64 / generation.as_secs_f64());
             }
         }
     }
 
-    fn into_stats(self, figures: &mut PeriodFigures) {
-        figures.ttft = Stats::of(self.ttft.iter().copied());
-        figures.ttft_with_waits = Stats::of(self.ttft.into_iter().chain(self.waits));
-        figures.ttlt = Stats::of(self.ttlt);
-        figures.itl = Stats::of(self.itl);
-        figures.speed = SpeedStats::of(self.speed);
+    fn into_figures(self) -> PeriodFigures {
+        let Samples {
+            ttft,
+            waits,
+            ttlt,
+            itl,
+            speed,
+        } = self.samples;
+        PeriodFigures {
+            ttft: Stats::of(ttft.iter().copied()),
+            ttft_with_waits: Stats::of(ttft.into_iter().chain(waits)),
+            ttlt: Stats::of(ttlt),
+            itl: Stats::of(itl),
+            speed: SpeedStats::of(speed),
+            ..self.figures
+        }
     }
 }
 
@@ -427,5 +533,48 @@ impl Samples {
 fn push_positive(sample: &mut Vec<f64>, latency: Duration) {
     if !latency.is_zero() {
         sample.push(latency.as_secs_f64());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: fn(u64) -> Duration = Duration::from_millis;
+
+    fn timeline(chunks: std::ops::Range<u64>, finished: u64) -> Timeline {
+        let stamp = |at| ChunkStamp {
+            at: MS(at),
+            text_bytes: 4,
+        };
+        Timeline {
+            chunks: chunks.map(stamp).collect(),
+            finished: MS(finished),
+            ..Timeline::default()
+        }
+    }
+
+    /// Chunks of a whole period were spread, copied and let go in one go at its border, on the thread that reads streams.
+    #[test]
+    fn nothing_is_left_to_do_at_a_border_for_requests_that_have_ended() {
+        let mut attribution = TokenAttribution::new();
+        attribution.expect_border(MS(1000));
+        for number in 0..4 {
+            attribution.launch(number, 10, MS(0));
+        }
+        let (completed, failed) = (Ending::Completed, Ending::Failed);
+        attribution.end(0, &timeline(100..200, 300), Some(100), completed);
+        attribution.end(1, &timeline(100..200, 300), Some(50), failed);
+        assert_eq!(attribution.requests.keys().collect::<Vec<_>>(), [&2, &3]);
+        // One that the server did not count waits for what others tell of tokens per chunk, but its chunks do not.
+        attribution.end(2, &timeline(100..200, 300), None, completed);
+        let uncounted = &attribution.requests[&2];
+        assert!(uncounted.pending.is_empty() && uncounted.weights.is_empty());
+        // Of one that runs, what was given to a period is let go.
+        attribution.observe(3, None, timeline(900..1100, 0).chunks);
+        let figures = attribution.close(MS(1000), None);
+        assert_eq!(attribution.requests[&3].pending.len(), 99);
+        assert_eq!((figures.completed, figures.failed), (2, 1));
+        assert_eq!(figures.output_tokens, 100 + 50 + 100 + 101);
     }
 }

@@ -3,6 +3,7 @@
 //! Formulas are those of the originals, with one difference: what is undefined is `None`
 //! where the originals wrote 0.0.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::spread::spread_tokens;
@@ -28,8 +29,8 @@ impl WallAnchor {
 pub struct RequestIntent {
     /// `<phase id>_r<k>`.
     pub request_id: String,
-    /// Phase that launched it.
-    pub phase_id: String,
+    /// Phase that launched it; shared, since a window may hold a million rows.
+    pub phase_id: Arc<str>,
     /// Target hit rate in whole percent.
     pub cache_hit_rate: u32,
     /// Context size as given on the command line, tokens.
@@ -42,8 +43,8 @@ pub struct RequestIntent {
     pub question_tokens: u64,
     /// Level held when it was launched.
     pub concurrency_level: u32,
-    /// Base URL it was sent to.
-    pub endpoint: String,
+    /// Base URL it was sent to; shared likewise.
+    pub endpoint: Arc<str>,
     /// Size of the working set, for `working_set_tester`.
     pub working_set_size: Option<u64>,
 }
@@ -225,6 +226,11 @@ impl FailedRequest {
                 .as_secs_f64(),
             partial: exchange,
         })
+    }
+
+    /// Lets go of what is known of each chunk, once its row is written and its window accounted for.
+    pub fn forget_chunks(&mut self) {
+        self.partial.timeline.chunks = Vec::new();
     }
 
     /// Tokens of the body, question not counted.

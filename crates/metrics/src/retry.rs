@@ -266,7 +266,7 @@ fn group<'a, 'p>(
             && intent.concurrency_level == summary.peak_concurrency
             && intent.context_size == summary.context_size
             && intent.working_set_size == summary.working_set_size;
-        if fits && let Some(&phase_id) = wanted.get(intent.phase_id.as_str()) {
+        if fits && let Some(&phase_id) = wanted.get(&*intent.phase_id) {
             by_phase.entry(phase_id).or_default().push(record);
         }
     }

@@ -422,7 +422,7 @@ impl RunData {
                 let pairs = selected
                     .rows
                     .iter()
-                    .map(|row| (Arc::from(row.intent.phase_id.as_str()), Sample::from(row)));
+                    .map(|row| (Arc::clone(&row.intent.phase_id), Sample::from(row)));
                 samples.extend(pairs);
                 self.samples.insert(test, samples);
                 self.details.insert(test, selected.rows);

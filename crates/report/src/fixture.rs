@@ -54,14 +54,14 @@ fn intent(test: TestName, phase_id: &str, k: u64, level: u32) -> RequestIntent {
     let cached = test.context_size * u64::from(test.cache_hit_rate) / 100;
     RequestIntent {
         request_id: format!("{phase_id}_r{k}"),
-        phase_id: phase_id.to_owned(),
+        phase_id: phase_id.into(),
         cache_hit_rate: test.cache_hit_rate,
         context_size: test.context_size,
         cached_tokens: cached,
         unique_tokens: test.context_size - cached,
         question_tokens: 30,
         concurrency_level: level,
-        endpoint: "http://localhost:8000/v1".to_owned(),
+        endpoint: "http://localhost:8000/v1".into(),
         working_set_size: test.working_set_size,
     }
 }
@@ -150,7 +150,7 @@ pub(crate) fn measure(test: TestName, start_s: u64) -> Measured {
         .phases
         .iter()
         .map(|row| {
-            let of_phase = |r: &&RequestRecord| r.intent.phase_id == row.phase_id;
+            let of_phase = |r: &&RequestRecord| *r.intent.phase_id == *row.phase_id;
             PhaseSample::new(row, all.records.iter().filter(of_phase))
         })
         .collect();
@@ -226,7 +226,7 @@ pub(crate) fn run_sustained(dir: &Path, stamp: &str, test: TestName) {
             // Everything was launched before the first border was looked at.
             figures.launched = records
                 .iter()
-                .filter(|r| r.intent.phase_id == format!("SUSTAINED_P{number}"))
+                .filter(|r| *r.intent.phase_id == *format!("SUSTAINED_P{number}"))
                 .count() as u64;
             let key = PeriodKey {
                 number,

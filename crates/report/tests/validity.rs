@@ -71,14 +71,14 @@ fn record(id: &str, rate: u32, level: u32, k: u32, ttft: f64) -> RequestRecord {
     RequestRecord {
         intent: RequestIntent {
             request_id: format!("{id}_r{k}"),
-            phase_id: id.to_owned(),
+            phase_id: id.into(),
             cache_hit_rate: rate,
             context_size: 1_000,
             cached_tokens: cached,
             unique_tokens: 1_000 - cached,
             question_tokens: 20,
             concurrency_level: level,
-            endpoint: "http://localhost:8000".to_owned(),
+            endpoint: "http://localhost:8000".into(),
             working_set_size: None,
         },
         output_tokens: 16,

@@ -212,6 +212,16 @@ fn cut_short_and_repeated(signal: &str) {
     assert_eq!(output.completed(), ["1000_0"]);
     // The period that was over is on disk, the one that was not is no period.
     assert_eq!(periods(&output, 1000, 50).texts("period_number"), ["1"]);
+    // So is what the client says of itself in it.
+    let health = output.newest("client_health_");
+    let n_before = periods(&output, 1000, 0).rows.len();
+    let mut rates = vec!["0"; n_before];
+    rates.push("50");
+    assert_eq!(health.texts("cache_hit_rate"), rates);
+    assert_eq!(
+        health.texts("phase_id").last().map(String::as_str),
+        Some("SUSTAINED_P1")
+    );
     let kept = |output: &Output| {
         let detail = output.detail(1000);
         detail

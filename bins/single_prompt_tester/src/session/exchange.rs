@@ -61,14 +61,14 @@ impl Intent {
         let is_cached = self.kind.is_cached();
         RequestIntent {
             request_id: self.request_id(),
-            phase_id: self.phase_id(),
+            phase_id: self.phase_id().into(),
             cache_hit_rate: if is_cached { 100 } else { 0 },
             context_size: self.context_size,
             cached_tokens: if is_cached { self.context_size } else { 0 },
             unique_tokens: if is_cached { 0 } else { self.context_size },
             question_tokens: self.prompt_tokens.saturating_sub(self.context_size),
             concurrency_level: self.n_prompts,
-            endpoint: String::new(),
+            endpoint: "".into(),
             working_set_size: None,
         }
     }

@@ -36,14 +36,14 @@ fn answer(index: u32, kind: PromptKind, ttft: f64, text: &str) -> Sent {
     };
     let intent = RequestIntent {
         request_id: "CTX8000_I0_UNIQUE_r0".to_owned(),
-        phase_id: "CTX8000_I0_UNIQUE".to_owned(),
+        phase_id: "CTX8000_I0_UNIQUE".into(),
         cache_hit_rate: 0,
         context_size: 8000,
         cached_tokens: 0,
         unique_tokens: 8000,
         question_tokens: 6,
         concurrency_level: 1,
-        endpoint: String::new(),
+        endpoint: "".into(),
         working_set_size: None,
     };
     let anchor = WallAnchor { unix_at_epoch: 0.0 };

@@ -19,6 +19,15 @@ impl RowFiles for Counted {
         Ok(())
     }
 
+    fn add_period(
+        &mut self,
+        _test: TestName,
+        _period: PeriodRow,
+        _health: HealthRow,
+    ) -> Result<(), String> {
+        Ok(())
+    }
+
     fn put_periods(&mut self, _test: TestName, _periods: &[PeriodRow]) -> Result<(), String> {
         Ok(())
     }
@@ -28,14 +37,14 @@ fn ended(k: usize) -> Ended {
     Ended {
         intent: RequestIntent {
             request_id: format!("RAMP_c1_r{k}"),
-            phase_id: "RAMP_c1".to_owned(),
+            phase_id: "RAMP_c1".into(),
             cache_hit_rate: 0,
             context_size: 100,
             cached_tokens: 0,
             unique_tokens: 100,
             question_tokens: 0,
             concurrency_level: 1,
-            endpoint: String::new(),
+            endpoint: "".into(),
             working_set_size: None,
         },
         exchange: Exchange {
@@ -142,6 +151,31 @@ async fn rows_come_back_while_a_test_goes_on_each_of_them_once() {
     assert!(sink.collect().await.records.is_empty());
 }
 
+/// What arrived of a cancelled one is still to be counted for its window.
+#[tokio::test]
+async fn failed_rows_on_disk_hold_no_chunks_but_those_of_cancelled_requests_do() {
+    let interpreter = Interpreter {
+        anchor: WallAnchor { unix_at_epoch: 0.0 },
+        tokenizer: TextTokenizer::from_bytes(hub::builtin_tokenizer()).unwrap(),
+    };
+    let mut sink = ThreadSink::start(interpreter, Counted(Arc::default())).unwrap();
+    for (k, kind) in [FailureKind::Truncated, FailureKind::Cancelled]
+        .into_iter()
+        .enumerate()
+    {
+        let mut failed = ended(k);
+        failed.exchange.failure = Some(metrics::Failure {
+            kind,
+            status: None,
+            message: String::new(),
+        });
+        sink.push(failed);
+    }
+    let failed = sink.collect().await.failed;
+    let n_chunks = failed.iter().map(|f| f.partial.timeline.chunks.len());
+    assert!(n_chunks.eq([0, 1]));
+}
+
 /// Files that cannot even fail in order.
 struct Broken;
 
@@ -152,6 +186,15 @@ impl RowFiles for Broken {
         _failed: &[FailedRequest],
     ) -> Result<(), String> {
         panic!("a writer that breaks, on purpose")
+    }
+
+    fn add_period(
+        &mut self,
+        _test: TestName,
+        _period: PeriodRow,
+        _health: HealthRow,
+    ) -> Result<(), String> {
+        Ok(())
     }
 
     fn put_periods(&mut self, _test: TestName, _periods: &[PeriodRow]) -> Result<(), String> {

@@ -14,7 +14,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use core_client::probe::Felt;
 use core_client::{RunClock, Witness as _};
 use engine::event::StudyEvent;
 use engine::feed::{InlineFeed, PhasePrompts, VerificationCounters};
@@ -30,6 +29,7 @@ use engine::warm_up::{WarmUp, WarmUpError, WarmedUp, warm_up};
 use engine::window::{WindowOutcome, WindowSettings, run_window};
 use futures_util::future::LocalBoxFuture;
 use metrics::PeriodRow;
+use metrics::health::HealthRow;
 use metrics::summary::TestKey;
 use metrics::timeline::{ChunkStamp, Exchange, Failure, FailureKind, Timeline, Usage};
 use metrics::window::{SpeedMetric, TtftMetric};
@@ -41,7 +41,6 @@ use workload::{
     ContextPlan, PieceTable, PromptPlan, Seed, SelectionOrder, Selector, TextTokenizer, WorkingSet,
 };
 
-use felt::FeltTransport;
 pub(crate) use felt::felt;
 use keeping::KeepingSink;
 pub(crate) use look::{most_in_flight, records_by_request, tell_growth};
@@ -438,6 +437,8 @@ impl Bench {
                     tokenizer: tokenizer.clone(),
                 }),
                 kept: Vec::new(),
+                most_at_once: 0,
+                health: Vec::new(),
             },
             selector: Selector::new(SelectionOrder::RoundRobin, set.len(), pinned, &seed),
             stop: Stop::new(),
@@ -447,25 +448,6 @@ impl Bench {
             plan,
             rate,
             set,
-        }
-    }
-
-    /// The same, and its runtimes feel these waits.
-    pub(crate) fn feeling(self, waits: &[Duration]) -> Self {
-        self.crossing(waits, Duration::ZERO)
-    }
-
-    /// The same, and so many slot seconds are lost between threads, too.
-    pub(crate) fn crossing(self, waits: &[Duration], crossing: Duration) -> Self {
-        let felt = felt::felt(waits, crossing);
-        self.feeling_by_level(move |_| felt.clone())
-    }
-
-    /// The same, and what its runtimes feel depends on how many requests were in flight at once since somebody asked.
-    pub(crate) fn feeling_by_level(self, felt: impl Fn(u32) -> Felt + 'static) -> Self {
-        Self {
-            transport: Box::new(FeltTransport::new(self.transport, felt)),
-            ..self
         }
     }
 
@@ -656,6 +638,16 @@ impl Bench {
     /// The working set that requests are built on.
     pub(crate) fn working_set(&self) -> Arc<WorkingSet> {
         Arc::clone(&self.set)
+    }
+
+    /// What the client has said of itself by now, period by period.
+    pub(crate) fn health_told(&self) -> &[HealthRow] {
+        &self.sink.health
+    }
+
+    /// Most rows that a sustained test has taken out at once.
+    pub(crate) fn most_rows_at_once(&self) -> usize {
+        self.sink.most_at_once
     }
 
     /// All prompts sent so far, in order.

@@ -10,7 +10,7 @@ use ramp::{
 use crate::bench::{Bench, felt};
 use crate::{MS, S, linear};
 
-fn fixed_at(level: u32) -> FixedController {
+pub(crate) fn fixed_at(level: u32) -> FixedController {
     FixedController::new(FixedSettings {
         levels: vec![level],
         ramp_duration: S(10),
@@ -24,7 +24,7 @@ fn fixed_at(level: u32) -> FixedController {
 }
 
 /// Waits of a runtime that is free, and of one that shares its core.
-fn free() -> Vec<std::time::Duration> {
+pub(crate) fn free() -> Vec<std::time::Duration> {
     (0..1000).map(|i| MS(u64::from(i % 200 == 0))).collect()
 }
 
@@ -125,6 +125,17 @@ async fn the_periods_of_a_sustained_test_are_judged_too() {
                 .any(|p| p.client_limited == Some(limited))
         );
         assert_eq!(outcome.summary.client_limited, Some(limited));
+        // Said at each border: a crash loses the period in flight and no more.
+        let told = bench.health_told();
+        let of_periods = outcome.periods.iter().zip(told);
+        assert_eq!(told.len(), outcome.periods.len());
+        for (period, told) in of_periods {
+            assert_eq!(
+                told.phase_id,
+                format!("SUSTAINED_P{}", period.period_number)
+            );
+            assert_eq!(told.client_limited, period.client_limited);
+        }
     }
 }
 

@@ -80,8 +80,9 @@ fn assert_periods_hold_what_arrived(outcome: &TestOutcome) {
             at > start && at <= period.end_time
         };
         for record in &outcome.records {
-            launched +=
-                u64::from(record.intent.phase_id == format!("SUSTAINED_P{}", period.period_number));
+            launched += u64::from(
+                *record.intent.phase_id == *format!("SUSTAINED_P{}", period.period_number),
+            );
             if inside(record.prefill_complete_time) {
                 prefills += 1;
                 input += record.input_tokens();
@@ -155,6 +156,18 @@ async fn periods_hold_exactly_what_arrived_in_them() {
     }
 }
 
+/// All rows of a period were walked and dropped at its border, on the thread that reads streams.
+#[tokio::test(start_paused = true)]
+async fn rows_are_summed_up_a_few_at_a_time() {
+    let mut bench = Bench::simulator(linear(20, 5), SMALL, 0);
+    let (outcome, _) = bench.sustained(settings(0.1, 30, 60)).await;
+    let outcome = outcome.unwrap();
+    let n_rows = outcome.records.len();
+    assert_eq!(outcome.periods.len(), 2);
+    let most = bench.most_rows_at_once();
+    assert!(most * 50 < n_rows, "{most} of {n_rows}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn ids_name_period_level_and_number_and_no_prompt_is_sent_twice() {
     let mut bench = Bench::simulator(linear(103, 37), SMALL, 0);
@@ -165,7 +178,7 @@ async fn ids_name_period_level_and_number_and_no_prompt_is_sent_twice() {
         let ids: HashSet<&str> = outcome
             .records
             .iter()
-            .filter(|r| r.intent.phase_id == phase)
+            .filter(|r| *r.intent.phase_id == *phase)
             .map(|r| r.intent.request_id.as_str())
             .collect();
         for k in 0..period.num_requests_launched {
@@ -398,7 +411,7 @@ async fn without_usage_the_periods_sum_to_our_own_count() {
     assert!(outcome.records.iter().all(|r| r.counted_locally));
     assert_periods_hold_what_arrived(&outcome);
     assert!(outcome.doubts.iter().any(|d| d.kind == DoubtKind::NoUsage));
-    assert!(outcome.records.iter().all(|r| r.intent.endpoint == "sim"));
+    assert!(outcome.records.iter().all(|r| &*r.intent.endpoint == "sim"));
 }
 
 /// Threads are real, and so is the time.

@@ -90,7 +90,7 @@ impl Cellular for RequestRecord {
 
 fn read_record(cells: &mut Cells<'_>, lists: Lists) -> Result<RequestRecord, SchemaError> {
     let request_id = cells.text("request_id");
-    let phase_id = cells.text("phase_id");
+    let phase_id = Arc::from(cells.text_ref("phase_id"));
     let working_set_size = cells.opt_int("working_set_size")?;
     let cache_hit_rate = cells.small_int("cache_hit_rate")?;
     let context_size = cells.int("context_size")?;
@@ -146,7 +146,7 @@ fn read_record(cells: &mut Cells<'_>, lists: Lists) -> Result<RequestRecord, Sch
             unique_tokens,
             question_tokens: 0,
             concurrency_level,
-            endpoint: cells.text("endpoint"),
+            endpoint: Arc::from(cells.text_ref("endpoint")),
             working_set_size,
         },
         counted_locally: false,

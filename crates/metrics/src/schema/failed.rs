@@ -31,7 +31,7 @@ impl From<&FailedRequest> for FailedRow {
     fn from(request: &FailedRequest) -> Self {
         Self {
             request_id: request.intent.request_id.clone(),
-            phase_id: request.intent.phase_id.clone(),
+            phase_id: request.intent.phase_id.to_string(),
             kind: request.kind,
             status: request.status,
             message: one_line(&request.message),

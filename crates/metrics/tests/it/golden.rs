@@ -108,7 +108,7 @@ fn requests_of<'a>(run: &'a Run, phase: &PhaseRow) -> Vec<&'a RequestRecord> {
     run.detail
         .iter()
         .filter(|r| {
-            r.intent.phase_id == phase.phase_id
+            *r.intent.phase_id == *phase.phase_id
                 && phase.is_of_test(
                     r.intent.context_size,
                     r.intent.working_set_size,

@@ -37,7 +37,7 @@ fn phase(id: &str, start: f64, window: Option<f64>) -> PhaseRow {
 
 fn of_phase(id: &str, launch: f64, total: f64) -> RequestRecord {
     let mut r = request(launch, total, 100, 10);
-    r.intent.phase_id = id.to_owned();
+    r.intent.phase_id = id.into();
     r
 }
 
@@ -95,7 +95,7 @@ fn contexts_rates_levels_and_phases_are_kept_apart() {
         |r: &mut RequestRecord| r.intent.context_size = 2000,
         |r: &mut RequestRecord| r.intent.cache_hit_rate = 0,
         |r: &mut RequestRecord| r.intent.concurrency_level = 8,
-        |r: &mut RequestRecord| r.intent.phase_id = "RAMP_c4_2".to_owned(),
+        |r: &mut RequestRecord| r.intent.phase_id = "RAMP_c4_2".into(),
         |r: &mut RequestRecord| r.intent.working_set_size = Some(9),
     ] {
         let mut other = of_phase("RAMP_c4", 1.0, 2.0);

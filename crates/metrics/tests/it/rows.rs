@@ -99,7 +99,7 @@ fn the_working_set_column_stands_where_the_original_has_it() {
 fn undefined_is_an_empty_cell_and_whole_floats_have_a_point() {
     let mut r = request(16.0, 4.0, 1000, 1);
     (r.ttft, r.ttlt, r.generation_time) = (None, None, None);
-    r.intent.endpoint = "http://a".to_owned();
+    r.intent.endpoint = "http://a".into();
     let line = detail_text(&[r]).lines().nth(1).unwrap().to_owned();
     assert_eq!(
         line,
@@ -486,7 +486,9 @@ prop_compose! {
         working_set in prop::option::of(any::<u64>()),
     ) -> RequestRecord {
         let mut intent = intent("x", 1);
-        [intent.request_id, intent.phase_id, intent.endpoint] = texts;
+        let [request_id, phase_id, endpoint] = texts;
+        intent.request_id = request_id;
+        (intent.phase_id, intent.endpoint) = (phase_id.into(), endpoint.into());
         [intent.context_size, intent.cached_tokens, intent.unique_tokens, _, _] = ints;
         [intent.cache_hit_rate, intent.concurrency_level] = small;
         intent.question_tokens = 0;

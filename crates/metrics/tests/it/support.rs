@@ -36,14 +36,14 @@ pub(crate) fn anchor() -> WallAnchor {
 pub(crate) fn intent(phase_id: &str, concurrency_level: u32) -> RequestIntent {
     RequestIntent {
         request_id: format!("{phase_id}_r0"),
-        phase_id: phase_id.to_owned(),
+        phase_id: phase_id.into(),
         cache_hit_rate: 50,
         context_size: 1000,
         cached_tokens: 256,
         unique_tokens: 744,
         question_tokens: 30,
         concurrency_level,
-        endpoint: "http://localhost:8000".to_owned(),
+        endpoint: "http://localhost:8000".into(),
         working_set_size: None,
     }
 }

@@ -23,7 +23,7 @@ fn seen(records: &[RequestRecord], context_size: u64, rate: u32) -> HashMap<Stri
         .filter(|r| r.intent.context_size == context_size && r.intent.cache_hit_rate == rate)
     {
         phases
-            .entry(r.intent.phase_id.clone())
+            .entry(r.intent.phase_id.to_string())
             .or_default()
             .push(r.clone());
     }

@@ -102,7 +102,7 @@ impl ConcurrencyInput {
         let mut by_phase: HashMap<&str, Vec<&RequestRecord>> = HashMap::new();
         for record in records {
             by_phase
-                .entry(record.intent.phase_id.as_str())
+                .entry(&*record.intent.phase_id)
                 .or_default()
                 .push(record);
         }

@@ -1,5 +1,6 @@
 //! The files of single requests, detail rows and failed requests, one of each per context and run; and the
-//! periods of sustained tests, one file per test, which are written beside them while requests run.
+//! periods of sustained tests, one file per test, with what the client says of itself in them, which are written
+//! beside them while requests run.
 //!
 //! Promise: a file appears whole, with its header and the rows kept from an earlier run, and then
 //! grows by whole batches; it is valid CSV at any moment. Handles stay open. Rows of an interrupted
@@ -10,14 +11,17 @@ use std::collections::btree_map::Entry;
 use std::io::{BufReader, Write as _};
 use std::path::{Path, PathBuf};
 
+use metrics::health::HealthRow;
 use metrics::schema::{
-    DetailWriter, FailedRow, RowReader, SchemaError, read_detail, write_periods,
+    DetailWriter, FailedRow, RowReader, SchemaError, read_detail, write_health, write_periods,
 };
 use metrics::{FailedRequest, PeriodRow, RequestRecord};
 
 use super::append::AppendFile;
 use super::failed::FailedLines;
-use super::{WriteError, WriterOptions, detail_name, failed_name, periods_name, replace};
+use super::{
+    WriteError, WriterOptions, detail_name, failed_name, health_name, periods_name, replace,
+};
 use crate::atomic::{AtomicFile, Durability, FileError};
 use crate::data::DataWarning;
 use crate::data::open::for_each_row;
@@ -34,6 +38,10 @@ pub struct RequestWriter {
     kept: ResumeState,
     details: BTreeMap<u64, DetailWriter<AppendFile>>,
     failed: BTreeMap<u64, FailedLines<AppendFile>>,
+    /// The sustained test that goes on, and its periods so far.
+    periods: Option<(TestName, Vec<PeriodRow>)>,
+    /// Of the periods of all tests so far.
+    health: Vec<HealthRow>,
     warnings: Vec<DataWarning>,
 }
 
@@ -46,6 +54,8 @@ impl RequestWriter {
             kept: ResumeState::default(),
             details: BTreeMap::new(),
             failed: BTreeMap::new(),
+            periods: None,
+            health: Vec::new(),
             warnings: Vec::new(),
         }
     }
@@ -113,11 +123,39 @@ impl RequestWriter {
             .map_err(|source| WriteError::Rows { path, source })
     }
 
-    /// Replaces the periods of a test by these, all so far.
+    /// Adds a period to those of the test that goes on, or begins those of another one, and what the client says of
+    /// itself in it to that of all periods of the run.
+    ///
+    /// # Errors
+    /// When a file cannot be written; the one before stands unchanged, and the next call writes this period, too.
+    pub fn add_period(
+        &mut self,
+        test: TestName,
+        period: PeriodRow,
+        health: HealthRow,
+    ) -> Result<(), WriteError> {
+        self.health.push(health);
+        let set = self.options.set;
+        let written = replace(&self.dir.join(health_name(&self.stamp)), |bytes| {
+            write_health(bytes, &self.health, set)
+        });
+        let (_, periods) = match &mut self.periods {
+            Some(known) if known.0 == test => known,
+            other => other.insert((test, Vec::new())),
+        };
+        periods.push(period);
+        let name = periods_name(test, &self.stamp);
+        written.and(replace(&self.dir.join(name), |bytes| {
+            write_periods(bytes, periods, set)
+        }))
+    }
+
+    /// Replaces the periods of a test by these, all of it.
     ///
     /// # Errors
     /// When the file cannot be written; the one before stands unchanged.
     pub fn put_periods(&mut self, test: TestName, periods: &[PeriodRow]) -> Result<(), WriteError> {
+        self.periods = None;
         replace(&self.dir.join(periods_name(test, &self.stamp)), |bytes| {
             write_periods(bytes, periods, self.options.set)
         })

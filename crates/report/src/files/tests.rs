@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use metrics::PeriodRow;
 use metrics::schema::read_detail;
 
 use super::*;
@@ -150,6 +151,40 @@ fn rows_put_again_replace_their_earlier_selves() {
         lines(dir.path(), "phase_metadata_20261122_010848.csv").len(),
         4
     );
+}
+
+#[test]
+fn every_period_is_on_disk_when_it_is_over_and_so_is_what_the_client_says_of_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut requests, _) = fixture::writer(dir.path(), FIRST).split();
+    let period = |number: u64| PeriodRow {
+        period_number: number,
+        ..PeriodRow::default()
+    };
+    let health = |number: u64| metrics::health::HealthRow {
+        phase_id: format!("SUSTAINED_P{number}"),
+        ..metrics::health::HealthRow::default()
+    };
+    let (first, second) = (TestName::new(1000, 0), TestName::new(1000, 50));
+    let name = |rate| format!("sustained_periods_ctx1000_cache{rate}_{FIRST}.csv");
+    let health_file = format!("client_health_{FIRST}.csv");
+    let mut n = 0;
+    for (test, rate) in [(first, 0), (second, 50)] {
+        for number in 1..=3 {
+            requests
+                .add_period(test, period(number), health(number))
+                .unwrap();
+            n += 1;
+            assert_eq!(lines(dir.path(), &name(rate)).len() as u64, 1 + number);
+            assert_eq!(lines(dir.path(), &health_file).len(), 1 + n);
+        }
+    }
+    // A test that is over is settled; another one begins anew, also one of that name.
+    requests.put_periods(second, &[period(1)]).unwrap();
+    assert_eq!(lines(dir.path(), &name(50)).len(), 2);
+    requests.add_period(second, period(1), health(1)).unwrap();
+    assert_eq!(lines(dir.path(), &name(50)).len(), 2);
+    assert_eq!(lines(dir.path(), &name(0)).len(), 4);
 }
 
 #[test]

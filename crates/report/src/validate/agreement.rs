@@ -73,7 +73,7 @@ fn group(records: &[RequestRecord]) -> HashMap<&str, Vec<&RequestRecord>> {
     let mut by_phase: HashMap<&str, Vec<&RequestRecord>> = HashMap::new();
     for record in records {
         by_phase
-            .entry(record.intent.phase_id.as_str())
+            .entry(&*record.intent.phase_id)
             .or_default()
             .push(record);
     }

@@ -194,7 +194,7 @@ fn check_requests(
     let n = row.period_number;
     let id = format!("SUSTAINED_P{n}");
     let records = data.details(test);
-    let completed = records.iter().filter(|r| r.intent.phase_id == id).count() as u64;
+    let completed = records.iter().filter(|r| *r.intent.phase_id == *id).count() as u64;
     let not: u64 = failed
         .get(&(test, id))
         .map_or(0, |kinds| kinds.values().sum());

@@ -1,4 +1,4 @@
-//! A transport whose runtimes feel what a test says.
+//! Transports with a client's troubles: runtimes that feel what a test says, ends that are noticed late.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -9,6 +9,38 @@ use engine::transport::{Outgoing, Transport};
 use futures_util::future::LocalBoxFuture;
 use metrics::health::Histogram;
 use metrics::timeline::Exchange;
+
+use super::Bench;
+
+impl Bench {
+    /// The same, and its runtimes feel these waits.
+    pub(crate) fn feeling(self, waits: &[Duration]) -> Self {
+        self.crossing(waits, Duration::ZERO)
+    }
+
+    /// The same, and so many slot seconds are lost between threads, too.
+    pub(crate) fn crossing(self, waits: &[Duration], crossing: Duration) -> Self {
+        let felt = felt(waits, crossing);
+        self.feeling_by_level(move |_| felt.clone())
+    }
+
+    /// The same, and what its runtimes feel depends on how many requests were in flight at once since somebody asked.
+    pub(crate) fn feeling_by_level(self, felt: impl Fn(u32) -> Felt + 'static) -> Self {
+        Self {
+            transport: Box::new(FeltTransport::new(self.transport, felt)),
+            ..self
+        }
+    }
+
+    /// The same, and the end of every request is noticed so much later.
+    pub(crate) fn noticing_late(self, by: Duration) -> Self {
+        let inner = self.transport;
+        Self {
+            transport: Box::new(LateTransport { inner, by }),
+            ..self
+        }
+    }
+}
 
 /// These waits, and so many slot seconds that were lost between threads.
 pub(crate) fn felt(waits: &[Duration], crossing: Duration) -> Felt {
@@ -25,7 +57,7 @@ pub(crate) fn felt(waits: &[Duration], crossing: Duration) -> Felt {
 }
 
 /// Another transport whose runtimes feel what a test says.
-pub(crate) struct FeltTransport {
+struct FeltTransport {
     inner: Box<dyn Transport>,
     felt: Box<dyn Fn(u32) -> Felt>,
     active: Rc<Cell<u32>>,
@@ -35,7 +67,7 @@ pub(crate) struct FeltTransport {
 
 impl FeltTransport {
     /// `felt` is told how many requests were in flight at once.
-    pub(super) fn new(inner: Box<dyn Transport>, felt: impl Fn(u32) -> Felt + 'static) -> Self {
+    fn new(inner: Box<dyn Transport>, felt: impl Fn(u32) -> Felt + 'static) -> Self {
         Self {
             inner,
             felt: Box::new(felt),
@@ -68,5 +100,34 @@ impl Transport for FeltTransport {
 
     fn felt(&self) -> Option<Felt> {
         Some((self.felt)(self.most.replace(0)))
+    }
+}
+
+/// Another transport, over which the end of a request is noticed late.
+struct LateTransport {
+    inner: Box<dyn Transport>,
+    by: Duration,
+}
+
+impl Transport for LateTransport {
+    fn endpoints(&self) -> &[String] {
+        self.inner.endpoints()
+    }
+
+    fn prepare<'a>(&'a self, per_endpoint: &'a [usize]) -> LocalBoxFuture<'a, ()> {
+        self.inner.prepare(per_endpoint)
+    }
+
+    fn send(&self, request: Outgoing) -> LocalBoxFuture<'static, Exchange> {
+        let (sent, by) = (self.inner.send(request), self.by);
+        Box::pin(async move {
+            let exchange = sent.await;
+            tokio::time::sleep(by).await;
+            exchange
+        })
+    }
+
+    fn felt(&self) -> Option<Felt> {
+        self.inner.felt()
     }
 }

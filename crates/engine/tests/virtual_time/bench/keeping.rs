@@ -2,6 +2,7 @@
 
 use engine::recorder::{Ended, InlineSink, RecordSink, WindowRows};
 use futures_util::future::LocalBoxFuture;
+use metrics::health::HealthRow;
 use metrics::{PeriodRow, RequestRecord};
 use report::test_name::TestName;
 
@@ -9,10 +10,15 @@ use report::test_name::TestName;
 pub(crate) struct KeepingSink {
     pub(super) inner: InlineSink,
     pub(super) kept: Vec<RequestRecord>,
+    /// Rows taken out at once: most of all times.
+    pub(super) most_at_once: usize,
+    /// What was given of periods while the test went on.
+    pub(super) health: Vec<HealthRow>,
 }
 
 impl KeepingSink {
     fn keep(&mut self, rows: WindowRows) -> WindowRows {
+        self.most_at_once = self.most_at_once.max(rows.records.len());
         self.kept.extend(rows.records.iter().cloned());
         rows
     }
@@ -21,6 +27,11 @@ impl KeepingSink {
 impl RecordSink for KeepingSink {
     fn push(&mut self, ended: Ended) {
         self.inner.push(ended);
+    }
+
+    fn add_period(&mut self, test: TestName, period: PeriodRow, health: HealthRow) {
+        self.health.push(health.clone());
+        self.inner.add_period(test, period, health);
     }
 
     fn put_periods(&mut self, test: TestName, periods: Vec<PeriodRow>) {

@@ -1,0 +1,74 @@
+//! A client that notices late what has ended: whose time that is, and where it counts.
+
+use engine::load::EndpointSelection;
+use metrics::timeline::FailureKind;
+
+use crate::bench::{Bench, Scripted};
+use crate::health::{fixed_at, free};
+use crate::{MS, S};
+
+fn answering(script: Scripted) -> Bench {
+    Bench::scripted(script, 1, EndpointSelection::RoundRobin, 256, 0)
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_that_is_noticed_late_is_load_that_we_did_not_hold() {
+    // Answers after 10 ms, of which we know after 14: two of seven slot seconds are lost.
+    let mut bench = answering(Scripted::answering(MS(10)))
+        .noticing_late(MS(4))
+        .feeling(&free());
+    let outcome = bench.test(&mut fixed_at(4), None).await.unwrap();
+    assert_eq!(outcome.summary.client_limited, Some(true));
+    for health in &outcome.health {
+        let missing = health.missing_share.unwrap();
+        assert!((missing - 2.0 / 7.0).abs() < 0.01, "{missing}");
+        assert!((health.send_delay_p99.unwrap() - 0.004).abs() < 0.001);
+        let held = health.achieved_in_flight().unwrap();
+        assert!((held - 4.0 * 5.0 / 7.0).abs() < 0.05, "{held}");
+    }
+    // Every request but the first of each slot.
+    let summary = &outcome.summary;
+    let (sent, intended) = (
+        summary.median_ttft.unwrap(),
+        summary.median_ttft_from_intended.unwrap(),
+    );
+    assert!((sent - 0.010).abs() < 0.001, "{sent}");
+    assert!((intended - 0.014).abs() < 0.001, "{intended}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_noticed_late_at_a_border_of_periods_is_missing_once() {
+    let mut bench = answering(Scripted::answering(MS(400)))
+        .noticing_late(MS(100))
+        .feeling(&free());
+    let (outcome, _) = bench
+        .sustained(crate::sustained::settings(0.3, 5, 30))
+        .await;
+    let health = outcome.unwrap().health;
+    let whole: f64 = health.iter().map(|h| h.length * f64::from(h.level)).sum();
+    let missing: f64 = health
+        .iter()
+        .map(|h| h.missing_share.unwrap() * h.length * f64::from(h.level))
+        .sum();
+    assert!((missing / whole - 0.2).abs() < 0.01, "{missing} of {whole}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_pause_behind_a_failure_counts_from_the_failure() {
+    for (late, delay) in [(MS(30), 0.0), (MS(150), 0.05)] {
+        let script = Scripted::failing(FailureKind::Status, "HTTP 503");
+        let mut bench = answering(script).noticing_late(late);
+        let window = bench.window("RAMP_c1", 1, S(2)).await;
+        let sent = bench.log();
+        // A request takes 1 ms.
+        let pause = 0.101 + delay;
+        let gaps = sent
+            .windows(2)
+            .map(|two| (two[1].at - two[0].at).as_secs_f64());
+        for gap in gaps {
+            assert!((gap - pause).abs() < 0.003, "{gap} with {late:?}");
+        }
+        let told = window.health.send_delay_p99.unwrap();
+        assert!((told - delay).abs() < 0.003, "{told} with {late:?}");
+    }
+}
