@@ -402,7 +402,7 @@ mod tests {
             (&["--model", ""], "--model"),
             (&["--max-model-len", "0"], "at least 1"),
             (&["--time-scale", "1e300"], "1000000"),
-            (&["--port", "65536"], "out of range"),
+            (&["--port", "65536"], "at most 65535"),
         ] {
             let error = plan(options).expect_err(&format!("{options:?} was taken"));
             assert!(error.contains(word), "{options:?}: {error}");

@@ -11,7 +11,7 @@ use sim::{FaultRule, StreamForm};
 /// Why a value was refused.
 pub type Refusal = Box<dyn Error + Send + Sync>;
 
-/// A reader of whole numbers from the start of `range` on, as far as `T` goes.
+/// A reader of whole numbers from the start of `range` on, by default 0, as far as the unsigned type `T` goes.
 pub fn whole<T>(
     range: impl RangeBounds<i128> + Clone + Send + Sync + 'static,
 ) -> impl Fn(&str) -> Result<T, Refusal> + Clone + Send + Sync + 'static
@@ -20,12 +20,17 @@ where
 {
     move |text| {
         let number = parse_int(text)?;
-        match range.start_bound() {
-            Bound::Included(least) if number < *least => {
-                Err(format!("too small: at least {least} is needed").into())
-            }
-            _ => T::try_from(number).map_err(|_| "out of range".into()),
+        let least = match range.start_bound() {
+            Bound::Included(least) => *least,
+            Bound::Excluded(_) | Bound::Unbounded => 0,
+        };
+        if number < least {
+            return Err(format!("too small: at least {least} is needed").into());
         }
+        T::try_from(number).map_err(|_| {
+            let most = u128::MAX >> (u128::BITS as usize - 8 * size_of::<T>());
+            format!("too large: at most {most} is possible").into()
+        })
     }
 }
 
@@ -207,7 +212,16 @@ mod tests {
         for text in ["0", "-1", "1.5", "1e3", "", &"9".repeat(30)] {
             assert!(read(text).is_err(), "{text}");
         }
-        assert_eq!(whole::<u16>(..)("65536").ok(), None);
+        let port = whole::<u16>(..);
+        assert_eq!(port("65535").ok(), Some(65_535));
+        assert_eq!(
+            port("65536").unwrap_err().to_string(),
+            "too large: at most 65535 is possible"
+        );
+        assert_eq!(
+            port("-1").unwrap_err().to_string(),
+            "too small: at least 0 is needed"
+        );
     }
 
     #[test]
