@@ -2,13 +2,13 @@
 //!
 //! Order after a test: rows, phases, summary, the client's own part, then `progress.json`; whoever observes draws after that.
 
+mod building;
 mod plan;
 mod tables;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, mpsc};
-use std::time::Duration;
 
 use metrics::health::WindowHealth;
 use metrics::summary::TestKey;
@@ -17,7 +17,6 @@ use ramp::{FixedController, RampController, SustainedController};
 use report::files::{ResultDir, TableWriter};
 use report::progress::Progress;
 use report::test_name::TestName;
-use tokio::sync::oneshot;
 use workload::{ContextPlan, PieceTable, PromptPlan, Seed, Selector, TextTokenizer, WorkingSet};
 
 use crate::event::{Doubt, Observer, StudyEvent, TestPrompts};
@@ -32,6 +31,7 @@ use crate::test_run::{TestError, TestFailure, TestOutcome, TestPlan, run_test};
 use crate::transport::Transport;
 use crate::warm_up::{WarmUp, WarmUpError, warm_up};
 
+use building::{Building, Verified, Verifying};
 pub use plan::{GivesUp, Mode, Reinit, StudyPlan, WorkingSets};
 
 /// Failed tests in a row, of the kind that [`GivesUp`] names, after which the rest is not tried.
@@ -105,14 +105,6 @@ pub struct StudyEnd {
     pub periods: Vec<(TestName, Vec<PeriodRow>)>,
     /// Prompts per context size.
     pub working_set_prompts: BTreeMap<u64, u64>,
-}
-
-/// The re-encoding of a working set, beside the first requests built from it.
-struct Verifying {
-    /// Begins it; so does dropping this.
-    begin: mpsc::Sender<()>,
-    /// What it came to, and how long building and re-encoding took.
-    outcome: oneshot::Receiver<(workload::Verification, Duration, Duration)>,
 }
 
 /// Prompts of a context that were sent ahead once.
@@ -262,7 +254,7 @@ impl Study<'_, '_> {
         let warms = is_shared && self.plan.reinit == Reinit::Once;
         let all = 0..working_set.len();
         let mut warmed = if warms {
-            let begin = Some(verifying.begin.clone());
+            let begin = Some(verifying.begins());
             self.warm(&mut shared, &working_set, all.clone(), begin)
                 .await
         } else {
@@ -624,55 +616,19 @@ impl Study<'_, '_> {
         warm_up(&mut context, &what).await.map(drop)
     }
 
-    /// Builds the working set on threads of its own, which go on to re-encode it when they are told to: before the first
-    /// requests are out it would only take their core. A stop is heard meanwhile.
     async fn build_working_set(
         &mut self,
-        context_plan: ContextPlan,
+        context: ContextPlan,
     ) -> Result<(Arc<WorkingSet>, Verifying), String> {
-        let (built, set) = oneshot::channel();
-        let (verified, outcome) = oneshot::channel();
-        let (begin, told) = mpsc::channel();
-        let rates = self.plan.cache_hit_rates.clone();
-        let (pieces, seed) = (self.parts.pieces.clone(), self.parts.seed);
-        let (tokenizer, stop) = (self.parts.tokenizer.clone(), self.parts.stop.clone());
-        let n_threads = self.plan.n_build_threads;
-        std::thread::Builder::new()
-            .name("working-set".to_owned())
-            .spawn(move || {
-                // Nobody waits for it where its context has failed; it would take cores from the next one's windows.
-                let is_given_up = || stop.requested().is_some() || verified.is_closed();
-                let start = std::time::Instant::now();
-                let result = WorkingSet::build(
-                    &context_plan,
-                    &rates,
-                    &pieces,
-                    &seed,
-                    n_threads,
-                    &is_given_up,
-                )
-                .map(Arc::new);
-                let built_in = start.elapsed();
-                let set = result.as_ref().ok().map(Arc::clone);
-                // Nobody waits any more when the run was stopped.
-                drop(built.send(result));
-                if let Some(set) = set {
-                    // An error: whoever would have said it waits for the outcome, or for nothing any more.
-                    told.recv().ok();
-                    let began = std::time::Instant::now();
-                    let verification = set.verify_all(&tokenizer, n_threads, &is_given_up);
-                    let verified_in = began.elapsed();
-                    let _ = verified.send((verification, built_in, verified_in));
-                }
-            })
-            .map_err(|error| {
-                format!("no thread could be started to build the working set: {error}")
-            })?;
-        let result = set
-            .await
-            .map_err(|_| "the thread that builds the working set has stopped".to_owned())?;
-        let set = result.map_err(|error| one_line(&error))?;
-        Ok((set, Verifying { begin, outcome }))
+        let building = Building {
+            context,
+            rates: self.plan.cache_hit_rates.clone(),
+            pieces: self.parts.pieces.clone(),
+            seed: self.parts.seed,
+            tokenizer: self.parts.tokenizer.clone(),
+            n_threads: self.plan.n_build_threads,
+        };
+        building.run(self.parts.stop.clone()).await
     }
 
     /// Waits until every prompt of the working set was re-encoded: nothing is measured before. Returns whether any
@@ -683,11 +639,11 @@ impl Study<'_, '_> {
         working_set: &WorkingSet,
         verifying: Verifying,
     ) -> Result<bool, String> {
-        drop(verifying.begin);
-        let (verification, built_in, verified_in) = verifying
-            .outcome
-            .await
-            .map_err(|_| "the thread that verifies the working set has stopped".to_owned())?;
+        let Verified {
+            verification,
+            built_in,
+            verified_in,
+        } = verifying.outcome().await?;
         self.parts.counters.add(verification);
         self.parts.observer.observe(&StudyEvent::WorkingSetReady {
             tokens: context_plan.rounded() * working_set.len() as u64,
