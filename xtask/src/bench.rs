@@ -17,7 +17,7 @@ enum Bench {
     /// The whole client: the released `cache_rate_tester` against the least possible client, one core each
     /// (four minutes; the machine must be quiet, or every figure is of the other programs).
     Client,
-    /// Memory of the client over ten minutes, or as many as are given, at 10,000 chunks a second: fails where it grows.
+    /// Memory of the client over twelve minutes, or as many as are given, at 10,000 chunks a second: fails where it grows.
     Memory,
     /// The simulator: its own work, then streamed chunks per second and how late they are (a minute).
     Sim,

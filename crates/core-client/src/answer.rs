@@ -1,7 +1,7 @@
 //! What a streamed answer says, as a state machine without I/O: stamped frames in, an [`Exchange`] out.
 //!
-//! A frame is stamped by the caller when it arrives and decoded here after; all events of one frame
-//! share its stamp. Output counts when it is a non-empty string of content, else reasoning, else
+//! A frame is stamped by the caller with the read that brought it and decoded here after; all events of one
+//! read share its stamp. Output counts when it is a non-empty string of content, else reasoning, else
 //! tool-call name or arguments, or the text of the completions API.
 
 use std::ops::ControlFlow;
@@ -73,7 +73,7 @@ impl Answer {
         }
     }
 
-    /// Takes a body frame that arrived at `at`. Breaks when nothing more is to be read: the stream said
+    /// Takes a body frame that was read at `at`. Breaks when nothing more is to be read: the stream said
     /// that it is done, or something in it is wrong.
     pub(crate) fn frame(
         &mut self,
@@ -81,14 +81,17 @@ impl Answer {
         bytes: &[u8],
         redactor: &Redactor,
     ) -> ControlFlow<()> {
-        if self.reading.n_events == 0 && self.sample.len() < MAX_SAMPLE_BYTES {
+        let reading = &mut self.reading;
+        self.decoder
+            .push(bytes, |event| reading.event(at, event, redactor));
+        if reading.n_events > 0 {
+            // It is a stream. Most begin with an event and never had a sample.
+            self.sample = Vec::new();
+        } else if self.sample.len() < MAX_SAMPLE_BYTES {
             let room = MAX_SAMPLE_BYTES - self.sample.len();
             self.sample
                 .extend_from_slice(&bytes[..bytes.len().min(room)]);
         }
-        let reading = &mut self.reading;
-        self.decoder
-            .push(bytes, |event| reading.event(at, event, redactor));
         if self.reading.is_done || self.reading.fault.is_some() {
             self.ended_at = Some(at);
             ControlFlow::Break(())

@@ -61,7 +61,9 @@ impl RequestBody {
         self.parts[self.next..].concat()
     }
 
-    pub(crate) fn expected_chunks(&self) -> usize {
+    /// How many output chunks the answer may have.
+    #[must_use]
+    pub fn expected_chunks(&self) -> usize {
         self.expected_chunks
     }
 

@@ -1,16 +1,17 @@
 //! The client: sends one request at a time per link and reports what happened to it.
 
 use std::fmt;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::{Response, StatusCode};
+use http::{Response, StatusCode, response};
 use hyper::body::Incoming;
 use metrics::timeline::{Exchange, Failure, FailureKind};
 use rustls::pki_types::ServerName;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::answer::{Answer, failure, not_a_stream};
@@ -23,6 +24,7 @@ use crate::endpoint::{Endpoint, EndpointType, HttpVersion, Origin};
 use crate::excerpt::{self, Redactor};
 use crate::fault;
 use crate::handover::{Stamps, hand_over};
+use crate::limits::{Cut, unless_cut};
 use crate::pool::{Link, Pool};
 use crate::route::{Call, Route, common_headers};
 use crate::tls;
@@ -151,7 +153,13 @@ impl Client {
         let mut routes = Vec::with_capacity(endpoints.len());
         for endpoint in &endpoints {
             let origin = endpoint.origin();
-            let dialer = Dialer::new(origin, config.http, tls.of(origin)?, config.connect_timeout);
+            let dialer = Dialer::new(
+                origin,
+                config.http,
+                tls.of(origin)?,
+                config.connect_timeout,
+                clock,
+            );
             let pool = Arc::new(Pool::new(dialer));
             routes.push(Route::new(
                 endpoint,
@@ -258,32 +266,14 @@ impl Client {
         let mut answer = Answer::new(intended, body.expected_chunks());
         answer.timeline.launched = inner.clock.now();
         let limit = inner.config.request_timeout;
-        let stop = if cancel.is_cancelled() {
-            Some(Stop::Cancelled)
-        } else {
-            tokio::select! {
-                biased;
-                result = exchange(inner, route, body, &mut answer, witness) => result.err().map(Stop::Failed),
-                () = cancel.cancelled() => Some(Stop::Cancelled),
-                () = sleep(limit) => Some(Stop::TimedOut),
-            }
+        let ended = {
+            let work = pin!(exchange(inner, route, body, &mut answer, witness));
+            unless_cut(work, limit, cancel).await
         };
-        let n_chunks = answer.n_chunks();
-        let stopped = stop.map(|stop| match stop {
-            Stop::Failed(failure) => failure,
-            Stop::Cancelled => failure(
-                FailureKind::Cancelled,
-                format!("cancelled before the answer was complete, after {n_chunks} chunks"),
-            ),
-            Stop::TimedOut => failure(FailureKind::Timeout, {
-                let limit = limit.as_secs_f64();
-                if n_chunks == 0 {
-                    format!("no output within {limit} s: is the server stalled or overloaded?")
-                } else {
-                    format!("not complete within {limit} s, after {n_chunks} chunks: raise --request-timeout?")
-                }
-            }),
-        });
+        let stopped = match ended {
+            Ok(result) => result.err(),
+            Err(cut) => Some(cut_off(cut, limit, answer.n_chunks())),
+        };
         answer.into_exchange(inner.clock.now(), stopped)
     }
 }
@@ -328,10 +318,24 @@ impl TlsSetup {
     }
 }
 
-enum Stop {
-    Failed(Failure),
-    Cancelled,
-    TimedOut,
+/// A request that was ended from outside, after so many chunks.
+fn cut_off(cut: Cut, limit: Duration, n_chunks: usize) -> Failure {
+    match cut {
+        Cut::Cancelled => failure(
+            FailureKind::Cancelled,
+            format!("cancelled before the answer was complete, after {n_chunks} chunks"),
+        ),
+        Cut::TimedOut => failure(FailureKind::Timeout, {
+            let limit = limit.as_secs_f64();
+            if n_chunks == 0 {
+                format!("no output within {limit} s: is the server stalled or overloaded?")
+            } else {
+                format!(
+                    "not complete within {limit} s, after {n_chunks} chunks: raise --request-timeout?"
+                )
+            }
+        }),
+    }
 }
 
 /// One request from asking for a connection to the end of its stream.
@@ -342,27 +346,22 @@ async fn exchange(
     answer: &mut Answer,
     witness: &mut impl Witness,
 ) -> Result<(), Failure> {
-    let (mut link, response) = start(inner, route, Call::Complete, body, answer).await?;
-    let (head, mut body) = response.into_parts();
+    let started = start(inner, route, Call::Complete, body, answer);
     let redactor = &inner.redactor;
-    if head.status != StatusCode::OK || !is_event_stream(&head.headers) {
-        let mut bytes = Vec::new();
-        let reading = read_body(&mut link, &mut body, MAX_MESSAGE_BYTES, &mut bytes);
-        let is_whole = timeout(MESSAGE_LIMIT, reading).await.unwrap_or(false);
-        if is_whole {
-            route.pool.put_back(link).await;
+    let (mut link, mut body) = {
+        let (link, response) = started.await?;
+        let (head, body) = response.into_parts();
+        if head.status != StatusCode::OK || !is_event_stream(&head.headers) {
+            // As with a connection that has to be opened: rare and large.
+            return Err(Box::pin(refusal(route, head, link, body, redactor)).await);
         }
-        return Err(if head.status == StatusCode::OK {
-            not_streamed(&head.headers, &bytes, redactor)
-        } else {
-            status_failure(head.status, &head.headers, &bytes, redactor)
-        });
-    }
+        // The head ends here: its values lie in hyper's read buffer, which cannot be used again while they live.
+        (link, body)
+    };
     loop {
-        let frame = link.frame(&mut body).await;
-        let at = inner.clock.now();
-        match frame {
+        match link.frame(&mut body).await {
             Some(Ok(frame)) => {
+                let at = link.read_at();
                 let Some(bytes) = frame.data_ref() else {
                     continue;
                 };
@@ -378,11 +377,11 @@ async fn exchange(
             }
             Some(Err(error)) => {
                 let broken = fault::in_body(&error, answer.n_chunks());
-                answer.end(at, Some(broken), redactor);
+                answer.end(inner.clock.now(), Some(broken), redactor);
                 return Ok(());
             }
             None => {
-                answer.end(at, None, redactor);
+                answer.end(inner.clock.now(), None, redactor);
                 route.pool.put_back_after_stream(link).await;
                 return Ok(());
             }
@@ -395,21 +394,42 @@ async fn exchange(
     Ok(())
 }
 
-/// Gets a connection, hands the request over and waits for the head of the answer.
-pub(crate) async fn start(
-    inner: &Inner,
+/// What an answer that is no stream says.
+async fn refusal(
     route: &Route,
+    head: response::Parts,
+    mut link: Link,
+    mut body: Incoming,
+    redactor: &Redactor,
+) -> Failure {
+    let mut bytes = Vec::new();
+    let reading = read_body(&mut link, &mut body, MAX_MESSAGE_BYTES, &mut bytes);
+    let is_whole = timeout(MESSAGE_LIMIT, reading).await.unwrap_or(false);
+    if is_whole {
+        route.pool.put_back(link).await;
+    }
+    if head.status == StatusCode::OK {
+        not_streamed(&head.headers, &bytes, redactor)
+    } else {
+        status_failure(head.status, &head.headers, &bytes, redactor)
+    }
+}
+
+/// Gets a connection, hands the request over and waits for the head of the answer.
+pub(crate) fn start<'a>(
+    inner: &'a Inner,
+    route: &'a Route,
     call: Call,
     body: RequestBody,
-    answer: &mut Answer,
-) -> Result<(Link, Response<Incoming>), Failure> {
+    answer: &'a mut Answer,
+) -> impl Future<Output = Result<(Link, Response<Incoming>), Failure>> + Send + 'a {
     let stamps = Stamps {
         timeline: &mut answer.timeline,
         dialing_since: &mut answer.dialing_since,
         status: &mut answer.status,
     };
-    let request = |is_http2, body| route.request(call, is_http2, body);
-    hand_over(inner.clock, &route.pool, body, request, stamps).await
+    let request = move |is_http2, body| route.request(call, is_http2, body);
+    hand_over(inner.clock, &route.pool, body, request, stamps)
 }
 
 /// Reads a body that is no stream. False when it was cut off, by an error or by the limit; what came
@@ -510,4 +530,30 @@ pub(crate) fn status_message(
         message.push_str(&format!(": {said}"));
     }
     message
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_request_keeps_while_it_waits_is_small() {
+        let endpoint = Endpoint::parse("http://127.0.0.1:1").unwrap();
+        let config = ClientConfig {
+            endpoint_type: EndpointType::Chat,
+            http: HttpVersion::Auto,
+            api_key: None,
+            headers: Vec::new(),
+            insecure: false,
+            request_timeout: Duration::MAX,
+            connect_timeout: Duration::MAX,
+        };
+        let client = Client::new(vec![endpoint], config, RunClock::start()).unwrap();
+        let cancel = CancellationToken::new();
+        let sent = client.send(0, RequestBody::default(), Duration::ZERO, &cancel);
+        // Ten thousand are in flight at once, each in boxes of about this size. What only some requests need, such as
+        // opening a connection, has a box of its own.
+        let size = size_of_val(&sent);
+        assert!(size <= 2560, "{size} bytes");
+    }
 }

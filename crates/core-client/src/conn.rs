@@ -7,7 +7,7 @@
 use std::fmt::Debug;
 use std::future::poll_fn;
 use std::mem;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -48,6 +48,12 @@ impl From<TrySendError<Request<RequestBody>>> for HeadError {
     }
 }
 
+/// A request on its way to the head of its answer. Boxed: it has room for the request, which no request needs any more
+/// when its answer has begun.
+type Sent = Pin<
+    Box<dyn Future<Output = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>> + Send>,
+>;
+
 /// How often an idle connection with unread bytes is given the chance to read them.
 const MAX_LOOKS: usize = 4;
 
@@ -85,6 +91,11 @@ impl H1 {
         })
     }
 
+    /// When the last read brought something.
+    pub(crate) fn read_at(&self) -> Duration {
+        self.socket.read_at()
+    }
+
     /// A streamed answer has ended on it.
     pub(crate) fn rest(&mut self) {
         self.rested_since = Some(Instant::now());
@@ -115,27 +126,23 @@ impl H1 {
         false
     }
 
-    /// Hands the request over, writes it and waits for the head of the answer.
-    pub(crate) async fn head(
-        &mut self,
-        request: Request<RequestBody>,
-    ) -> Result<Response<Incoming>, HeadError> {
-        let mut response = pin!(self.sender.try_send_request(request));
+    /// Hands the request over; [`Self::head`] writes it.
+    pub(crate) fn send(&mut self, request: Request<RequestBody>) -> Sent {
+        Box::pin(self.sender.try_send_request(request))
+    }
+
+    /// Writes the request and waits for the head of the answer.
+    pub(crate) async fn head(&mut self, sent: &mut Sent) -> Result<Response<Incoming>, HeadError> {
         let (gate, connection) = (&self.gate, &mut self.connection);
-        let answered = poll_fn(|cx| {
-            gate.poll(
-                cx,
-                |cx| drive(connection, cx),
-                |cx| response.as_mut().poll(cx),
-            )
-        });
+        let answered =
+            poll_fn(|cx| gate.poll(cx, |cx| drive(connection, cx), |cx| sent.as_mut().poll(cx)));
         let answered = answered.await.map_err(HeadError::from);
         // Sending the request has switched that off.
         self.acknowledges = false;
         answered
     }
 
-    /// The next frame of the body, stamped by the caller as soon as this returns.
+    /// The next frame of the body; it arrived with the last read.
     pub(crate) async fn frame(
         &mut self,
         body: &mut Incoming,
@@ -300,15 +307,14 @@ impl H2Stream {
         !self.0.is_closed()
     }
 
-    pub(crate) async fn head(
-        &mut self,
-        request: Request<RequestBody>,
-    ) -> Result<Response<Incoming>, HeadError> {
-        self.0
-            .sender
-            .try_send_request(request)
-            .await
-            .map_err(HeadError::from)
+    /// When the last read brought something, of this stream or of another.
+    pub(crate) fn read_at(&self) -> Duration {
+        self.0.socket.read_at()
+    }
+
+    /// Hands the request over.
+    pub(crate) fn send(&mut self, request: Request<RequestBody>) -> Sent {
+        Box::pin(self.0.sender.try_send_request(request))
     }
 }
 

@@ -13,9 +13,10 @@ use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 
 use crate::answer::failure;
+use crate::clock::RunClock;
 use crate::conn::{H1, H2, Transport};
 use crate::endpoint::{HttpVersion, Origin};
-use crate::socket::Socket;
+use crate::socket::{self, Socket};
 use crate::tls::ALPN_H2;
 
 /// Why no connection could be opened.
@@ -95,15 +96,17 @@ pub(crate) struct Dialer {
     tls: Option<(Arc<TlsConfig>, ServerName<'static>)>,
     http: HttpVersion,
     limit: Duration,
+    clock: RunClock,
 }
 
 impl Dialer {
-    /// `tls` is for https.
+    /// `tls` is for https, `clock` stamps what is read.
     pub(crate) fn new(
         origin: &Origin,
         http: HttpVersion,
         tls: Option<(Arc<TlsConfig>, ServerName<'static>)>,
         limit: Duration,
+        clock: RunClock,
     ) -> Self {
         Self {
             host: origin.host.clone(),
@@ -112,6 +115,7 @@ impl Dialer {
             tls,
             http,
             limit,
+            clock,
         }
     }
 
@@ -193,15 +197,13 @@ impl Dialer {
     async fn speak(&self, stream: TcpStream) -> Result<Dialled, DialError> {
         // Small frames must leave at once. Not fatal: on a socket that has just died the handshake says so.
         let _ = stream.set_nodelay(true);
-        let socket = Socket::new(stream);
+        let (socket, wire) = socket::watched(stream, self.clock);
         let Some((config, name)) = &self.tls else {
-            return self
-                .handshake(socket.clone(), socket, self.is_http2())
-                .await;
+            return self.handshake(socket, wire, self.is_http2()).await;
         };
         let connector = TlsConnector::from(Arc::clone(config));
         let stream = connector
-            .connect(name.clone(), socket.clone())
+            .connect(name.clone(), wire)
             .await
             .map_err(|source| self.tls_error(source))?;
         let chose_h2 = stream.get_ref().1.alpn_protocol() == Some(ALPN_H2);

@@ -22,21 +22,27 @@ const LATEST: Duration = Duration::from_millis(250);
 
 /// Reads `body` to its end and gives the link back. Returns when that is done, or when the end is not at hand:
 /// then a task of its own waits for it.
-pub(crate) async fn read_end(pool: &Arc<Pool>, mut link: Link, mut body: Incoming) {
+pub(crate) fn read_end(
+    pool: &Arc<Pool>,
+    mut link: Link,
+    mut body: Incoming,
+) -> impl Future<Output = ()> + Send {
     // Boxed, because it may have to move into a task half-way.
     let mut end = Box::pin(async move {
         while let Some(Ok(_)) = link.frame(&mut body).await {}
         link
     });
-    match timeout(AT_HAND, end.as_mut()).await {
-        Ok(link) => pool.put_back_after_stream(link).await,
-        Err(_) => {
-            let pool = Arc::clone(pool);
-            tokio::spawn(async move {
-                if let Ok(link) = timeout(LATEST, end).await {
-                    pool.put_back_after_stream(link).await;
-                }
-            });
+    async move {
+        match timeout(AT_HAND, end.as_mut()).await {
+            Ok(link) => pool.put_back_after_stream(link).await,
+            Err(_) => {
+                let pool = Arc::clone(pool);
+                tokio::spawn(async move {
+                    if let Ok(link) = timeout(LATEST, end).await {
+                        pool.put_back_after_stream(link).await;
+                    }
+                });
+            }
         }
     }
 }

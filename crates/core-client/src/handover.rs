@@ -14,7 +14,7 @@ use crate::body::RequestBody;
 use crate::clock::RunClock;
 use crate::conn::HeadError;
 use crate::fault;
-use crate::pool::{Link, Pool};
+use crate::pool::{Lease, Link, Pool};
 
 /// What is known of a request on its way, kept by the caller: a request that is broken off leaves what
 /// was reached.
@@ -46,29 +46,34 @@ pub(crate) async fn hand_over(
         *dialing_since = Some(asked);
         let lease = pool.lease().await.map_err(|e| e.into_failure())?;
         *dialing_since = None;
-        let mut link = lease.link;
+        let Lease {
+            mut link,
+            is_fresh,
+            has_waited,
+        } = lease;
         let request = request(link.is_http2(), body);
         timeline.launched = clock.now();
-        timeline.dial = if lease.has_waited {
+        timeline.dial = if has_waited {
             timeline.launched.saturating_sub(asked)
         } else {
             Duration::ZERO
         };
-        match link.head(request).await {
+        let answered = link.head(request);
+        match answered.await {
             Ok(response) => {
-                timeline.headers_at = Some(clock.now());
+                timeline.headers_at = Some(link.read_at());
                 *status = Some(response.status().as_u16());
                 return Ok((link, response));
             }
             Err(HeadError::Broken(error)) => {
-                if !lease.is_fresh {
+                if !is_fresh {
                     pool.broke_under_a_request(&link);
                 }
                 return Err(fault::before_head(&error));
             }
             // Nothing was written, so this is no second try of a request but the first on a
             // connection that stands.
-            Err(HeadError::Unsent(request)) if !lease.is_fresh => body = request.into_body(),
+            Err(HeadError::Unsent(request)) if !is_fresh => body = request.into_body(),
             Err(HeadError::Unsent(_)) => {
                 let message = "the server closed a new connection before a request could be sent";
                 return Err(failure(FailureKind::Connect, message));

@@ -2,7 +2,7 @@
 //! ([`plain`] does the same for servers with an API of their own.)
 //!
 //! Promise: what is measured is the server. A request is handed to a connection that was opened before
-//! it was needed; every body frame is stamped on arrival and decoded after; whatever goes wrong ends as
+//! it was needed; what arrives is stamped when it is read and decoded after; whatever goes wrong ends as
 //! one typed [`Failure`](metrics::timeline::Failure) inside the [`Exchange`](metrics::timeline::Exchange).
 //!
 //! Refusals: a request that was handed over is never sent again, redirects are not followed (but see [`plain`]), nothing
@@ -26,6 +26,7 @@ mod fault;
 mod gate;
 mod handover;
 mod likeness;
+mod limits;
 mod manners;
 pub mod null_server;
 pub mod plain;

@@ -1,7 +1,7 @@
 //! One POST of a JSON body to one URL, stamped: for servers that do not speak the OpenAI API.
 //!
 //! Promise: the same measurement as [`Client`](crate::Client) makes. The request is handed to a
-//! connection that stands ready, every body frame is stamped on arrival, and whatever goes wrong is one
+//! connection that stands ready, what arrives is stamped when it is read, and whatever goes wrong is one
 //! typed [`Failure`]. What the body means is not judged here: it is kept as it came, with the stamp of
 //! every frame, and read after the request has ended ([`records`] cuts a stream into its parts).
 //!
@@ -14,13 +14,14 @@ mod record;
 mod url;
 
 use std::fmt;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, StatusCode, Uri};
 use metrics::timeline::{Failure, FailureKind, Timeline};
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::answer::failure;
@@ -36,6 +37,7 @@ use crate::endpoint::HttpVersion;
 use crate::excerpt::{self, Redactor};
 use crate::fault;
 use crate::handover::{Stamps, hand_over};
+use crate::limits::{Cut, unless_cut};
 use crate::pool::Pool;
 use crate::route::with_custom;
 
@@ -151,6 +153,7 @@ impl PlainClient {
             config.http,
             tls,
             config.connect_timeout,
+            clock,
         )));
         // An authority has no character that a header could not carry.
         let host =
@@ -207,19 +210,11 @@ impl PlainClient {
         exchange.timeline.launched = inner.clock.now();
         let mut dialing_since = None;
         let limit = inner.request_timeout;
-        let result = if cancel.is_cancelled() {
-            Err(cancelled())
-        } else {
-            tokio::select! {
-                biased;
-                result = inner.exchange(body, &mut exchange, &mut dialing_since) => result,
-                () = cancel.cancelled() => Err(cancelled()),
-                () = sleep(limit) => {
-                    let message = format!("timeout after {} s", limit.as_secs_f64());
-                    Err(failure(FailureKind::Timeout, message))
-                }
-            }
+        let ended = {
+            let work = pin!(inner.exchange(body, &mut exchange, &mut dialing_since));
+            unless_cut(work, limit, cancel).await
         };
+        let result = ended.unwrap_or_else(|cut| Err(cut_off(cut, limit)));
         let now = inner.clock.now();
         if let Some(since) = dialing_since {
             exchange.timeline.dial = now.saturating_sub(since);
@@ -236,11 +231,17 @@ impl PlainClient {
     }
 }
 
-fn cancelled() -> Failure {
-    failure(
-        FailureKind::Cancelled,
-        "cancelled before the answer was complete",
-    )
+fn cut_off(cut: Cut, limit: Duration) -> Failure {
+    match cut {
+        Cut::Cancelled => failure(
+            FailureKind::Cancelled,
+            "cancelled before the answer was complete",
+        ),
+        Cut::TimedOut => {
+            let message = format!("timeout after {} s", limit.as_secs_f64());
+            failure(FailureKind::Timeout, message)
+        }
+    }
 }
 
 impl Inner {
@@ -290,11 +291,12 @@ impl Inner {
                 return Err(failure(FailureKind::Protocol, message));
             }
             let ends_with_done = exchange.is_event_stream();
+            // Its values lie in hyper's read buffer, which cannot be used again while they live.
+            drop(head);
             loop {
-                let frame = link.frame(&mut incoming).await;
-                let at = self.clock.now();
-                match frame {
+                match link.frame(&mut incoming).await {
                     Some(Ok(frame)) => {
+                        let at = link.read_at();
                         let Some(bytes) = frame.data_ref() else {
                             continue;
                         };
@@ -311,8 +313,9 @@ impl Inner {
                         return Err(fault::in_body(&error, exchange.frames.len()));
                     }
                     None => {
+                        let ended_at = self.clock.now();
                         self.pool.put_back_after_stream(link).await;
-                        return Ok(at);
+                        return Ok(ended_at);
                     }
                 }
             }

@@ -43,14 +43,29 @@ impl Link {
         matches!(self, Self::H2(_))
     }
 
-    /// Hands the request over and waits for the head of the answer.
-    pub(crate) async fn head(
+    /// Hands the request over, and then waits for the head of the answer.
+    pub(crate) fn head(
         &mut self,
         request: Request<RequestBody>,
-    ) -> Result<Response<Incoming>, HeadError> {
+    ) -> impl Future<Output = Result<Response<Incoming>, HeadError>> + Send {
+        let mut sent = match self {
+            Self::H1(connection) => connection.send(request),
+            Self::H2(stream) => stream.send(request),
+        };
+        async move {
+            match self {
+                Self::H1(connection) => connection.head(&mut sent).await,
+                Self::H2(_) => sent.await.map_err(HeadError::from),
+            }
+        }
+    }
+
+    /// When the last read of the connection brought something, on the run's clock. A head or a frame that was just
+    /// handed out arrived by then: with HTTP/1.1 by that very read, with HTTP/2 by it or one before it.
+    pub(crate) fn read_at(&self) -> Duration {
         match self {
-            Self::H1(connection) => connection.head(request).await,
-            Self::H2(stream) => stream.head(request).await,
+            Self::H1(connection) => connection.read_at(),
+            Self::H2(stream) => stream.read_at(),
         }
     }
 
@@ -117,6 +132,12 @@ impl Pool {
                 has_waited: false,
             });
         }
+        // Rare, and many times as large as what a standing link needs: every request would carry it to its end.
+        Box::pin(self.open_for_a_request()).await
+    }
+
+    /// A new link, or one that another request has opened meanwhile.
+    async fn open_for_a_request(&self) -> Result<Lease, DialError> {
         let deadline = self.dialer.deadline();
         let mut turn = None;
         if self.may_share() {

@@ -45,7 +45,18 @@ pub struct Outgoing {
 /// Output of one running request, for whoever looks in before it ends. Each has a lock of its own, which nobody
 /// else wants but for an instant at a period's border.
 #[derive(Debug, Clone, Default)]
-pub struct Watch(Arc<Mutex<Arrivals>>);
+pub struct Watch(Arc<Mutex<Watched>>);
+
+#[derive(Debug, Default)]
+struct Watched {
+    arrivals: Arrivals,
+    /// Chunks that may still come.
+    expected: usize,
+}
+
+/// Most chunks for which room is made at once, 3 KiB: a longer answer may be looked at before it is complete, or be
+/// shorter than allowed.
+const MOST_ROOM: usize = 128;
 
 /// What has arrived since somebody looked last.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -60,22 +71,33 @@ impl Watch {
     /// Takes what is new.
     #[must_use]
     pub fn take(&self) -> Arrivals {
-        let mut arrivals = self.lock();
+        let mut watched = self.lock();
+        let chunks = std::mem::take(&mut watched.arrivals.chunks);
+        watched.expected = watched.expected.saturating_sub(chunks.len());
         Arrivals {
-            launched: arrivals.launched,
-            chunks: std::mem::take(&mut arrivals.chunks),
+            launched: watched.arrivals.launched,
+            chunks,
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Arrivals> {
+    /// Says how many chunks may come, so that their list need not grow with each few of them.
+    fn expect(&self, n_chunks: usize) {
+        self.lock().expected = n_chunks;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Watched> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Witness for Watch {
     fn arrived(&mut self, launched: Duration, chunks: &[ChunkStamp]) {
-        let mut arrivals = self.lock();
+        let Watched { arrivals, expected } = &mut *self.lock();
         arrivals.launched = Some(launched);
+        if arrivals.chunks.capacity() == 0 {
+            // Not before the first output: a request that waits for it needs no room yet.
+            arrivals.chunks.reserve_exact((*expected).min(MOST_ROOM));
+        }
         arrivals.chunks.extend_from_slice(chunks);
     }
 }
@@ -167,6 +189,7 @@ impl Transport for HttpTransport {
             } = request;
             match watch {
                 Some(mut watch) => {
+                    watch.expect(body.expected_chunks());
                     client
                         .send_watched(endpoint, body, intended, &cancel, &mut watch)
                         .await
@@ -174,5 +197,45 @@ impl Transport for HttpTransport {
                 None => client.send(endpoint, body, intended, &cancel).await,
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chunk(ms: u64) -> ChunkStamp {
+        ChunkStamp {
+            at: Duration::from_millis(ms),
+            text_bytes: 4,
+        }
+    }
+
+    #[test]
+    fn the_list_of_a_watched_answer_is_made_once_and_no_larger_than_what_may_come() {
+        let mut watch = Watch::default();
+        watch.expect(10);
+        let room = |watch: &Watch| watch.lock().arrivals.chunks.capacity();
+        assert_eq!(room(&watch), 0, "nothing has come");
+        for ms in 0..6 {
+            watch.arrived(Duration::ZERO, &[chunk(ms)]);
+            assert_eq!(room(&watch), 10);
+        }
+        let first: Vec<ChunkStamp> = (0..6).map(chunk).collect();
+        assert_eq!(watch.take().chunks, first);
+
+        watch.arrived(Duration::ZERO, &[chunk(6)]);
+        assert_eq!(room(&watch), 4);
+        // More than was expected is kept too.
+        let more: Vec<ChunkStamp> = (7..20).map(chunk).collect();
+        watch.arrived(Duration::ZERO, &more);
+        assert_eq!(watch.take().chunks.len(), 14);
+        watch.arrived(Duration::ZERO, &[chunk(20)]);
+        assert_eq!(watch.take().chunks, [chunk(20)]);
+
+        let mut endless = Watch::default();
+        endless.expect(usize::MAX);
+        endless.arrived(Duration::ZERO, &[chunk(0)]);
+        assert_eq!(room(&endless), MOST_ROOM);
     }
 }

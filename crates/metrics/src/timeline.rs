@@ -9,7 +9,7 @@ use std::time::Duration;
 /// Arrival of one event that carried output text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ChunkStamp {
-    /// When the body frame that held the event arrived. Events of one frame share it.
+    /// When the read that completed the event returned. Events of one read share it.
     pub at: Duration,
     /// Length of the text in bytes, the weight by which tokens are spread when the server does not
     /// count them per chunk.

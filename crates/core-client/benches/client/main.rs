@@ -8,6 +8,10 @@
 //! * Gap error: how much a gap between two tokens is off at the client, any sign.
 //! * CPU: of the whole process from its first request to its end, files and threads included.
 //!
+//! The tool runs without the calibration of its own error, which would come on top of each cell: it is a measurement behind
+//! the study, and what is asked here is what the study's requests cost. `CLIENT_ARGS` holds options to add, such as
+//! `--client-threads 2`; one that is there twice counts as it stands last.
+//!
 //! These are measurements, not checks: nothing fails here but what cannot run. `memory` is a check ([`memory`]).
 #![expect(clippy::print_stdout, reason = "a program for the terminal")]
 
@@ -136,7 +140,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .ok_or("CLIENT_TOOL names no tester: run `cargo xtask bench client`")?;
     if arguments.first().is_some_and(|a| a == "memory") {
         let minutes = arguments.get(1).filter(|a| !a.starts_with("--"));
-        return memory::run(&tool, minutes.map_or(Ok(10.0), |m| m.parse())?);
+        return memory::run(&tool, minutes.map_or(Ok(memory::MINUTES), |m| m.parse())?);
     }
     let named: Vec<&String> = arguments.iter().filter(|a| !a.starts_with("--")).collect();
     if !bind_to(SERVER_CORE) {
@@ -214,6 +218,7 @@ fn run_tool(cell: Cell, tool: &Path) -> Result<Outcome, Box<dyn std::error::Erro
                 .split(' '),
         )
         .args("--mode fixed --num-retries 0 --skip-graphs --max-ttft 1000000 --seed 1".split(' '))
+        .args(["--calibrate", "off"])
         .args(["--context-sizes", &PROMPT_TOKENS.to_string()])
         .args(["--fixed-concurrency-levels", &cell.level.to_string()])
         .args(["--ramp-duration", &cell.window_s.to_string()])

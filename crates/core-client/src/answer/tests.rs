@@ -94,6 +94,32 @@ fn events_of_one_frame_share_its_stamp() {
 }
 
 #[test]
+fn the_sample_of_an_answer_goes_when_it_turns_out_to_be_a_stream() {
+    let redactor = Redactor::default();
+    let mut answer = Answer::new(ms(0), 0);
+    assert!(
+        answer
+            .frame(ms(1), b": a comment\n\ndata: {", &redactor)
+            .is_continue()
+    );
+    assert!(!answer.sample.is_empty());
+    let rest = &delta("a")["data: {".len()..];
+    assert!(
+        answer
+            .frame(ms(2), rest.as_bytes(), &redactor)
+            .is_continue()
+    );
+    assert_eq!(answer.sample.capacity(), 0);
+    assert!(
+        answer
+            .frame(ms(3), delta("b").as_bytes(), &redactor)
+            .is_continue()
+    );
+    assert_eq!(answer.sample.capacity(), 0);
+    assert_eq!(answer.n_chunks(), 2);
+}
+
+#[test]
 fn an_event_counts_when_the_frame_that_completes_it_arrives() {
     let event = delta("é");
     for cut in 1..event.len() - 1 {

@@ -74,6 +74,22 @@ async fn two_events_in_one_frame_share_one_stamp() {
 }
 
 #[tokio::test]
+async fn all_frames_of_one_read_share_one_stamp() {
+    let [first, second] = ["Hello", " world"].map(token);
+    let frames = [ROLE, &first, &second, USAGE, DONE].map(chunk).concat();
+    // One write, so that one read brings the head and all frames.
+    let whole = [STREAM_HEAD.as_bytes(), &frames, LAST_CHUNK.as_bytes()].concat();
+    let exchange = ask_once(vec![send(whole)]).await;
+    assert_good(&exchange);
+    let t = &exchange.timeline;
+    assert_eq!(t.headers_at, Some(t.chunks[0].at));
+    assert_eq!(
+        (t.chunks[1].at, t.finished),
+        (t.chunks[0].at, t.chunks[0].at)
+    );
+}
+
+#[tokio::test]
 async fn one_event_over_two_frames_is_stamped_when_it_is_whole() {
     let event = token("Hello");
     let (a, b) = event.split_at(30);
