@@ -100,7 +100,7 @@ pub async fn send_all(
             next.set(index + 1);
             let body = RequestBody::new(vec![plan.body(index).into()], 0);
             let exchange = client.post(body, free_since, stop).await;
-            free_since = exchange.timeline.finished;
+            free_since = exchange.timeline.slot_free_at();
             // The reader ends only after the last sender.
             let _ = ended.send((index, exchange)).await;
         }

@@ -14,6 +14,7 @@ use core_client::RunClock;
 use core_client::plain::{PlainClient, PlainConfig};
 use core_client::probe::Probe;
 use metrics::health::{Calibration, WindowHealth};
+use serde_json::{Map, Value};
 
 use crate::client;
 use crate::load::{Samples, send_all};
@@ -121,6 +122,11 @@ async fn report(
         tell(text::advice(plan, &failed, remarks.n_replies > 0));
         tell(text::notes(&remarks));
     }
+    let mut file = file.filter(|_| !samples.is_empty());
+    if !plan.details {
+        // The client's own part is not in it: whoever waits for the file does not wait for the calibration.
+        save(file.take(), &text::json_results(&summary))?;
+    }
     let health = WindowHealth {
         level: u32::try_from(plan.concurrency.min(plan.n_requests)).unwrap_or(u32::MAX),
         ..measured.own_part.health()
@@ -130,17 +136,20 @@ async fn report(
     if !plan.quiet && remarks.n_replies > 0 {
         tell(client::lines(&own_part));
     }
-    let Some(file) = file.filter(|_| !samples.is_empty()) else {
+    let mut results = text::json_results(&summary);
+    results.extend(text::json_details(plan, &remarks, &failed, is_interrupted));
+    let own_part = client::object(&own_part, calibration.as_ref());
+    results.insert("client".to_owned(), own_part);
+    save(file, &results)
+}
+
+/// Writes the results where somebody wants them in a file.
+fn save(file: Option<ResultFile>, results: &Map<String, Value>) -> Result<(), Failure> {
+    let Some(file) = file else {
         return Ok(());
     };
-    let mut results = text::json_results(&summary);
-    if plan.details {
-        results.extend(text::json_details(plan, &remarks, &failed, is_interrupted));
-        let own_part = client::object(&own_part, calibration.as_ref());
-        results.insert("client".to_owned(), own_part);
-    }
     let path = file.path().display().to_string();
-    let results = serde_json::to_string_pretty(&results).context("writing JSON")?;
+    let results = serde_json::to_string_pretty(results).context("writing JSON")?;
     file.write(&results).map_err(|error| {
         Failure::run(error).with_hint("the results are on the console and nowhere else")
     })?;

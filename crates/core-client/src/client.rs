@@ -389,7 +389,9 @@ async fn exchange(
     }
     // A stream that reported an error has no end worth waiting for.
     if answer.is_done() {
+        let since = inner.clock.now();
         read_end(&route.pool, link, body).await;
+        answer.timeline.held_back = inner.clock.now().saturating_sub(since);
     }
     Ok(())
 }

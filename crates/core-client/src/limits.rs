@@ -99,6 +99,9 @@ impl<'a, F: Future> Aside<'a, F> {
         }
         // A read costs less than a swap, and all but one of a request's polls end here.
         if self.alarm.rang.load(SeqCst) && self.alarm.rang.swap(false, SeqCst) {
+            // A ring uses the registration up, and need not be the end: timers and cancellations ring, too, when the task
+            // has run for so long that tokio wants it to yield. Before the future is polled: what rings after that wakes this task.
+            self.alarm.task.register(cx.waker());
             return self
                 .future
                 .as_mut()
@@ -159,6 +162,47 @@ mod tests {
         assert_eq!((first.0.load(SeqCst), second.0.load(SeqCst)), (1, 1));
         assert_eq!(poll(&waker), Poll::Pending);
         assert_eq!(n_polls.get(), 3);
+    }
+
+    #[test]
+    fn an_alarm_that_rings_again_wakes_the_task_again() {
+        let ringer = RefCell::new(None);
+        let future = pin!(poll_fn(|cx| {
+            *ringer.borrow_mut() = Some(cx.waker().clone());
+            Poll::<()>::Pending
+        }));
+        let mut aside = Aside::new(future);
+        let (woken, waker) = task();
+        for rings in 0..5 {
+            assert_eq!(aside.poll(&mut Context::from_waker(&waker)), Poll::Pending);
+            assert_eq!(woken.0.load(SeqCst), rings);
+            ringer.take().unwrap().wake();
+        }
+    }
+
+    #[tokio::test]
+    async fn requests_that_use_up_what_a_task_may_do_at_once_are_ended_all_the_same() {
+        let cancel = CancellationToken::new();
+        let waiting = (0..500).map(|_| async {
+            let work = async {
+                for _ in 0..4 {
+                    tokio::task::coop::consume_budget().await;
+                }
+                std::future::pending::<()>().await;
+            };
+            unless_cut(pin!(work), Duration::from_secs(3600), &cancel).await
+        });
+        let waiting = futures_util::future::join_all(waiting);
+        let stop = async {
+            for _ in 0..1000 {
+                tokio::task::yield_now().await;
+            }
+            cancel.cancel();
+        };
+        let all = async { tokio::join!(waiting, stop).0 };
+        let ended = tokio::time::timeout(Duration::from_secs(20), all).await;
+        let ended = ended.expect("requests that nothing wakes any more");
+        assert!(ended.iter().all(|end| *end == Err(Cut::Cancelled)));
     }
 
     #[tokio::test]

@@ -306,7 +306,9 @@ impl Inner {
                         if !(ends_with_done && record::is_done(&exchange.body)) {
                             continue;
                         }
+                        let since = self.clock.now();
                         read_end(&self.pool, link, incoming).await;
+                        exchange.timeline.held_back = self.clock.now().saturating_sub(since);
                         return Ok(at);
                     }
                     Some(Err(error)) => {

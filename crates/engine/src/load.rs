@@ -553,7 +553,7 @@ impl<'c, 'a> Load<'c, 'a> {
         let now = self.context.clock.now();
         let timeline = &ended.exchange.timeline;
         // The slot is free since then, whenever we come to notice: what passes in between is ours.
-        let finished = timeline.finished.min(now);
+        let finished = timeline.slot_free_at().min(now);
         let due = self.pacer.ended(finished, failed);
         self.meter.ended(finished, now, due);
         self.meter

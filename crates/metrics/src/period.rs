@@ -151,7 +151,8 @@ impl PeriodRow {
     pub fn answer_tokens(&self) -> Option<f64> {
         let gap = self.avg_itl.filter(|itl| *itl > 0.0)?;
         let gaps = (self.avg_ttlt? - self.avg_ttft?) / gap;
-        (gaps > 0.0).then_some(gaps + 1.0)
+        // Less than one gap is no answer with an ITL: the latencies are of requests too different to say anything.
+        (gaps >= 1.0).then_some(gaps + 1.0)
     }
 
     fn per_second(&self, tokens: u64) -> f64 {

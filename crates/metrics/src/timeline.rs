@@ -31,9 +31,18 @@ pub struct Timeline {
     pub chunks: Vec<ChunkStamp>,
     /// When the stream was read to its end, failed or was cancelled.
     pub finished: Duration,
+    /// How long behind that the server still owed the end of the answer's body and the client waited for it, a few
+    /// milliseconds at most, so that the next request finds the connection free.
+    pub held_back: Duration,
 }
 
 impl Timeline {
+    /// When the request's slot was free for the next one, as far as the server is concerned.
+    #[must_use]
+    pub fn slot_free_at(&self) -> Duration {
+        self.finished + self.held_back
+    }
+
     /// Arrival of the first output, if any arrived.
     #[must_use]
     pub fn first_token_at(&self) -> Option<Duration> {

@@ -86,6 +86,7 @@ fn exchange(launched: u64, ttft: u64, failure: Option<Failure>) -> Exchange {
             headers_at: Some(millis(launched + 1)),
             finished: millis(launched + ttft + 31 * 5 + 3),
             chunks,
+            ..Timeline::default()
         },
         usage: Usage {
             prompt_tokens: Some(1040),

@@ -243,9 +243,16 @@ pub(crate) struct Scripted {
     fails_every: Option<u64>,
     kind: FailureKind,
     message: &'static str,
+    /// The end of the body comes so long behind the end of the answer.
+    held_back: Duration,
 }
 
 impl Scripted {
+    /// The same, with the body's end so long behind the answer's.
+    pub(crate) fn holding_back(self, held_back: Duration) -> Self {
+        Self { held_back, ..self }
+    }
+
     /// Answers after `takes`.
     pub(crate) fn answering(takes: Duration) -> Self {
         Self {
@@ -253,6 +260,7 @@ impl Scripted {
             fails_every: None,
             kind: FailureKind::Status,
             message: "",
+            held_back: Duration::ZERO,
         }
     }
 
@@ -263,6 +271,7 @@ impl Scripted {
             fails_every: Some(1),
             kind,
             message,
+            held_back: Duration::ZERO,
         }
     }
 
@@ -273,6 +282,7 @@ impl Scripted {
             fails_every: Some(n),
             kind: FailureKind::Status,
             message: "HTTP 503",
+            held_back: Duration::ZERO,
         }
     }
 }
@@ -304,6 +314,7 @@ impl Transport for ScriptedTransport {
             let launched = clock.now();
             tokio::time::sleep(script.takes).await;
             let now = clock.now();
+            tokio::time::sleep(script.held_back).await;
             let failed = script
                 .fails_every
                 .is_some_and(|every| n.is_multiple_of(every));
@@ -320,6 +331,7 @@ impl Transport for ScriptedTransport {
                         }]
                     },
                     finished: now,
+                    held_back: script.held_back,
                     ..Timeline::default()
                 },
                 usage: Usage {

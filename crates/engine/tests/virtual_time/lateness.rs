@@ -37,6 +37,18 @@ async fn an_end_that_is_noticed_late_is_load_that_we_did_not_hold() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_server_that_ends_its_bodies_late_is_no_load_that_we_did_not_hold() {
+    let script = Scripted::answering(MS(10)).holding_back(MS(4));
+    let mut bench = answering(script).feeling(&free());
+    let outcome = bench.test(&mut fixed_at(4), None).await.unwrap();
+    assert_ne!(outcome.summary.client_limited, Some(true));
+    for health in &outcome.health {
+        assert!(health.missing_share.unwrap() < 0.01, "{health:?}");
+        assert!(health.send_delay_p99.unwrap() < 0.001, "{health:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_noticed_late_at_a_border_of_periods_is_missing_once() {
     let mut bench = answering(Scripted::answering(MS(400)))
         .noticing_late(MS(100))

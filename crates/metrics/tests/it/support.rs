@@ -91,6 +91,7 @@ pub(crate) fn exchange(launched: f64, chunks: &[(f64, u32)], finished: f64) -> E
                 })
                 .collect(),
             finished: seconds(finished),
+            ..Timeline::default()
         },
         usage: Usage::default(),
         text: String::new(),

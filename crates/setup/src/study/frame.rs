@@ -153,10 +153,11 @@ async fn measure<T: StudyTool>(
     // Both may ask the Hub.
     let found = async {
         let tokenizer = tokenizer::load_aside(options.tokenizer.as_deref(), &model);
-        tokio::join!(tokenizer, kv_memory::find_aside(&served))
+        let kv = async { Ok(kv_memory::find_aside(&served).await) };
+        tokio::try_join!(tokenizer, kv)
     };
     let (loaded, kv) = tokio::select! {
-        (loaded, kv) = found => (loaded?, kv),
+        found = found => found?,
         () = stop.wait() => return Ok(interrupted(stop)),
     };
     log_lines(&tool.start_facts(&StartFacts {
