@@ -1,7 +1,7 @@
 //! A core that has other things to do.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::thread;
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -9,11 +9,20 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 /// So many that whoever wakes may wait for tens of milliseconds, which no first token of tens of milliseconds can bear.
 const BUSY_THREADS: usize = 24;
 
+/// Held for writing while a test of this program keeps a core busy.
+static CORES: RwLock<()> = RwLock::new(());
+
+/// While this lives, no test of this program keeps a core busy: for tests that hold times against each other.
+pub fn undisturbed() -> RwLockReadGuard<'static, ()> {
+    CORES.read().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Runs something on one core that others keep busy meanwhile; processes that it starts are bound to that core too.
 ///
 /// # Panics
 /// When a thread cannot be bound to a core, or when what ran panics.
 pub fn on_a_busy_core<T: Send>(run: impl FnOnce() -> T + Send) -> T {
+    let _cores = CORES.write().unwrap_or_else(PoisonError::into_inner);
     let core = a_core();
     let busy = Busy::on(core, BUSY_THREADS);
     let done = thread::scope(|scope| {

@@ -9,6 +9,7 @@ use crate::support::server;
 /// else runs beside these tests may do that to it, and then it says so rightly; three times in a row it does not.
 #[test]
 fn a_client_that_nothing_disturbs_marks_nothing() {
+    let _undisturbed = busy::undisturbed();
     let server = server::start(server::linear(1.0, 0.1));
     let undisturbed = (0..3).any(|_| {
         let place = Place::new();

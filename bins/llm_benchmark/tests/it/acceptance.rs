@@ -188,6 +188,7 @@ fn one_answer_without_text_fails_alone() {
 
 #[test]
 fn a_slow_server_times_out_request_by_request() {
+    let _undisturbed = testkit::busy::undisturbed();
     let server = Mock::start(|_, _| vec![Do::Wait(Duration::from_secs(3)), json_answer("{}")]);
     let place = Place::new();
     let url = server.url();

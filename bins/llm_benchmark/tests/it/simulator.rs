@@ -44,6 +44,7 @@ fn repeats_are_answered_from_the_response_cache() {
 
 #[test]
 fn a_stream_shows_its_first_token_and_a_whole_answer_cannot() {
+    let _undisturbed = testkit::busy::undisturbed();
     // 150 ms to the first token and 40 × 5 ms behind it.
     let common = [
         "--requests",

@@ -190,6 +190,7 @@ fn every_row_is_one_request_with_exactly_the_published_keys() {
 // Example 6. Requests are spaced by the server alone, so the bounds are those of a busy machine, not of the tool.
 #[test]
 fn the_first_measured_request_pays_for_nothing_but_its_prompt() {
+    let _undisturbed = testkit::busy::undisturbed();
     let server = Mock::caching();
     let place = Place::new();
     place.quick(&server.url(), "--num-iterations 8").exits(0);

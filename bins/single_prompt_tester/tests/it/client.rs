@@ -43,6 +43,7 @@ fn is_limited(place: &Place, run: &Finished) -> bool {
 /// beside these tests may do that to it, and then it says so rightly; three times in a row it does not.
 #[test]
 fn a_client_that_nothing_disturbs_limits_nothing_and_says_by_how_much_it_is_off() {
+    let _undisturbed = busy::undisturbed();
     let server = server(500, 100);
     let is_undisturbed = (0..3).any(|_| {
         let place = Place::new();

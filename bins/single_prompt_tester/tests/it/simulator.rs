@@ -251,6 +251,7 @@ fn another_temperature_is_not_compared() {
 
 #[test]
 fn the_times_are_those_of_the_server() {
+    let _undisturbed = testkit::busy::undisturbed();
     let mut config = SimConfig::demo();
     config.engine.service = ServiceModel::Linear {
         per_active: Duration::from_millis(150),
