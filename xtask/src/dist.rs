@@ -172,8 +172,9 @@ fn pack(
     source: &Source,
     out: &Path,
 ) -> Result<PathBuf> {
-    let settings = workspace::build_settings()?;
     let tools = workspace::tools()?;
+    // Before the build, which takes minutes: some settings are refused.
+    let settings = workspace::build_settings()?;
     let built = workspace::build_released(shell, asked, &tools)?;
     let mut files = Files::new();
     add_tools(shell, &tools, &built, &mut files)?;

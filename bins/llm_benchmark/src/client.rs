@@ -11,8 +11,8 @@ use core_client::null_server::{Answered, Errors, NullServer, Script, Seen};
 use core_client::plain::{PlainClient, PlainConfig, PlainExchange, PlainUrl};
 use core_client::{HttpVersion, RequestBody, RunClock};
 use futures_util::future::join_all;
-use metrics::health::pace::{Entry, Pace};
-use metrics::health::{Calibration, HealthRow, WindowHealth};
+use metrics::health::pace::Pace;
+use metrics::health::{Calibration, ErrorBar, HealthRow, WindowHealth};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -108,32 +108,22 @@ async fn hold(
 ) -> Vec<Ended> {
     client.open_connections(level as usize).await;
     let start = Instant::now();
-    let entered = Pace::entered(length);
     let slots = (0..level).map(|slot| async move {
-        let enters = entered.mul_f64(f64::from(slot) / f64::from(level));
-        let entry = pace.entry(slot, level, enters);
-        let (mut due, mut middle) = match entry {
-            Entry::After(wait) => (enters + wait, None),
-            Entry::Answering { n_tokens, .. } => (enters, Some(n_tokens)),
-        };
+        let mut turns = pace.slot(slot, level, length);
         let mut ended = Vec::new();
         loop {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                () = sleep_until(start + due.min(length)) => {}
+                () = sleep_until(start + turns.due()) => {}
             }
-            let now = start.elapsed();
-            if now >= length {
+            let Some(turn) = turns.turn(start.elapsed()) else {
                 break;
-            }
-            let has_ttft = middle.is_none() && now >= entered;
-            let fitting = pace.fitting(length - now);
-            let n_tokens = middle.take().map_or(fitting, |n| n.min(fitting));
+            };
             let id = format!("CALIBRATION_{slot}_{}", ended.len());
             let body = json!({
                 "prompt": "How do neural networks work?",
-                "max_tokens": n_tokens,
+                "max_tokens": turn.n_tokens,
                 "temperature": 0.0,
                 "request_id": id,
             });
@@ -142,14 +132,10 @@ async fn hold(
             if exchange.failure.is_some() {
                 break;
             }
-            due = match entry {
-                Entry::Answering { left, .. } if ended.is_empty() => enters + left + pace.rest(),
-                _ => due + pace.cycle,
-            };
             ended.push(Ended {
                 id,
                 exchange,
-                has_ttft,
+                has_ttft: turn.has_ttft,
             });
         }
         ended
@@ -169,13 +155,13 @@ pub fn lines(row: &HealthRow) -> Vec<String> {
     let Some(p50) = row.ttft_error_p50 else {
         return Vec::new();
     };
-    let p99 = row
-        .ttft_error_p99
-        .map(|p99| format!(", p99 {:.2} ms", 1e3 * p99));
+    let bar = ErrorBar {
+        p50,
+        p99: row.ttft_error_p99,
+    };
     let mut lines = vec![format!(
-        "note: the client itself was late by p50 {:.2} ms{}",
-        1e3 * p50,
-        p99.unwrap_or_default()
+        "note: the client itself was late by {}",
+        bar.in_ms(2)
     )];
     if row.client_limited == Some(true) {
         lines.push(format!(

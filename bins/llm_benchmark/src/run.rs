@@ -122,11 +122,15 @@ async fn report(
         tell(text::advice(plan, &failed, remarks.n_replies > 0));
         tell(text::notes(&remarks));
     }
-    let mut file = file.filter(|_| !samples.is_empty());
-    if !plan.details {
+    let mut results = text::json_results(&summary);
+    let awaits_details = match file.filter(|_| !samples.is_empty()) {
         // The client's own part is not in it: whoever waits for the file does not wait for the calibration.
-        save(file.take(), &text::json_results(&summary))?;
-    }
+        Some(file) if !plan.details => {
+            save(file, &results)?;
+            None
+        }
+        file => file,
+    };
     let health = WindowHealth {
         level: u32::try_from(plan.concurrency.min(plan.n_requests)).unwrap_or(u32::MAX),
         ..measured.own_part.health()
@@ -136,18 +140,17 @@ async fn report(
     if !plan.quiet && remarks.n_replies > 0 {
         tell(client::lines(&own_part));
     }
-    let mut results = text::json_results(&summary);
+    let Some(file) = awaits_details else {
+        return Ok(());
+    };
     results.extend(text::json_details(plan, &remarks, &failed, is_interrupted));
     let own_part = client::object(&own_part, calibration.as_ref());
     results.insert("client".to_owned(), own_part);
     save(file, &results)
 }
 
-/// Writes the results where somebody wants them in a file.
-fn save(file: Option<ResultFile>, results: &Map<String, Value>) -> Result<(), Failure> {
-    let Some(file) = file else {
-        return Ok(());
-    };
+/// Writes the file, and says where it is.
+fn save(file: ResultFile, results: &Map<String, Value>) -> Result<(), Failure> {
     let path = file.path().display().to_string();
     let results = serde_json::to_string_pretty(results).context("writing JSON")?;
     file.write(&results).map_err(|error| {

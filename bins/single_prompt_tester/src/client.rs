@@ -5,24 +5,15 @@
 
 use cli::logging::Line;
 use cli::number::thousands;
-use metrics::health::{Calibration, HealthRow, WindowHealth, nearest};
+use engine::event::{Doubt, DoubtKind};
+use metrics::health::{Calibration, ErrorBar, HealthRow, WindowHealth, nearest};
+use report::test_name::TestName;
 use serde_json::{Value, json};
 
 /// The judgement on a run.
 #[derive(Debug, Clone, Default)]
 pub struct ClientPart {
     rows: Vec<HealthRow>,
-}
-
-/// A size whose figures say more of the client than they should.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Limited {
-    /// Tokens.
-    pub context_size: u64,
-    /// Percent: 0 of cold prompts, 100 of repeated ones.
-    pub cache_hit_rate: u32,
-    /// Cause and remedy, one line.
-    pub text: String,
 }
 
 impl ClientPart {
@@ -39,19 +30,19 @@ impl ClientPart {
         }
     }
 
-    /// The sizes that the client limits, each once, in their order.
+    /// A doubt of each size that the client limits, in their order; of its cold prompts (0 %) or else its repeated ones (100 %).
     #[must_use]
-    pub fn limited(&self) -> Vec<Limited> {
-        let mut limited: Vec<Limited> = Vec::new();
+    pub fn limited(&self) -> Vec<Doubt> {
+        let mut limited: Vec<Doubt> = Vec::new();
         for row in &self.rows {
-            if row.client_limited != Some(true)
-                || limited.iter().any(|l| l.context_size == row.context_size)
-            {
+            let test = TestName::new(row.context_size, row.cache_hit_rate);
+            let is_told = |doubt: &Doubt| doubt.test.context_size == row.context_size;
+            if row.client_limited != Some(true) || limited.iter().any(is_told) {
                 continue;
             }
-            limited.push(Limited {
-                context_size: row.context_size,
-                cache_hit_rate: row.cache_hit_rate,
+            limited.push(Doubt {
+                test,
+                kind: DoubtKind::ClientLimited,
                 text: format!(
                     "{} tokens: the figures are limited by this client ({} prompts: {}): give it less company, or a \
                      machine of its own",
@@ -70,17 +61,14 @@ impl ClientPart {
         let most = |of: fn(&HealthRow) -> Option<f64>| {
             self.rows.iter().filter_map(of).max_by(f64::total_cmp)
         };
-        let bar = |p50: Option<f64>, p99: Option<f64>, digits: usize| {
-            let p99 = p99.map_or_else(
-                || "p99 unknown".to_owned(),
-                |p99| format!("p99 {:.digits$} ms", p99 * 1e3),
-            );
-            Some(format!("p50 {:.digits$} ms, {p99}", p50? * 1e3))
+        let ttft = ErrorBar {
+            p50: most(|r| r.ttft_error_p50)?,
+            p99: most(|r| r.ttft_error_p99),
         };
-        let ttft = bar(most(|r| r.ttft_error_p50), most(|r| r.ttft_error_p99), 2)?;
-        let mut text = format!("The client's own part: TTFT error {ttft}");
-        if let Some(itl) = bar(most(|r| r.itl_error_p50), most(|r| r.itl_error_p99), 3) {
-            text.push_str(&format!("; ITL error {itl}"));
+        let mut text = format!("The client's own part: TTFT error {}", ttft.in_ms(2));
+        if let Some(p50) = most(|r| r.itl_error_p50) {
+            let p99 = most(|r| r.itl_error_p99);
+            text.push_str(&format!("; ITL error {}", ErrorBar { p50, p99 }.in_ms(3)));
         }
         if let Some(delay) = most(|r| r.send_delay_p99) {
             text.push_str(&format!("; sent late by p99 {:.2} ms", delay * 1e3));
@@ -121,7 +109,7 @@ impl ClientPart {
 
 #[cfg(test)]
 mod tests {
-    use metrics::health::{ErrorBar, Lag, Typical};
+    use metrics::health::{Lag, Typical};
 
     use super::*;
 
@@ -156,8 +144,8 @@ mod tests {
         let limited = part.limited();
         assert_eq!(limited.len(), 1);
         assert_eq!(
-            (limited[0].context_size, limited[0].cache_hit_rate),
-            (1000, 100)
+            (limited[0].test, limited[0].kind),
+            (TestName::new(1000, 100), DoubtKind::ClientLimited)
         );
         assert!(limited[0].text.starts_with("1,000 tokens: "), "{limited:?}");
         assert!(

@@ -14,7 +14,6 @@ use cli::logging::{Line, log_lines};
 use cli::options::Calibrate;
 use cli::{AppExit, Failure};
 use core_client::{Client, RunClock};
-use engine::event::DoubtKind;
 use engine::runtimes::{self, Carriage};
 use engine::stop::{Stop, StopReason};
 use metrics::caching::judge_caching;
@@ -26,11 +25,11 @@ use report::files::{
 use report::metadata::{PromptFacts, RunFacts};
 use report::stamp::RunStamp;
 use serde_json::{Number, Value, json};
-use setup::study::proof;
+use setup::study::{doubt_object, proof};
 use setup::terminal::{Terminal, TerminalOptions};
 use setup::tokenizer::{self, LoadedTokenizer};
 
-use crate::client::{ClientPart, Limited};
+use crate::client::ClientPart;
 use crate::plan::Plan;
 use crate::prompts::PromptMaker;
 use crate::session::{self, SessionEnd, Settings};
@@ -404,15 +403,7 @@ fn judge(settings: &Settings, end: &SessionEnd) -> (Verdict, Verdict) {
 fn store_client(facts: &mut RunFacts, client: &ClientPart, mut object: Value) {
     object["sizes"] = client.object();
     facts.sections.insert("client".to_owned(), object);
-    let doubt = |limited: Limited| {
-        json!({
-            "context_size": limited.context_size,
-            "cache_hit_rate": limited.cache_hit_rate,
-            "kind": DoubtKind::ClientLimited.as_str(),
-            "text": limited.text,
-        })
-    };
-    let doubts: Vec<Value> = client.limited().into_iter().map(doubt).collect();
+    let doubts: Vec<Value> = client.limited().iter().map(doubt_object).collect();
     if !doubts.is_empty() {
         facts
             .sections

@@ -16,7 +16,7 @@ use core_client::{
 };
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use metrics::health::pace::{Entry, Pace};
+use metrics::health::pace::Pace;
 use metrics::health::{Calibration, WindowHealth, ratio_distance};
 use metrics::timeline::Exchange;
 use tokio_util::sync::CancellationToken;
@@ -261,8 +261,7 @@ fn carriage(
 struct Ended {
     request_id: String,
     exchange: Exchange,
-    /// Whether its time to the first token counts: not of an answer that begins in the middle, and not while the level
-    /// is being entered.
+    /// Whether its time to the first token counts.
     has_ttft: bool,
 }
 
@@ -305,45 +304,29 @@ async fn go_round(
     start: tokio::time::Instant,
     length: Duration,
 ) -> (Vec<Ended>, Option<String>) {
-    let entered = Pace::entered(length);
-    let enters = entered.mul_f64(f64::from(slot) / f64::from(level));
-    tokio::time::sleep_until(start + enters).await;
+    let mut turns = pace.slot(slot, level, length);
     let mut ended = Vec::new();
-    let entry = pace.entry(slot, level, enters);
-    // In the middle of an answer only the rest of it is asked for, and its prompt was sent long before.
-    let (mut due, mut middle) = match entry {
-        Entry::After(wait) => (enters + wait, None),
-        Entry::Answering { n_tokens, .. } => (enters, Some(n_tokens)),
-    };
     loop {
-        tokio::time::sleep_until(start + due.min(length)).await;
-        let now = start.elapsed();
-        if now >= length {
+        tokio::time::sleep_until(start + turns.due()).await;
+        let Some(turn) = turns.turn(start.elapsed()) else {
             return (ended, None);
-        }
-        let fitting = pace.fitting(length - now);
-        let has_ttft = middle.is_none() && now >= entered;
-        let (n_tokens, prompt) = match middle.take() {
-            None => (fitting, prompt.clone()),
-            Some(n_tokens) => (n_tokens.min(fitting), Bytes::new()),
+        };
+        let prompt = match turn.is_whole {
+            true => prompt.clone(),
+            false => Bytes::new(),
         };
         let request_id = format!("CALIBRATION_{slot}_{}", ended.len());
-        let request_id = id_with_tokens(&request_id, n_tokens);
+        let request_id = id_with_tokens(&request_id, turn.n_tokens);
         let exchange = transport.send(outgoing(&prompt, request_id.clone())).await;
         if let Some(failure) = &exchange.failure {
             // The next one would fare no better.
             let line = format!("{}: {}", failure.kind, failure.message);
             return (ended, Some(line));
         }
-        // What comes late does not make the others fewer.
-        due = match entry {
-            Entry::Answering { left, .. } if ended.is_empty() => enters + left + pace.rest(),
-            _ => due + pace.cycle,
-        };
         ended.push(Ended {
             request_id,
             exchange,
-            has_ttft,
+            has_ttft: turn.has_ttft,
         });
     }
 }

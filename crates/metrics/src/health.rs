@@ -33,6 +33,16 @@ pub struct ErrorBar {
 }
 
 impl ErrorBar {
+    /// For people, in milliseconds.
+    #[must_use]
+    pub fn in_ms(self, decimals: usize) -> String {
+        let p99 = self.p99.map_or_else(
+            || "p99 unknown".to_owned(),
+            |p99| format!("p99 {:.decimals$} ms", p99 * 1e3),
+        );
+        format!("p50 {:.decimals$} ms, {p99}", self.p50 * 1e3)
+    }
+
     /// The larger of both, figure by figure.
     #[must_use]
     pub fn max(self, other: Self) -> Self {

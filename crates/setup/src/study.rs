@@ -40,6 +40,7 @@ use ramp::{Decided, PeriodSpec, SustainedStop};
 use report::progress::ResumeRules;
 use report::test_name::TestName;
 
+pub use doubts::doubt_object;
 pub use frame::run;
 pub use memory::KvModel;
 pub use options::{Choices, DEFAULT_MAX_TTFT, StudyError, StudyOptions, level, tokens};

@@ -34,18 +34,44 @@ pub struct Pace {
     pub study_tokens: f64,
 }
 
+/// One slot of a level that is held: when it sends a request, and which.
+///
+/// Pure: whoever holds the level asks for [`Self::due`], waits for that, and sends what [`Self::turn`] says.
+#[derive(Debug, Clone)]
+pub struct Slot {
+    pace: Pace,
+    length: Duration,
+    due: Duration,
+    /// The answer in whose middle it enters, until that was asked for.
+    middle: Option<Middle>,
+}
+
+/// A request of a slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Turn {
+    /// Tokens to ask for.
+    pub n_tokens: u32,
+    /// Whether the prompt is sent; that of an answer which begins in its middle was sent long before.
+    pub is_whole: bool,
+    /// Whether its time to the first token counts: not of an answer that begins in its middle, and not while the level is
+    /// being entered.
+    pub has_ttft: bool,
+}
+
+/// The last tokens of an answer, and when it is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Middle {
+    n_tokens: u32,
+    left: Duration,
+}
+
 /// What a slot does when it begins somewhere in its cycle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Entry {
+enum Entry {
     /// It sends a request after this time.
     After(Duration),
-    /// It gets the last tokens of an answer.
-    Answering {
-        /// So many.
-        n_tokens: u32,
-        /// When the answer is over and the slot rests.
-        left: Duration,
-    },
+    /// It gets the last tokens of an answer; when that is over, it rests.
+    Answering(Middle),
 }
 
 impl Pace {
@@ -95,9 +121,28 @@ impl Pace {
         self.first_after + self.gap * (self.least_tokens() - 1)
     }
 
-    /// From when on a measurement of this length counts.
+    /// A slot of those of `level`, for a measurement of `length`.
     #[must_use]
-    pub fn entered(length: Duration) -> Duration {
+    pub fn slot(&self, slot: u32, level: u32, length: Duration) -> Slot {
+        let share = f64::from(slot) / f64::from(level.max(1));
+        self.slot_entering(slot, level, Self::entered(length).mul_f64(share), length)
+    }
+
+    fn slot_entering(&self, slot: u32, level: u32, enters: Duration, length: Duration) -> Slot {
+        let (wait, middle) = match self.entry(slot, level, enters) {
+            Entry::After(wait) => (wait, None),
+            Entry::Answering(middle) => (Duration::ZERO, Some(middle)),
+        };
+        Slot {
+            pace: *self,
+            length,
+            due: enters + wait,
+            middle,
+        }
+    }
+
+    /// From when on a measurement of this length counts.
+    fn entered(length: Duration) -> Duration {
         length / ENTRY
     }
 
@@ -129,8 +174,7 @@ impl Pace {
     }
 
     /// Tokens of an answer that ends within `left` from its request on.
-    #[must_use]
-    pub fn fitting(&self, left: Duration) -> u32 {
+    fn fitting(&self, left: Duration) -> u32 {
         if self.gap.is_zero() {
             return self.n_tokens;
         }
@@ -140,15 +184,13 @@ impl Pace {
     }
 
     /// From the end of an answer to the slot's next request.
-    #[must_use]
-    pub fn rest(&self) -> Duration {
+    fn rest(&self) -> Duration {
         let busy = self.first_after + self.gap * (self.n_tokens - 1);
         self.cycle.saturating_sub(busy)
     }
 
     /// What slot `slot` of `level` does at `now`, when the slots have been going round in equal distances for ever.
-    #[must_use]
-    pub fn entry(&self, slot: u32, level: u32, now: Duration) -> Entry {
+    fn entry(&self, slot: u32, level: u32, now: Duration) -> Entry {
         let offset = self
             .cycle
             .mul_f64(f64::from(slot) / f64::from(level.max(1)));
@@ -158,10 +200,45 @@ impl Pace {
         if at <= self.rest() + self.first_after || self.n_tokens < 2 {
             return Entry::After(self.rest().saturating_sub(at));
         }
-        Entry::Answering {
+        Entry::Answering(Middle {
             n_tokens: self.fitting(self.first_after + left),
             left,
-        }
+        })
+    }
+}
+
+impl Slot {
+    /// When it sends next, from the beginning of the measurement on; the end of that where nothing is left to send.
+    #[must_use]
+    pub fn due(&self) -> Duration {
+        self.due.min(self.length)
+    }
+
+    /// What it sends at `now`; `None` when the measurement is over. What is sent late does not make the others fewer.
+    pub fn turn(&mut self, now: Duration) -> Option<Turn> {
+        let left = self
+            .length
+            .checked_sub(now)
+            .filter(|left| !left.is_zero())?;
+        let fitting = self.pace.fitting(left);
+        Some(match self.middle.take() {
+            Some(middle) => {
+                self.due += middle.left + self.pace.rest();
+                Turn {
+                    n_tokens: middle.n_tokens.min(fitting),
+                    is_whole: false,
+                    has_ttft: false,
+                }
+            }
+            None => {
+                self.due += self.pace.cycle;
+                Turn {
+                    n_tokens: fitting,
+                    is_whole: true,
+                    has_ttft: now >= Pace::entered(self.length),
+                }
+            }
+        })
     }
 }
 
@@ -200,21 +277,14 @@ mod tests {
         assert_eq!(Pace::fastest(&[window(0.0, 0.0, 0.0)], 9), None);
     }
 
-    /// Requests and tokens in `length`, of all slots, by the rules that a measurement goes by.
+    /// Requests and tokens in `length`, of all slots, that are all there from the beginning on.
     fn played(pace: Pace, level: u32, length: Duration) -> (u32, u32) {
         let (mut requests, mut tokens) = (0, 0);
         for slot in 0..level {
-            let mut now = match pace.entry(slot, level, Duration::ZERO) {
-                Entry::After(wait) => wait,
-                Entry::Answering { n_tokens, left } => {
-                    tokens += pace.fitting(length).min(n_tokens);
-                    left + pace.rest()
-                }
-            };
-            while now < length {
-                let n = pace.fitting(length - now);
-                (requests, tokens) = (requests + 1, tokens + n);
-                now += pace.first_after + pace.gap * (n - 1) + pace.rest();
+            let mut slot = pace.slot_entering(slot, level, Duration::ZERO, length);
+            while let Some(turn) = slot.turn(slot.due()) {
+                requests += u32::from(turn.is_whole);
+                tokens += turn.n_tokens;
             }
         }
         (requests, tokens)
@@ -276,7 +346,30 @@ mod tests {
         assert_eq!(entry(1), Entry::After(MS(480)));
         assert_eq!(entry(2), Entry::After(Duration::ZERO));
         let (n_tokens, left) = (6, MS(500));
-        assert_eq!(entry(3), Entry::Answering { n_tokens, left });
+        assert_eq!(entry(3), Entry::Answering(Middle { n_tokens, left }));
         assert_eq!(pace.entry(3, 4, MS(700)), Entry::After(MS(780)));
+    }
+
+    /// 2 s, of which the first 0.5 s do not count.
+    #[test]
+    fn a_slot_goes_on_in_its_cycle_from_where_it_entered() {
+        let pace = pace(1.0, 0.1, 11.0);
+        let turn = |n_tokens, is_whole, has_ttft| Turn {
+            n_tokens,
+            is_whole,
+            has_ttft,
+        };
+        // Of four slots the last enters after 375 ms, 125 ms before its answer is over, rests, and sends again at 1.48 s.
+        let mut slot = pace.slot(3, 4, MS(2000));
+        assert_eq!(slot.due(), MS(375));
+        assert_eq!(slot.turn(slot.due()), Some(turn(2, false, false)));
+        assert_eq!(slot.due(), MS(1480));
+        // However late it is noticed; and no longer than there is time for.
+        assert_eq!(slot.turn(MS(1500)), Some(turn(5, true, true)));
+        assert_eq!((slot.due(), slot.turn(slot.due())), (MS(2000), None));
+        // The first one rests and sends when the level is entered.
+        let mut slot = pace.slot(0, 4, MS(4000));
+        assert_eq!(slot.turn(MS(980)), Some(turn(11, true, false)));
+        assert_eq!(slot.due(), MS(2980));
     }
 }

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use engine::event::DoubtKind;
+use engine::event::{Doubt, DoubtKind};
 use engine::study::StudyEnd;
 use report::metadata::RunFacts;
 use report::progress::Progress;
@@ -32,6 +32,21 @@ fn test_of(doubt: &Value) -> Option<TestName> {
     Some(test.with_working_set(doubt["working_set_size"].as_u64()))
 }
 
+/// A doubt for programs, as the section `doubts` of the run's facts has it.
+#[must_use]
+pub fn doubt_object(doubt: &Doubt) -> Value {
+    let mut object = json!({
+        "context_size": doubt.test.context_size,
+        "cache_hit_rate": doubt.test.cache_hit_rate,
+        "kind": doubt.kind.as_str(),
+        "text": doubt.text,
+    });
+    if let Some(size) = doubt.test.working_set_size {
+        object["working_set_size"] = json!(size);
+    }
+    object
+}
+
 /// All doubts of the run's tests.
 pub(super) fn store(
     facts: &mut RunFacts,
@@ -39,18 +54,7 @@ pub(super) fn store(
     end: &StudyEnd,
     n_deviating: u64,
 ) {
-    doubts.extend(end.doubts.iter().map(|d| {
-        let mut doubt = json!({
-            "context_size": d.test.context_size,
-            "cache_hit_rate": d.test.cache_hit_rate,
-            "kind": d.kind.as_str(),
-            "text": d.text,
-        });
-        if let Some(size) = d.test.working_set_size {
-            doubt["working_set_size"] = json!(size);
-        }
-        doubt
-    }));
+    doubts.extend(end.doubts.iter().map(doubt_object));
     let unseen = [
         DoubtKind::PromptTokens.as_str(),
         DoubtKind::NoUsage.as_str(),

@@ -8,7 +8,7 @@ use engine::runtimes::Carriage;
 use engine::stop::Stop;
 use engine::study::StudyEnd;
 use metrics::PeriodRow;
-use metrics::health::{CALIBRATED_OVER, Calibration, ErrorBar, WindowHealth};
+use metrics::health::{CALIBRATED_OVER, Calibration, WindowHealth};
 use report::files::{TableWriter, WriteError};
 use report::test_name::TestName;
 use serde_json::{Value, json};
@@ -53,19 +53,12 @@ pub async fn measure_error(
         Vec::new()
     });
     for c in &calibrations {
-        let told = |bar: ErrorBar, decimals: usize| {
-            let p99 = bar.p99.map_or_else(
-                || "p99 unknown".to_owned(),
-                |p99| format!("p99 {:.decimals$} ms", p99 * 1e3),
-            );
-            format!("error p50 {:.decimals$} ms, {p99}", bar.p50 * 1e3)
-        };
-        let itl = c.itl.map(|itl| format!("; ITL {}", told(itl, 3)));
+        let itl = c.itl.map(|itl| format!("; ITL error {}", itl.in_ms(3)));
         tracing::info!(
-            "  At concurrency {}, {} tokens: TTFT {}{} ({} requests)",
+            "  At concurrency {}, {} tokens: TTFT error {}{} ({} requests)",
             c.level,
             c.context_size,
-            told(c.ttft, 2),
+            c.ttft.in_ms(2),
             itl.unwrap_or_default(),
             c.n_requests
         );
