@@ -13,6 +13,7 @@
 mod message;
 mod value;
 
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 
@@ -118,53 +119,51 @@ pub fn prepare(command: Command, generations: &[&[&str]]) -> Command {
 /// that option; names in `originals` that the command does not have are passed over.
 #[must_use]
 pub fn add_prefix_aliases(command: Command, originals: &[&str]) -> Command {
-    let mut taken: Vec<String> = command
-        .get_arguments()
-        .flat_map(|arg| {
-            let aliases = arg.get_all_aliases().unwrap_or_default();
-            arg.get_long()
-                .into_iter()
-                .chain(aliases)
-                .map(str::to_owned)
-                .collect::<Vec<_>>()
-        })
-        .collect();
-    let mut wanted: Vec<(&str, &str)> = unambiguous_prefixes(originals);
-    wanted.retain(|(prefix, _)| {
-        let is_free = !taken.iter().any(|name| name == prefix);
-        if is_free {
-            taken.push((*prefix).to_owned());
+    // A few hundred of them at every start: looked up, not searched for.
+    let mut taken: HashSet<String> = HashSet::new();
+    for arg in command.get_arguments() {
+        let aliases = arg.get_all_aliases().unwrap_or_default();
+        taken.extend(arg.get_long().into_iter().chain(aliases).map(str::to_owned));
+    }
+    let mut wanted: HashMap<&str, Vec<&str>> = HashMap::new();
+    for (prefix, original) in unambiguous_prefixes(originals) {
+        if taken.insert(prefix.to_owned()) {
+            wanted.entry(original).or_default().push(prefix);
         }
-        is_free
-    });
+    }
     // Not `mut_arg`, which moves what it changes to the end of the help.
-    command.mut_args(|arg| {
-        let long = arg.get_long().map(str::to_owned);
-        let own = wanted
-            .iter()
-            .filter(|(_, original)| long.as_deref() == Some(*original));
-        own.fold(arg, |arg, (prefix, _)| arg.alias((*prefix).to_owned()))
-    })
+    command.mut_args(
+        |arg| match arg.get_long().and_then(|long| wanted.get(long)) {
+            Some(prefixes) => {
+                let prefixes: Vec<String> =
+                    prefixes.iter().map(|&prefix| prefix.to_owned()).collect();
+                arg.aliases(prefixes)
+            }
+            None => arg,
+        },
+    )
 }
 
 /// Every proper prefix that argparse would have accepted for exactly one of these options, with that
 /// option. A full name is never a prefix, also when it begins another name.
 #[must_use]
 pub fn unambiguous_prefixes<'a>(originals: &[&'a str]) -> Vec<(&'a str, &'a str)> {
+    let mut sorted = originals.to_vec();
+    sorted.sort_unstable();
+    let shared = |a: &str, b: &str| a.bytes().zip(b.bytes()).take_while(|(a, b)| a == b).count();
     let mut found = Vec::new();
     for &original in originals {
-        for end in 1..original.len() {
-            let Some(prefix) = original.get(..end) else {
-                continue;
-            };
-            let n_matches = originals
-                .iter()
-                .filter(|name| name.starts_with(prefix))
-                .count();
-            if n_matches == 1 && !originals.contains(&prefix) {
-                found.push((prefix, original));
-            }
-        }
+        // Whoever shares a beginning with it stands beside it, a name that is the beginning of another one included.
+        let at = sorted.partition_point(|name| *name < original);
+        let before = at.checked_sub(1).and_then(|i| sorted.get(i));
+        let ambiguous = before
+            .into_iter()
+            .chain(sorted.get(at + 1))
+            .map(|name| shared(name, original))
+            .max();
+        let shortest = ambiguous.unwrap_or(0) + 1;
+        let ends = shortest..original.len();
+        found.extend(ends.filter_map(|end| Some((original.get(..end)?, original))));
     }
     found
 }

@@ -61,6 +61,12 @@ fn prompts(c: &mut Criterion) {
         group.bench_function(BenchmarkId::new("build", name), |b| {
             b.iter(|| PieceTable::build(black_box(&tokenizer)).expect("measured before"));
         });
+        let (_, kept) = PieceTable::build_and_keep(&tokenizer).expect("measured before");
+        group.bench_function(BenchmarkId::new("rebuild", name), |b| {
+            b.iter(|| {
+                PieceTable::rebuild(black_box(&tokenizer), &kept).expect("of this tokenizer")
+            });
+        });
         group.finish();
 
         let table = PieceTable::build(&tokenizer).expect("the tokenizer knows English words");

@@ -5,6 +5,11 @@
 
 /// Appends `text` to `out` as the inside of a JSON string.
 pub(crate) fn escape_into(text: &str, out: &mut Vec<u8>) {
+    // Almost all of our text is plain.
+    if !text.bytes().any(|b| b < 0x20 || b == b'"' || b == b'\\') {
+        out.extend_from_slice(text.as_bytes());
+        return;
+    }
     for byte in text.bytes() {
         match byte {
             b'"' => out.extend_from_slice(b"\\\""),

@@ -30,8 +30,8 @@ struct Stream {
     arrivals: Vec<Instant>,
 }
 
-/// Runs the job and prints one line per finished request: id, TTFT in seconds, arrivals relative to the
-/// first in seconds.
+/// Runs the job and prints the processor seconds that it took, then one line per finished request: id, TTFT in seconds,
+/// arrivals relative to the first in seconds.
 pub(crate) fn run(address: SocketAddr, job: &Job) -> io::Result<()> {
     let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
     let mut streams = Vec::with_capacity(job.level);
@@ -128,7 +128,10 @@ pub(crate) fn run(address: SocketAddr, job: &Job) -> io::Result<()> {
             }
         }
     }
+    // Printing is not the client's work.
+    let cpu = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     let mut out = io::BufWriter::new(io::stdout().lock());
+    writeln!(out, "{}.{:09}", cpu.tv_sec, cpu.tv_nsec)?;
     for one in &measured {
         one.write(&mut out)?;
     }

@@ -6,7 +6,8 @@
 //!
 //! * TTFT error: the client's TTFT less the server's own, from the whole request to the write of the token.
 //! * Gap error: how much a gap between two tokens is off at the client, any sign.
-//! * CPU: of the whole process from its first request to its end, files and threads included.
+//! * CPU: of the whole process from its first request to its end, files and threads included; of the floor client without
+//!   the lines that it prints at its end.
 //!
 //! The tool runs without the calibration of its own error, which would come on top of each cell: it is a measurement behind
 //! the study, and what is asked here is what the study's requests cost. `CLIENT_ARGS` holds options to add, such as
@@ -22,7 +23,7 @@ mod memory;
 
 use std::collections::HashMap;
 use std::fs;
-use std::io;
+use std::io::{self, BufRead as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -198,11 +199,16 @@ fn run_floor(cell: Cell) -> Result<Outcome, Box<dyn std::error::Error>> {
         .arg(server.address().to_string())
         .args(cell.job().arguments())
         .stdout(Stdio::from(output.reopen()?));
-    let (status, used) = child::run(command, &server)?;
+    let (status, mut used) = child::run(command, &server)?;
     if !status.success() {
         return Err(format!("the floor client ended with {status}").into());
     }
-    let measured = Measured::read_all(io::BufReader::new(output.reopen()?))?;
+    let mut printed = io::BufReader::new(output.reopen()?);
+    let mut until_printing = String::new();
+    printed.read_line(&mut until_printing)?;
+    let before_first_request = used.cpu_in_all - used.cpu;
+    used.cpu = until_printing.trim_end().parse::<f64>()? - before_first_request;
+    let measured = Measured::read_all(printed)?;
     Ok(outcome(server, used, measured))
 }
 

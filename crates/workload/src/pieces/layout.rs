@@ -3,11 +3,13 @@
 //! Promise: the same tokenizer gives the same table, always: whatever is shuffled here is shuffled by a constant
 //! seed. A block shape is a flat list of spans, so the text writer only draws an index and copies bytes.
 
+use std::rc::Rc;
+
 use bytes::Bytes;
 use rand_chacha::ChaCha8Rng;
 
 use super::counts::Counter;
-use super::measure::Gauge;
+use super::measure::{Counted, Gauge};
 use super::{Inner, Kind, MIN_SINGLES, Piece, PieceError, Question, Span};
 use crate::escape::escape_into;
 use crate::questions::QUESTIONS;
@@ -80,7 +82,7 @@ const PUNCTUATION: [(Kind, &str); 7] = [
 ];
 
 /// Pieces of one kind as text, before they go into the arena.
-type Texts = Vec<(String, u16)>;
+type Texts = Vec<Counted>;
 
 /// Measured, not yet laid out.
 struct TopicTexts {
@@ -110,7 +112,11 @@ fn measure_and_lay_out(
     let all = words::all();
     let ones: Vec<&'static str> = all
         .iter()
-        .filter(|w| gauge.inner(&format!(" {w}")) == Some(1))
+        .filter(|w| {
+            gauge
+                .inner(&[" ", w])
+                .is_some_and(|piece| piece.tokens == 1)
+        })
         .copied()
         .collect();
     let singles = gauge.singles_that_add_up(&ones);
@@ -124,12 +130,11 @@ fn measure_and_lay_out(
         .iter()
         .map(|t| measure_topic(&mut gauge, t))
         .collect();
-    let word_list = |gauge: &mut Gauge<'_, '_>, list: &[&str]| {
-        measured(gauge, list.iter().map(|w| format!(" {w}")))
-    };
-    let operators = measured(&mut gauge, OPERATORS.iter().map(|o| (*o).to_owned()));
-    let indent = measured(&mut gauge, std::iter::once("    return".to_owned()));
-    let single_texts: Texts = singles.iter().map(|w| (format!(" {w}"), 1)).collect();
+    let word_list =
+        |gauge: &mut Gauge<'_, '_>, list: &[&str]| measured(gauge, list.iter().map(|w| [" ", w]));
+    let operators = measured(&mut gauge, OPERATORS.map(|o| [o]));
+    let indent = measured(&mut gauge, [["    return"]]);
+    let single_texts = measured(&mut gauge, singles.iter().map(|w| [" ", w]));
     let mut common = word_list(&mut gauge, &words::common());
     if common.is_empty() {
         common.clone_from(&single_texts);
@@ -166,10 +171,14 @@ fn measure_and_lay_out(
     let mut starters: Texts = all
         .iter()
         .filter(|w| w.len() <= STARTER_LENGTH)
-        .filter_map(|w| Some(((*w).to_owned(), gauge.leading(w)?)))
+        .filter_map(|w| {
+            let tokens = gauge.leading(&[w])?;
+            let text = Rc::from(*w);
+            Some(Counted { text, tokens })
+        })
         .collect();
-    starters.sort_by_key(|(_, tokens)| *tokens);
-    let n_one = starters.partition_point(|(_, tokens)| *tokens == 1);
+    starters.sort_by_key(|piece| piece.tokens);
+    let n_one = starters.partition_point(|piece| piece.tokens == 1);
     let long_starters = arena.add(Kind::Word, &starters[n_one..]);
     let starters = arena.add(Kind::Word, &starters[..n_one]);
     let header_end = header_end(&gauge, &single_texts);
@@ -184,16 +193,21 @@ fn measure_and_lay_out(
         questions: measure_questions(&gauge)?,
         header_end,
         header_tokens: (0..HEADERS)
-            .map_while(|i| gauge.leading(&format!("# PROMPT_{i}{header_end}")))
+            .map_while(|i| gauge.leading(&["# PROMPT_", &i.to_string(), header_end]))
             .collect(),
         word_tokens: gauge.word_tokens,
         kinds: arena.kinds,
     })
 }
 
-fn measured(gauge: &mut Gauge<'_, '_>, texts: impl Iterator<Item = String>) -> Texts {
-    texts
-        .filter_map(|text| gauge.inner(&text).map(|n| (text, n)))
+/// Those pieces, each in parts, that have a count.
+fn measured<'a, const N: usize>(
+    gauge: &mut Gauge<'_, '_>,
+    pieces: impl IntoIterator<Item = [&'a str; N]>,
+) -> Texts {
+    pieces
+        .into_iter()
+        .filter_map(|parts| gauge.inner(&parts))
         .collect()
 }
 
@@ -205,7 +219,7 @@ fn measure_topic(gauge: &mut Gauge<'_, '_>, topic: &words::Topic) -> TopicTexts 
     picks.truncate(PUNCTUATED_NOUNS);
     let punctuated = PUNCTUATION
         .iter()
-        .map(|(_, end)| measured(gauge, picks.iter().map(|w| format!(" {w}{end}"))))
+        .map(|(_, end)| measured(gauge, picks.iter().map(|w| [" ", w, end])))
         .collect();
     let noun = |rng: &mut _| nouns[below(rng, nouns.len())];
     let mut heads = Vec::new();
@@ -219,11 +233,11 @@ fn measure_topic(gauge: &mut Gauge<'_, '_>, topic: &words::Topic) -> TopicTexts 
         calls.push(format!(" = {verb}({a}, {b})\n"));
     }
     TopicTexts {
-        nouns: measured(gauge, nouns.iter().map(|w| format!(" {w}"))),
-        verbs: measured(gauge, verbs.iter().map(|w| format!(" {w}"))),
+        nouns: measured(gauge, nouns.iter().map(|w| [" ", w])),
+        verbs: measured(gauge, verbs.iter().map(|w| [" ", w])),
         punctuated,
-        heads: measured(gauge, heads.into_iter()),
-        calls: measured(gauge, calls.into_iter()),
+        heads: measured(gauge, heads.iter().map(|head| [head.as_str()])),
+        calls: measured(gauge, calls.iter().map(|call| [call.as_str()])),
     }
 }
 
@@ -274,9 +288,9 @@ fn joins(
     let (mut text, mut tokens) = (String::new(), 0);
     for _ in 0..n {
         for texts in [left, right] {
-            let (piece, count) = &texts[below(rng, texts.len())];
-            text.push_str(piece);
-            tokens += usize::from(*count);
+            let piece = &texts[below(rng, texts.len())];
+            text.push_str(&piece.text);
+            tokens += usize::from(piece.tokens);
         }
         text.push_str(" the");
         tokens += gauge.word_tokens;
@@ -303,10 +317,10 @@ struct Arena {
 
 impl Arena {
     /// Appends a list; an empty span if its kind has been given up.
-    fn add(&mut self, kind: Kind, texts: &[(String, u16)]) -> Span {
+    fn add(&mut self, kind: Kind, texts: &[Counted]) -> Span {
         let start = self.pieces.len() as u32;
         if self.kinds.contains(&kind) {
-            for (text, tokens) in texts {
+            for Counted { text, tokens } in texts {
                 let at = self.bytes.len();
                 escape_into(text, &mut self.bytes);
                 let len = u16::try_from(self.bytes.len() - at)
@@ -446,12 +460,12 @@ fn end_kind(end: &str) -> Kind {
 fn fixed(arena: &mut Arena, gauge: &mut Gauge<'_, '_>, part: &str) -> Span {
     let bare = part.trim_end_matches(|c: char| !c.is_ascii_lowercase());
     let kind = end_kind(&part[bare.len()..]);
-    let with_end = measured(gauge, std::iter::once(format!(" {part}")));
+    let with_end = measured(gauge, [[" ", part]]);
     let span = arena.add(kind, &with_end);
     if span.len > 0 {
         return span;
     }
-    let plain = measured(gauge, std::iter::once(format!(" {bare}")));
+    let plain = measured(gauge, [[" ", bare]]);
     arena.add(Kind::Word, &plain)
 }
 
@@ -538,15 +552,12 @@ fn measure_questions(gauge: &Gauge<'_, '_>) -> Result<Vec<Question>, PieceError>
 }
 
 /// Whether "# PROMPT_<i>" may end in a newline: its joint with the nonce behind it is tried for short and long numbers.
-fn header_end(gauge: &Gauge<'_, '_>, singles: &[(String, u16)]) -> &'static str {
+fn header_end(gauge: &Gauge<'_, '_>, singles: &[Counted]) -> &'static str {
     let mut rng = Seed::new(0).child("header").rng();
     let clean = [0, 7, 12, 345, 99_999].iter().all(|i| {
         let header = format!("# PROMPT_{i}\n");
-        let word = &singles[below(&mut rng, singles.len())].0;
-        match (
-            gauge.leading(&header),
-            gauge.leading(&format!("{header}{word}")),
-        ) {
+        let word = &singles[below(&mut rng, singles.len())].text;
+        match (gauge.leading(&[&header]), gauge.leading(&[&header, word])) {
             (Some(alone), Some(with_word)) => with_word == alone + 1,
             _ => false,
         }

@@ -3,6 +3,7 @@
 //! Promise: nothing is assumed about a tokenizer that was not seen in its own encodings.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 
 use super::counts::Counter;
 use crate::tokenizer::TokenizerError;
@@ -21,7 +22,16 @@ pub(super) struct Gauge<'c, 't> {
     /// Tokens of " the" between words.
     pub(super) word_tokens: usize,
     singles_only: bool,
-    known: HashMap<String, Option<u16>>,
+    known: HashMap<Rc<str>, Option<u16>>,
+    /// Where a piece is put together before it is looked up: most are known already.
+    scratch: String,
+}
+
+/// A piece that was counted; its text is the gauge's own.
+#[derive(Debug, Clone)]
+pub(super) struct Counted {
+    pub(super) text: Rc<str>,
+    pub(super) tokens: u16,
 }
 
 impl<'c, 't> Gauge<'c, 't> {
@@ -35,6 +45,7 @@ impl<'c, 't> Gauge<'c, 't> {
             word_tokens,
             singles_only: false,
             known: HashMap::with_capacity(8192),
+            scratch: String::with_capacity(128),
         })
     }
 
@@ -46,21 +57,28 @@ impl<'c, 't> Gauge<'c, 't> {
         })
     }
 
-    /// Tokens that `piece` adds between two words; `None` for none, too many, or a text that is refused.
-    pub(super) fn inner(&mut self, piece: &str) -> Option<u16> {
-        if let Some(known) = self.known.get(piece) {
-            return *known;
+    /// The piece that `parts` are together, with the tokens that it adds between two words; `None` for none, too many, or
+    /// a text that is refused.
+    pub(super) fn inner(&mut self, parts: &[&str]) -> Option<Counted> {
+        self.scratch.clear();
+        self.scratch.extend(parts.iter().copied());
+        if let Some((text, known)) = self.known.get_key_value(self.scratch.as_str()) {
+            return known.map(|tokens| Counted {
+                text: Rc::clone(text),
+                tokens,
+            });
         }
-        let all = self.counter.count(&[ANCHOR, piece, " ", ANCHOR]).ok();
+        let text: Rc<str> = Rc::from(self.scratch.as_str());
+        let all = self.counter.count(&[ANCHOR, &text, " ", ANCHOR]).ok();
         let tokens = usable(all.and_then(|n| n.checked_sub(self.pair)))
             .filter(|n| *n == 1 || !self.singles_only);
-        self.known.insert(piece.to_owned(), tokens);
-        tokens
+        self.known.insert(Rc::clone(&text), tokens);
+        tokens.map(|tokens| Counted { text, tokens })
     }
 
-    /// Tokens of `text` at the very beginning, with a word behind it.
-    pub(super) fn leading(&self, text: &str) -> Option<u16> {
-        let all = self.counter.count(&[text, " ", ANCHOR]).ok();
+    /// Tokens of the text that `parts` are together at the very beginning, with a word behind it.
+    pub(super) fn leading(&self, parts: &[&str]) -> Option<u16> {
+        let all = self.counter.count(&[parts, &[" ", ANCHOR]].concat()).ok();
         usable(all.and_then(|n| n.checked_sub(self.word_tokens)))
     }
 
