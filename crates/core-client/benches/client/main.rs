@@ -182,6 +182,8 @@ struct Outcome {
     requests: u64,
     /// From the first to the last request of the window, seconds.
     seconds: f64,
+    /// Tokens a second that were written while all streams were there: from a fifth of that time on.
+    held: f64,
 }
 
 fn start_server(cell: Cell) -> io::Result<NullServer> {
@@ -286,9 +288,15 @@ fn outcome(server: NullServer, used: Used, measured: Vec<Measured>) -> Outcome {
             )
         },
     );
-    let seconds = match (first, last) {
-        (Some(first), Some(last)) => (last - first).as_secs_f64(),
-        _ => 0.0,
+    let (seconds, held) = match (first, last) {
+        (Some(first), Some(last)) => {
+            let from = first + (last - first) / 5;
+            let writes = truth.values().flat_map(|answered| &answered.writes);
+            let n_held = writes.filter(|at| (from..last).contains(at)).count();
+            let seconds = (last - from).as_secs_f64();
+            ((last - first).as_secs_f64(), n_held as f64 / seconds)
+        }
+        _ => (0.0, 0.0),
     };
     Outcome {
         used,
@@ -297,6 +305,7 @@ fn outcome(server: NullServer, used: Used, measured: Vec<Measured>) -> Outcome {
         tokens,
         requests,
         seconds,
+        held,
     }
 }
 
@@ -369,6 +378,7 @@ fn print_cell(cell: Cell, floor: &Outcome, ours: &Outcome) {
                     3,
                 );
             }
+            line("chunks per second", floor.held, ours.held, "1/s", 0);
             let per_chunk = |o: &Outcome| o.used.cpu / o.tokens as f64 * 1e6;
             line("CPU per chunk", per_chunk(floor), per_chunk(ours), "µs", 2);
             let mib = |o: &Outcome| o.used.peak_rss as f64 / f64::from(1 << 20);
