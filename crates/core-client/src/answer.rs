@@ -154,6 +154,7 @@ impl Answer {
     pub(crate) fn into_exchange(mut self, now: Duration, stopped: Option<Failure>) -> Exchange {
         if let Some(since) = self.dialing_since {
             self.timeline.dial = now.saturating_sub(since);
+            self.timeline.is_unsent = true;
         }
         self.timeline.finished = self.ended_at.unwrap_or(now);
         let reading = self.reading;

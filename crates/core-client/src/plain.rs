@@ -218,6 +218,7 @@ impl PlainClient {
         let now = inner.clock.now();
         if let Some(since) = dialing_since {
             exchange.timeline.dial = now.saturating_sub(since);
+            exchange.timeline.is_unsent = true;
         }
         exchange.timeline.finished = match &result {
             Ok(ended_at) => *ended_at,

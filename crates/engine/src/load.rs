@@ -556,8 +556,7 @@ impl<'c, 'a> Load<'c, 'a> {
         let finished = timeline.slot_free_at().min(now);
         let due = self.pacer.ended(finished, failed);
         self.meter.ended(finished, now, due);
-        self.meter
-            .sent(timeline.launched.saturating_sub(timeline.intended));
+        self.meter.sent(timeline.send_delay());
         self.context.live.in_flight(self.pacer.in_flight());
         match &ended.exchange.failure {
             None => {

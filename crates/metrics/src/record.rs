@@ -80,8 +80,10 @@ pub struct RequestRecord {
     pub reported_prompt_tokens: Option<u64>,
     /// Server's `cached_tokens`.
     pub reported_cached_tokens: Option<u64>,
-    /// Actual − intended send, seconds.
+    /// Actual − intended send, seconds, without what opening a connection took.
     pub send_delay: Option<f64>,
+    /// What opening a connection took, seconds; 0 where one stood ready. In no latency.
+    pub dial_time: Option<f64>,
     /// Whether `output_tokens` was counted here because the server sent no usage; not in the CSV.
     pub counted_locally: bool,
 }
@@ -123,12 +125,8 @@ impl RequestRecord {
             tokens_per_chunk: spread_tokens(output_tokens, &weights),
             reported_prompt_tokens: exchange.usage.prompt_tokens,
             reported_cached_tokens: exchange.usage.cached_tokens,
-            send_delay: Some(
-                timeline
-                    .launched
-                    .saturating_sub(timeline.intended)
-                    .as_secs_f64(),
-            ),
+            send_delay: Some(timeline.send_delay().as_secs_f64()),
+            dial_time: Some(timeline.dial.as_secs_f64()),
             counted_locally: reported.is_none(),
         }
     }
@@ -166,7 +164,8 @@ impl RequestRecord {
         self.ttlt.filter(|t| *t > 0.0)
     }
 
-    /// From the intended send to the first token, where both are known: seconds, above zero.
+    /// From the intended send to the first token, where both are known: seconds, above zero. As in all latencies, what
+    /// opening a connection took is not in it.
     #[must_use]
     pub fn ttft_from_intended(&self) -> Option<f64> {
         Some(self.ttft_sample()? + self.send_delay?)

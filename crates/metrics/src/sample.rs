@@ -106,7 +106,7 @@ pub struct SampleParts {
     pub ttft: Option<f64>,
     /// Finish − first token, seconds.
     pub generation_time: Option<f64>,
-    /// Actual − intended send, seconds.
+    /// Actual − intended send, seconds, without what opening a connection took.
     pub send_delay: Option<f64>,
     /// Tokens taken from the working set.
     pub cached_tokens: u64,
@@ -172,7 +172,7 @@ impl From<&RequestRecord> for Sample {
 }
 
 impl Sample {
-    /// Actual − intended send, seconds, to seven digits.
+    /// Actual − intended send, seconds, to seven digits; without what opening a connection took.
     #[must_use]
     pub fn send_delay(&self) -> Option<f64> {
         known(f64::from(self.send_delay))

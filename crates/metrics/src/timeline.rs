@@ -25,6 +25,8 @@ pub struct Timeline {
     pub launched: Duration,
     /// Time spent on opening a connection for this request; zero when one stood ready.
     pub dial: Duration,
+    /// No connection was had: the request ended while one was being opened, and `launched` is when that began.
+    pub is_unsent: bool,
     /// Arrival of the response head.
     pub headers_at: Option<Duration>,
     /// Every event with non-empty output, in order of arrival.
@@ -37,6 +39,23 @@ pub struct Timeline {
 }
 
 impl Timeline {
+    /// When the client was done with its own part: it handed the request over to a connection that stood ready, or began
+    /// to open one. What opening it takes is the server's and the network's time.
+    #[must_use]
+    pub fn ready_at(&self) -> Duration {
+        if self.is_unsent {
+            self.launched
+        } else {
+            self.launched.saturating_sub(self.dial)
+        }
+    }
+
+    /// How late the client was.
+    #[must_use]
+    pub fn send_delay(&self) -> Duration {
+        self.ready_at().saturating_sub(self.intended)
+    }
+
     /// When the request's slot was free for the next one, as far as the server is concerned.
     #[must_use]
     pub fn slot_free_at(&self) -> Duration {

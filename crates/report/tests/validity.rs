@@ -95,6 +95,7 @@ fn record(id: &str, rate: u32, level: u32, k: u32, ttft: f64) -> RequestRecord {
         reported_prompt_tokens: Some(1_030),
         reported_cached_tokens: Some(cached),
         send_delay: Some(0.000_2),
+        dial_time: Some(0.0),
         counted_locally: false,
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::time::Duration;
 
 use sim::{Background, ReceivedRequest};
 
@@ -220,5 +221,40 @@ fn requests_ask_for_a_stream_of_so_many_tokens_and_optional_fields_go_along() {
     }
     for request in warm_ups(&server) {
         assert_eq!(request.max_tokens, Some(1));
+    }
+}
+
+/// Time to open connections was in the send delay, and the page said that the client sent late.
+#[test]
+fn connections_that_take_long_to_open_are_no_late_sends_of_the_client() {
+    const HANDSHAKE: Duration = Duration::from_millis(150);
+    let server = server::swift();
+    let front = TlsFront::far_and_closing(server.address(), HANDSHAKE);
+    let place = Place::new();
+    place
+        .tool(QUICK)
+        .args(["--num-retries", "0", "--insecure"])
+        .args(["--api-endpoint", &front.url()])
+        .run()
+        .exits(0);
+    place.output().assert_valid();
+    let detail = place.output().detail(1000);
+    let median = |column: &str| {
+        let mut numbers = detail.numbers(column);
+        numbers.sort_by(f64::total_cmp);
+        numbers[numbers.len() / 2]
+    };
+    let dial = HANDSHAKE.as_secs_f64();
+    assert!(median("dial_time") >= dial, "{}", median("dial_time"));
+    assert!(
+        median("send_delay") < dial / 2.0,
+        "{}",
+        median("send_delay")
+    );
+    // Nor is it in any latency.
+    let summary = place.output().summary();
+    let intended = summary.numbers("median_ttft_from_intended");
+    for (intended, sent) in intended.iter().zip(summary.numbers("median_ttft")) {
+        assert!(intended - sent < dial / 2.0, "{intended} {sent}");
     }
 }

@@ -13,7 +13,8 @@ const SUMMARY_APPENDED: &str = "window_input_tokens_per_sec window_output_tokens
 const DETAIL: &str = "request_id phase_id cache_hit_rate context_size cached_tokens unique_tokens output_tokens \
     ttft ttlt generation_time total_time launch_time finish_time concurrency_level itl prefill_complete_time \
     token_timestamps tokens_per_chunk";
-const DETAIL_APPENDED: &str = "reported_prompt_tokens reported_cached_tokens send_delay endpoint";
+const DETAIL_APPENDED: &str =
+    "reported_prompt_tokens reported_cached_tokens send_delay endpoint dial_time";
 const PHASE: &str = "phase_type phase_id cache_hit_rate context_size concurrency_level start_time end_time \
     duration num_requests_launched num_requests_completed";
 const PHASE_APPENDED: &str = "window_start_time window_duration window_input_tokens_per_sec \

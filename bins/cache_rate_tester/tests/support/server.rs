@@ -1,6 +1,7 @@
 //! Servers with answers that are known in advance.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread;
@@ -10,7 +11,7 @@ use rustls::crypto::ring;
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use sim::model::ServiceModel;
 use sim::{Background, ReceivedRequest, RecordLimits, RequestState, SimConfig};
-use tokio::io::copy_bidirectional;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -126,6 +127,19 @@ pub(crate) struct TlsFront {
 impl TlsFront {
     /// Takes a free port and hands what arrives there, decrypted, to `behind`.
     pub(crate) fn before(behind: SocketAddr) -> Self {
+        Self::with_manners(behind, Manners::default())
+    }
+
+    /// The same as over a long way: opening a connection takes this long, and each is closed behind its first stream.
+    pub(crate) fn far_and_closing(behind: SocketAddr, handshake: Duration) -> Self {
+        let manners = Manners {
+            handshake,
+            closes: true,
+        };
+        Self::with_manners(behind, manners)
+    }
+
+    fn with_manners(behind: SocketAddr, manners: Manners) -> Self {
         let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
         let made = rcgen::generate_simple_self_signed(names).expect("a certificate can be made");
         let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
@@ -152,7 +166,7 @@ impl TlsFront {
             runtime.block_on(async {
                 let listener = TcpListener::from_std(listener).expect("the listener is polled");
                 tokio::select! {
-                    () = forward(&listener, &acceptor, behind) => {}
+                    () = forward(&listener, &acceptor, behind, manners) => {}
                     () = stopped.cancelled() => {}
                 }
             });
@@ -170,22 +184,67 @@ impl TlsFront {
     }
 }
 
-async fn forward(listener: &TcpListener, acceptor: &TlsAcceptor, behind: SocketAddr) {
+/// How a front treats connections.
+#[derive(Debug, Clone, Copy, Default)]
+struct Manners {
+    /// Before the handshake goes on.
+    handshake: Duration,
+    /// Behind the first streamed answer.
+    closes: bool,
+}
+
+async fn forward(
+    listener: &TcpListener,
+    acceptor: &TlsAcceptor,
+    behind: SocketAddr,
+    manners: Manners,
+) {
     loop {
         let Ok((outside, _)) = listener.accept().await else {
             continue;
         };
         let acceptor = acceptor.clone();
         tokio::spawn(async move {
+            tokio::time::sleep(manners.handshake).await;
             // A client that refuses the certificate ends the handshake: that is what some tests want.
             let Ok(mut outside) = acceptor.accept(outside).await else {
                 return;
             };
             if let Ok(mut inside) = TcpStream::connect(behind).await {
                 // Either side may go first.
-                let _ = copy_bidirectional(&mut outside, &mut inside).await;
+                let _ = if manners.closes {
+                    copy_one_stream(&mut outside, &mut inside).await
+                } else {
+                    copy_bidirectional(&mut outside, &mut inside)
+                        .await
+                        .map(|_| ())
+                };
             }
         });
+    }
+}
+
+/// Copies both ways until a streamed answer is complete.
+async fn copy_one_stream(
+    outside: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    inside: &mut TcpStream,
+) -> io::Result<()> {
+    let (mut requests, mut answers) = (vec![0; 16 * 1024], vec![0; 16 * 1024]);
+    loop {
+        tokio::select! {
+            read = outside.read(&mut requests) => match read? {
+                0 => return Ok(()),
+                n => inside.write_all(&requests[..n]).await?,
+            },
+            read = inside.read(&mut answers) => {
+                let n = read?;
+                outside.write_all(&answers[..n]).await?;
+                // The last chunk of a body without a length.
+                if n == 0 || answers[..n].ends_with(b"\r\n0\r\n\r\n") || answers[..n] == *b"0\r\n\r\n" {
+                    return outside.shutdown().await;
+                }
+            }
+        }
     }
 }
 

@@ -28,7 +28,8 @@ async fn a_server_that_refuses_is_a_connect_failure() {
     let failure = exchange.failure.unwrap();
     assert_eq!(failure.status, None);
     let t = &exchange.timeline;
-    assert!(t.dial > Duration::ZERO);
+    assert!(t.dial > Duration::ZERO && t.is_unsent);
+    assert_eq!(t.ready_at(), t.launched);
     assert!(t.finished >= t.launched + t.dial);
     // Opening connections ahead does not hide it either.
     client.open_connections(&[3]).await;

@@ -33,8 +33,7 @@ impl OwnPart {
 
     /// Adds a request that has ended. Opening a connection because the server had closed one is no lateness of ours.
     pub fn sent(&mut self, timeline: &Timeline) {
-        let delay = timeline.launched.saturating_sub(timeline.intended);
-        let delay = delay.saturating_sub(timeline.dial);
+        let delay = timeline.send_delay();
         self.delays.record(delay);
         self.late += delay;
         self.meant += timeline.finished.saturating_sub(timeline.intended);

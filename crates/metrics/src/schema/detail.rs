@@ -53,6 +53,7 @@ impl Cellular for RequestRecord {
         optional("reported_cached_tokens"),
         optional("send_delay"),
         optional("endpoint"),
+        optional("dial_time"),
     ];
 
     fn read(cells: &mut Cells<'_>) -> Result<Self, SchemaError> {
@@ -84,6 +85,7 @@ impl Cellular for RequestRecord {
         line.opt_int("reported_cached_tokens", self.reported_cached_tokens);
         line.opt_float("send_delay", self.send_delay);
         line.text("endpoint", &intent.endpoint);
+        line.opt_float("dial_time", self.dial_time);
         Ok(())
     }
 }
@@ -149,6 +151,7 @@ fn read_record(cells: &mut Cells<'_>, lists: Lists) -> Result<RequestRecord, Sch
             endpoint: Arc::from(cells.text_ref("endpoint")),
             working_set_size,
         },
+        dial_time: cells.opt_float("dial_time")?,
         counted_locally: false,
     })
 }

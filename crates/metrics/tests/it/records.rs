@@ -44,6 +44,20 @@ fn formulas_of_a_request_are_those_of_the_specification() {
     assert_eq!(r.input_tokens(), 1000, "the question is not counted");
 }
 
+/// It was in the send delay, and so in the latency from the intended instant.
+#[test]
+fn time_to_open_a_connection_is_a_number_of_its_own_and_in_no_other() {
+    let mut ex = exchange(10.0, &[(10.5, 4)], 11.0);
+    ex.timeline.intended = seconds(9.625);
+    ex.timeline.dial = seconds(0.25);
+    let r = record(&ex, None);
+    assert_eq!((r.send_delay, r.dial_time), (Some(0.125), Some(0.25)));
+    assert_eq!((r.ttft, r.ttft_from_intended()), (Some(0.5), Some(0.625)));
+    // Of a request that got no connection, the launch is when the attempt began.
+    ex.timeline.is_unsent = true;
+    assert_eq!(ex.timeline.send_delay(), seconds(0.375));
+}
+
 #[test]
 fn what_a_single_token_leaves_undefined_is_none() {
     let mut ex = exchange(1.0, &[(1.5, 3)], 2.0);

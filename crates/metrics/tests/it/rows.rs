@@ -26,7 +26,7 @@ const PHASE_HEADER: &str = "phase_type,phase_id,cache_hit_rate,context_size,conc
 const DETAIL_HEADER: &str = "request_id,phase_id,cache_hit_rate,context_size,cached_tokens,unique_tokens,\
     output_tokens,ttft,ttlt,generation_time,total_time,launch_time,finish_time,concurrency_level,itl,\
     prefill_complete_time,token_timestamps,tokens_per_chunk,reported_prompt_tokens,reported_cached_tokens,\
-    send_delay,endpoint";
+    send_delay,endpoint,dial_time";
 const V1_DETAIL: &str = "request_id,phase_id,cache_hit_rate,context_size,cached_tokens,unique_tokens,\
     output_tokens,ttft,ttlt,generation_time,total_time,launch_time,finish_time,concurrency_level,itl";
 
@@ -103,7 +103,7 @@ fn undefined_is_an_empty_cell_and_whole_floats_have_a_point() {
     let line = detail_text(&[r]).lines().nth(1).unwrap().to_owned();
     assert_eq!(
         line,
-        "RAMP_c4_r0,RAMP_c4,50,1000,0,1000,1,,,,4.0,16.0,20.0,4,,17.0,[],[],,,,http://a"
+        "RAMP_c4_r0,RAMP_c4,50,1000,0,1000,1,,,,4.0,16.0,20.0,4,,17.0,[],[],,,,http://a,"
     );
 }
 
@@ -131,6 +131,7 @@ fn first_version_rows_are_read() {
     assert_eq!(r.prefill_complete_time, 100.25, "launch + ttft");
     assert!(r.token_timestamps.is_empty() && r.intent.endpoint.is_empty());
     assert_eq!((r.reported_prompt_tokens, r.send_delay), (None, None));
+    assert_eq!(r.dial_time, None);
 }
 
 #[test]
@@ -509,6 +510,7 @@ prop_compose! {
             reported_prompt_tokens: optional.0,
             reported_cached_tokens: optional.1,
             send_delay: optional.2,
+            dial_time: optional.2.map(|delay| delay * 2.0),
             counted_locally: false,
         }
     }

@@ -71,6 +71,7 @@ pub(crate) fn request(launch: f64, total: f64, input: u64, output: u64) -> Reque
         reported_prompt_tokens: None,
         reported_cached_tokens: None,
         send_delay: None,
+        dial_time: None,
         counted_locally: false,
     }
 }

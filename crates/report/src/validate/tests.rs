@@ -144,12 +144,12 @@ fn wrong_columns_are_found() {
         "column ttlt stands where ttft should",
     );
     check(
-        replace(detail, ",endpoint\n", "\n"),
+        replace(detail, ",endpoint,dial_time\n", ",endpoint\n"),
         detail,
-        "column endpoint is missing",
+        "column dial_time is missing",
     );
     check(
-        replace(detail, ",endpoint\n", ",endpoint,more\n"),
+        replace(detail, ",dial_time\n", ",dial_time,more\n"),
         detail,
         "more columns",
     );
