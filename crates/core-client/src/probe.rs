@@ -24,9 +24,6 @@ pub struct Felt {
     pub cpu: Duration,
     /// Time that passed.
     pub wall: Duration,
-    /// Slot seconds lost between threads: requests on their way to a runtime. Ended ones on their way back are not among
-    /// them, for their slots are free from their end on. None where requests do not cross threads.
-    pub crossing: Duration,
 }
 
 /// Asked for what the runtimes feel; ends its thread when dropped.
@@ -91,7 +88,6 @@ impl Probe {
             lag,
             cpu: now.1.saturating_sub(before.1),
             wall: now.0 - before.0,
-            crossing: Duration::ZERO,
         }
     }
 }

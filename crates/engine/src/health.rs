@@ -23,8 +23,10 @@ pub(crate) struct Meter {
     /// In-flight seconds of each part.
     areas: Vec<f64>,
     delays: Histogram,
-    /// Slot seconds that passed between the intended and the actual launch.
+    /// Slot seconds that passed between the intended instant and the hand-over to a connection.
     missing: Duration,
+    /// From then on nothing counts, but what becomes known of the time before still does.
+    closed_at: Option<Duration>,
 }
 
 /// The meter of a window that has ended.
@@ -64,6 +66,20 @@ impl Meter {
         self.in_flight = self.in_flight.saturating_sub(1);
         self.add(at.max(self.start), self.seen, -1.0);
         self.missing += due.map_or(Duration::ZERO, |due| self.start.saturating_sub(due));
+    }
+
+    /// A request that was launched at `since` and has ended was handed over to a connection only at `until`: so long it was
+    /// thought to be in flight and was not. What passed before the window began counts here, since nobody knew then.
+    pub(crate) fn handed_over_late(&mut self, since: Duration, until: Duration) {
+        let until = self.closed_at.map_or(until, |end| until.min(end));
+        self.add(since.max(self.start), until.min(self.seen), -1.0);
+        self.missing += until.saturating_sub(since);
+    }
+
+    /// Nothing is launched from `end` on. Requests that still run may yet tell of what was before.
+    pub(crate) fn close(&mut self, end: Duration) {
+        self.advance(end);
+        self.closed_at = Some(end);
     }
 
     /// When the window began.
@@ -116,6 +132,7 @@ impl Meter {
     }
 
     fn advance(&mut self, now: Duration) {
+        let now = self.closed_at.map_or(now, |end| now.min(end));
         while self.is_extended
             && !self.part().is_zero()
             && now > self.start + self.part() * PARTS as u32
@@ -160,7 +177,6 @@ impl Metered {
             })
         });
         let planned = f64::from(level) * self.length;
-        let missing = self.missing + felt.map_or(0.0, |felt| seconds(felt.crossing));
         WindowHealth {
             phase_id: phase.prompts.phase_id.to_string(),
             context_size: phase.context_size,
@@ -175,7 +191,7 @@ impl Metered {
                 .filter(|felt| !felt.wall.is_zero())
                 .map(|felt| seconds(felt.cpu) / seconds(felt.wall)),
             in_flight: self.in_flight,
-            missing_share: (planned > 0.0).then(|| missing / planned),
+            missing_share: (planned > 0.0).then(|| self.missing / planned),
             ttft,
             itl,
             answer_tokens: None,
@@ -300,6 +316,43 @@ mod tests {
         assert!((second.missing - 6.0).abs() < 1e-9);
         assert!(second.in_flight[..6].iter().all(|n| *n < 1e-9));
         assert!(second.in_flight[6..].iter().all(|n| (n - 1.0).abs() < 1e-9));
+    }
+
+    #[test]
+    fn a_request_is_in_flight_from_its_hand_over_on() {
+        let mut meter = Meter::default();
+        meter.begin(s(0), s(20), 0);
+        meter.launched(s(2), s(1));
+        meter.ended(s(10), s(10), Some(s(10)));
+        meter.handed_over_late(s(2), s(5));
+        // Of two that run at the end, one is known to have waited only behind it, and one beyond it.
+        (0..2).for_each(|_| meter.launched(s(10), s(10)));
+        meter.close(s(20));
+        meter.ended(s(30), s(30), Some(s(30)));
+        meter.handed_over_late(s(10), s(12));
+        meter.ended(s(31), s(31), Some(s(31)));
+        meter.handed_over_late(s(10), s(25));
+        let metered = meter.finish(s(20), Duration::ZERO);
+        let want: Vec<f64> = (0..20)
+            .map(|i| match i {
+                5..10 | 12..20 => 1.0,
+                _ => 0.0,
+            })
+            .collect();
+        assert_eq!(metered.in_flight, want);
+        assert!((metered.missing - (1.0 + 3.0 + 2.0 + 10.0)).abs() < 1e-9);
+    }
+
+    #[test]
+    fn what_a_request_waited_before_the_window_is_missing_in_it() {
+        let mut meter = Meter::default();
+        meter.begin(s(10), s(10), 1);
+        meter.ended(s(15), s(15), Some(s(15)));
+        meter.handed_over_late(s(8), s(11));
+        let metered = meter.finish(s(20), s(5));
+        assert!((metered.missing - (3.0 + 5.0)).abs() < 1e-9);
+        assert!(metered.in_flight[..2].iter().all(|n| *n < 1e-9));
+        assert!((metered.in_flight[2] - 1.0).abs() < 1e-9);
     }
 
     #[test]

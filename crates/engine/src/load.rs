@@ -111,6 +111,8 @@ struct InFlight {
     endpoint: usize,
     /// Number of the request within the load.
     number: u64,
+    /// When it was given to the transport. It is on its way from then on, but not yet at a connection.
+    given: Duration,
 }
 
 /// Requests that are looked at while they run.
@@ -243,6 +245,11 @@ impl<'c, 'a> Load<'c, 'a> {
         let metered = self.meter.finish(end, waiting);
         self.meter.begin(end, next, self.pacer.in_flight());
         metered
+    }
+
+    /// Nothing counts from `end` on; what a drain tells of the time before does.
+    pub(crate) fn close_meter(&mut self, end: Duration) {
+        self.meter.close(end);
     }
 
     /// What is metered goes on behind its planned end.
@@ -534,6 +541,7 @@ impl<'c, 'a> Load<'c, 'a> {
                 },
                 endpoint,
                 number,
+                given: now,
             }
         }));
     }
@@ -543,6 +551,7 @@ impl<'c, 'a> Load<'c, 'a> {
             ended,
             endpoint,
             number,
+            given,
         } = done;
         if let Some(watched) = &mut self.watched {
             watched.end(number, &ended);
@@ -556,6 +565,7 @@ impl<'c, 'a> Load<'c, 'a> {
         let finished = timeline.slot_free_at().min(now);
         let due = self.pacer.ended(finished, failed);
         self.meter.ended(finished, now, due);
+        self.meter.handed_over_late(given, timeline.ready_at());
         self.meter.sent(timeline.send_delay());
         self.context.live.in_flight(self.pacer.in_flight());
         match &ended.exchange.failure {

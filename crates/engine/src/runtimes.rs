@@ -8,7 +8,6 @@ use std::cell::Cell;
 use std::io;
 use std::rc::Rc;
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
 
 use core_client::probe::{Feeler, Felt, Probe};
 use core_client::{Client, ClientConfig, ClientError, Endpoint, RequestTemplate, RunClock};
@@ -77,7 +76,6 @@ pub fn start(carriage: &Carriage, n_runtimes: usize) -> Result<Box<dyn Transport
         carriers,
         clock: carriage.clock,
         probe,
-        crossing: Rc::default(),
     }))
 }
 
@@ -102,8 +100,6 @@ struct Runtimes {
     carriers: Vec<Carrier>,
     clock: RunClock,
     probe: Probe,
-    /// See [`Felt::crossing`]; of requests that have come back since somebody asked.
-    crossing: Rc<Cell<Duration>>,
 }
 
 /// One runtime on its thread.
@@ -117,15 +113,7 @@ struct Carrier {
 
 enum Order {
     Prepare(Vec<usize>, oneshot::Sender<()>),
-    /// With the instant at which it was given.
-    Send(Box<Outgoing>, Instant, oneshot::Sender<Carried>),
-}
-
-/// A request that a runtime has carried.
-struct Carried {
-    exchange: Exchange,
-    /// How long the order waited for the runtime.
-    waited: Duration,
+    Send(Box<Outgoing>, oneshot::Sender<Exchange>),
 }
 
 impl std::fmt::Debug for Order {
@@ -193,8 +181,7 @@ async fn carry(transport: HttpTransport, mut orders: UnboundedReceiver<Order>) {
                     let _ = done.send(());
                 });
             }
-            Order::Send(outgoing, given, mut reply) => {
-                let waited = given.elapsed();
+            Order::Send(outgoing, mut reply) => {
                 let sent = transport.send(*outgoing);
                 tokio::task::spawn_local(async move {
                     let ended = tokio::select! {
@@ -204,7 +191,7 @@ async fn carry(transport: HttpTransport, mut orders: UnboundedReceiver<Order>) {
                         () = reply.closed() => None,
                     };
                     if let Some(exchange) = ended {
-                        let _ = reply.send(Carried { exchange, waited });
+                        let _ = reply.send(exchange);
                     }
                 });
             }
@@ -289,16 +276,12 @@ impl Transport for Runtimes {
             .expect("there are at least two runtimes");
         let counted = Counted::new(&carrier.in_flight, request.endpoint);
         let (intended, (reply, answer)) = (request.intended, oneshot::channel());
-        carrier.order(Order::Send(Box::new(request), Instant::now(), reply));
-        let (crossing, clock) = (Rc::clone(&self.crossing), self.clock);
+        carrier.order(Order::Send(Box::new(request), reply));
+        let clock = self.clock;
         Box::pin(async move {
             let carried = answer.await;
             drop(counted);
-            if let Ok(carried) = &carried {
-                crossing.set(crossing.get() + carried.waited);
-            }
-            let exchange = carried.map(|carried| carried.exchange);
-            exchange.unwrap_or_else(|_| Exchange {
+            carried.unwrap_or_else(|_| Exchange {
                 timeline: Timeline {
                     intended,
                     launched: intended,
@@ -317,10 +300,7 @@ impl Transport for Runtimes {
     }
 
     fn felt(&self) -> Option<Felt> {
-        Some(Felt {
-            crossing: self.crossing.take(),
-            ..self.probe.take()
-        })
+        Some(self.probe.take())
     }
 }
 
@@ -410,26 +390,50 @@ mod tests {
         drop(transport);
     }
 
-    /// Counted there and as a late launch of the next one, it would be missing twice.
-    #[tokio::test]
-    async fn the_way_back_of_an_ended_request_is_part_of_the_wait_for_the_next_and_counted_once() {
+    fn quick() -> NullServer {
         let script = Script {
             first_after: Duration::from_millis(1),
             gap: Duration::ZERO,
             tokens_per_write: 1,
             stamp_all: false,
         };
-        let server = NullServer::start(script, || {}).unwrap();
-        let servers = [server];
-        let transport = start(&carriage(&servers), 2).unwrap();
+        NullServer::start(script, || {}).unwrap()
+    }
+
+    /// Counted there and as a late launch of the next one, it would be missing twice.
+    #[tokio::test]
+    async fn the_way_back_of_an_ended_request_is_part_of_the_wait_for_the_next_and_not_of_its_own()
+    {
+        let servers = [quick()];
+        let carriage = carriage(&servers);
+        let transport = start(&carriage, 2).unwrap();
         transport.prepare(&[1]).await;
+        let given = carriage.clock.now();
         let sent = transport.send(outgoing(0, 0));
         // It ends meanwhile, and nobody looks.
         let busy = Duration::from_secs(2);
         thread::sleep(busy);
-        assert_eq!(sent.await.failure, None);
-        let crossing = transport.felt().unwrap().crossing;
-        assert!(crossing < busy / 2, "{crossing:?}");
+        let exchange = sent.await;
+        assert_eq!(exchange.failure, None);
+        let waited = exchange.timeline.ready_at() - given;
+        assert!(waited < busy / 2, "{waited:?}");
+        drop(transport);
+    }
+
+    /// What passes before a request is looked at for the first time was taken for time at the server.
+    #[tokio::test]
+    async fn a_request_that_waits_for_its_turn_on_a_busy_runtime_is_handed_over_when_it_has_it() {
+        let servers = [quick()];
+        let carriage = carriage(&servers);
+        let transport = start(&carriage, 1).unwrap();
+        transport.prepare(&[1]).await;
+        let given = carriage.clock.now();
+        let sent = transport.send(outgoing(0, 0));
+        let busy = Duration::from_millis(50);
+        thread::sleep(busy);
+        let exchange = sent.await;
+        assert_eq!(exchange.failure, None);
+        assert!(exchange.timeline.ready_at() - given >= busy);
         drop(transport);
     }
 }

@@ -125,13 +125,14 @@ pub async fn run_window(
     // Before the drain: what happens there is not measured.
     let felt = load.context().transport.felt();
     let metered_until = load.context().clock.now().min(started + planned);
-    let metered = load.take_meter(metered_until, Duration::ZERO);
+    load.close_meter(metered_until);
     let limit = match &pause {
         Pause::TimeUp | Pause::Covered => drain_limit(planned),
         // Nothing of it will be used; do not wait for a server that fails or a person who has pressed Ctrl-C.
         Pause::Failing(_) | Pause::Stopped => Duration::ZERO,
     };
     let drained = load.drain(limit).await;
+    let metered = load.take_meter(metered_until, Duration::ZERO);
     let covered = load.covered();
     let first_launch = load.first_launch().unwrap_or(started);
     let counts = load.counts();

@@ -48,6 +48,78 @@ async fn a_server_that_ends_its_bodies_late_is_no_load_that_we_did_not_hold() {
     }
 }
 
+/// It counted as in flight from the moment on at which it was given to the transport, whoever kept it waiting there.
+#[tokio::test(start_paused = true)]
+async fn a_request_that_waits_to_be_handed_over_is_load_that_we_did_not_hold() {
+    for (wait, limited) in [(MS(4), false), (MS(6), true)] {
+        let share = wait.as_secs_f64() / 0.1;
+        let mut bench = answering(Scripted::answering(MS(100) - wait))
+            .handing_over_late(wait)
+            .feeling(&free());
+        let outcome = bench.test(&mut fixed_at(4), None).await.unwrap();
+        assert_eq!(outcome.summary.client_limited, Some(limited), "{wait:?}");
+        for health in &outcome.health {
+            let missing = health.missing_share.unwrap();
+            assert!((missing - share).abs() < 0.004, "{missing}");
+            let held = health.achieved_in_flight().unwrap();
+            assert!((held - 4.0 * (1.0 - share)).abs() < 0.05, "{held}");
+            let delay = health.send_delay_p99.unwrap();
+            assert!((delay - wait.as_secs_f64()).abs() < 0.001, "{delay}");
+        }
+        let told = outcome
+            .doubts
+            .iter()
+            .any(|d| d.text.contains("6% of the load was missing"));
+        assert_eq!(told, limited, "{:?}", outcome.doubts);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_that_end_in_the_drain_tell_how_long_they_had_waited() {
+    let mut bench = answering(Scripted::answering(S(3))).handing_over_late(MS(200));
+    let health = bench.window("RAMP_c4", 4, S(2)).await.health;
+    let missing = health.missing_share.unwrap();
+    assert!((missing - 0.1).abs() < 0.001, "{missing}");
+    let held = health.achieved_in_flight().unwrap();
+    // The fill of 30 ms, and 200 ms each.
+    assert!((held - 4.0 * 0.9 + 0.03).abs() < 0.01, "{held}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_takes_long_to_open_is_neither_delay_nor_missing_load() {
+    let mut bench = answering(Scripted::answering(MS(60)))
+        .dialling(MS(40))
+        .feeling(&free());
+    let window = bench.window("RAMP_c4", 4, S(2)).await;
+    let health = &window.health;
+    assert_ne!(health.is_limited(), Some(true));
+    assert!(health.missing_share.unwrap() < 0.01, "{health:?}");
+    assert!(health.send_delay_p99.unwrap() < 0.001, "{health:?}");
+    assert!(window.records.len() > 70);
+    for record in &window.records {
+        assert!((record.dial_time.unwrap() - 0.040).abs() < 0.001);
+        let intended = record.ttft_from_intended().unwrap();
+        assert!((intended - 0.060).abs() < 0.003, "{intended}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_request_waits_across_a_border_of_periods_is_missing_once() {
+    let mut bench = answering(Scripted::answering(MS(400)))
+        .handing_over_late(MS(100))
+        .feeling(&free());
+    let (outcome, _) = bench
+        .sustained(crate::sustained::settings(0.3, 5, 30))
+        .await;
+    let health = outcome.unwrap().health;
+    let whole: f64 = health.iter().map(|h| h.length * f64::from(h.level)).sum();
+    let missing: f64 = health
+        .iter()
+        .map(|h| h.missing_share.unwrap() * h.length * f64::from(h.level))
+        .sum();
+    assert!((missing / whole - 0.2).abs() < 0.01, "{missing} of {whole}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_is_noticed_late_at_a_border_of_periods_is_missing_once() {
     let mut bench = answering(Scripted::answering(MS(400)))

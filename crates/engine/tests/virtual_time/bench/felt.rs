@@ -15,12 +15,7 @@ use super::Bench;
 impl Bench {
     /// The same, and its runtimes feel these waits.
     pub(crate) fn feeling(self, waits: &[Duration]) -> Self {
-        self.crossing(waits, Duration::ZERO)
-    }
-
-    /// The same, and so many slot seconds are lost between threads, too.
-    pub(crate) fn crossing(self, waits: &[Duration], crossing: Duration) -> Self {
-        let felt = felt(waits, crossing);
+        let felt = felt(waits);
         self.feeling_by_level(move |_| felt.clone())
     }
 
@@ -40,10 +35,28 @@ impl Bench {
             ..self
         }
     }
+
+    /// The same, and every request waits so long before it is handed over to a connection.
+    pub(crate) fn handing_over_late(self, by: Duration) -> Self {
+        self.waiting(by, Duration::ZERO)
+    }
+
+    /// The same, and every request waits so long for a connection that is opened for it.
+    pub(crate) fn dialling(self, dial: Duration) -> Self {
+        self.waiting(Duration::ZERO, dial)
+    }
+
+    fn waiting(self, by: Duration, dial: Duration) -> Self {
+        let inner = self.transport;
+        Self {
+            transport: Box::new(WaitingTransport { inner, by, dial }),
+            ..self
+        }
+    }
 }
 
-/// These waits, and so many slot seconds that were lost between threads.
-pub(crate) fn felt(waits: &[Duration], crossing: Duration) -> Felt {
+/// These waits.
+pub(crate) fn felt(waits: &[Duration]) -> Felt {
     let mut lag = Histogram::default();
     for wait in waits {
         lag.record(*wait);
@@ -52,7 +65,6 @@ pub(crate) fn felt(waits: &[Duration], crossing: Duration) -> Felt {
         lag,
         cpu: Duration::from_secs(1),
         wall: Duration::from_secs(2),
-        crossing,
     }
 }
 
@@ -123,6 +135,39 @@ impl Transport for LateTransport {
         Box::pin(async move {
             let exchange = sent.await;
             tokio::time::sleep(by).await;
+            exchange
+        })
+    }
+
+    fn felt(&self) -> Option<Felt> {
+        self.inner.felt()
+    }
+}
+
+/// Another transport, on which requests wait before they go out.
+struct WaitingTransport {
+    inner: Box<dyn Transport>,
+    /// For their turn.
+    by: Duration,
+    /// Then for a connection.
+    dial: Duration,
+}
+
+impl Transport for WaitingTransport {
+    fn endpoints(&self) -> &[String] {
+        self.inner.endpoints()
+    }
+
+    fn prepare<'a>(&'a self, per_endpoint: &'a [usize]) -> LocalBoxFuture<'a, ()> {
+        self.inner.prepare(per_endpoint)
+    }
+
+    fn send(&self, request: Outgoing) -> LocalBoxFuture<'static, Exchange> {
+        let (sent, by, dial) = (self.inner.send(request), self.by, self.dial);
+        Box::pin(async move {
+            tokio::time::sleep(by + dial).await;
+            let mut exchange = sent.await;
+            exchange.timeline.dial = dial;
             exchange
         })
     }
