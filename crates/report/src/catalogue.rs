@@ -4,6 +4,7 @@
 //! Titles, axis titles and series names are the published ones, letter by letter. Every chart of a
 //! throughput says in its caption by which formula the figure was computed.
 
+mod client_health;
 mod combined;
 mod comparison;
 mod concurrency;
@@ -15,6 +16,7 @@ mod sustained;
 mod sustained_set;
 mod working_set;
 
+pub use client_health::client_health_chart;
 pub use combined::{RunLine, combined_charts};
 
 pub use comparison::{

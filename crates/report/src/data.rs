@@ -15,6 +15,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use metrics::health::HealthRow;
 use metrics::phase::newest_phases;
 use metrics::schema::{self, FailedRow, SampleRow};
 use metrics::summary::newest_summaries;
@@ -95,6 +96,8 @@ pub struct RunData {
     pub period_phases: Vec<PhaseRow>,
     /// Assessment periods, of every test those of its newest file.
     pub periods: BTreeMap<TestName, Vec<PeriodRow>>,
+    /// What the client says of itself, of every test the rows of the newest file that has it, in the order of measuring.
+    pub health: Vec<HealthRow>,
     /// `progress.json`.
     pub progress: Option<Progress>,
     /// `test_metadata.json`.
@@ -288,6 +291,7 @@ impl RunData {
             match kind {
                 FileKind::Phases => self.add_phases(file),
                 FileKind::Periods => self.add_periods(file),
+                FileKind::Health => self.add_health(file),
                 _ => {}
             }
         }
@@ -331,6 +335,15 @@ impl RunData {
         self.phases
             .retain(|row| !by_test.contains_key(&TestName::from(row)));
         self.periods.extend(by_test);
+    }
+
+    /// The same with what the client says of itself.
+    fn add_health(&mut self, file: &StampedFile) {
+        let rows = read_table::<HealthRow>(file, &mut self.warnings);
+        let tests: BTreeSet<TestName> = rows.iter().map(TestName::from).collect();
+        self.health
+            .retain(|row| !tests.contains(&TestName::from(row)));
+        self.health.extend(rows);
     }
 
     fn read_json_files(&mut self) {

@@ -37,6 +37,8 @@ pub enum FileKind {
     Phases,
     /// `sustained_periods_ctx<context>_…_<ts>.csv`.
     Periods,
+    /// `client_health_<ts>.csv`.
+    Health,
     /// `single_prompt_results_<ts>.csv`.
     SinglePrompt,
     /// `run_command_<ts>.sh`.
@@ -68,6 +70,8 @@ impl FileKind {
             Some(Self::Phases)
         } else if stem.starts_with("sustained_periods") {
             Some(Self::Periods)
+        } else if stem.starts_with("client_health_") {
+            Some(Self::Health)
         } else if stem.starts_with("single_prompt_results") {
             Some(Self::SinglePrompt)
         } else if stem.starts_with("summary_")
@@ -192,7 +196,12 @@ impl DataFiles {
     /// Whether any run has left rows here.
     #[must_use]
     pub fn has_rows(&self) -> bool {
-        let is_other = |kind| matches!(kind, FileKind::RunCommand | FileKind::SinglePrompt);
+        let is_other = |kind| {
+            matches!(
+                kind,
+                FileKind::RunCommand | FileKind::SinglePrompt | FileKind::Health
+            )
+        };
         self.files.iter().any(|(kind, _)| !is_other(*kind))
     }
 

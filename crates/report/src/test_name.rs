@@ -6,6 +6,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use metrics::health::HealthRow;
 use metrics::{PeriodRow, PhaseRow, RequestIntent, SummaryRow};
 
 /// One test: a context size, a hit rate and, where a run varies it, a working-set size.
@@ -80,6 +81,12 @@ impl From<&PhaseRow> for TestName {
 
 impl From<&PeriodRow> for TestName {
     fn from(row: &PeriodRow) -> Self {
+        Self::new(row.context_size, row.cache_hit_rate).with_working_set(row.working_set_size)
+    }
+}
+
+impl From<&HealthRow> for TestName {
+    fn from(row: &HealthRow) -> Self {
         Self::new(row.context_size, row.cache_hit_rate).with_working_set(row.working_set_size)
     }
 }

@@ -78,6 +78,20 @@ fn a_busy_core_under_the_client_marks_the_result_with_a_calibration_and_without(
             output.phases().texts("phase_id").len()
         );
         assert!(!health.texts("limited_by").concat().is_empty());
+        // A person who looks at the pages sees it, beside what was planned and what was held.
+        let page = output.read("client_health.html");
+        for words in [
+            "Limited by the Client",
+            "Requests in Flight",
+            "Error of TTFT",
+        ] {
+            assert!(page.contains(words), "no {words}");
+        }
+        assert!(
+            output
+                .read("index.html")
+                .contains("href=\"client_health.html\"")
+        );
         output.assert_valid();
     }
 }

@@ -60,6 +60,7 @@ fn a_ramp_climbs_by_headroom_refines_and_repeats_at_the_peak() {
             "input_throughput_comparison.html",
             "output_throughput_comparison.html",
             "output_metrics_comparison.html",
+            "client_health.html",
             "index.html",
         ])
     );

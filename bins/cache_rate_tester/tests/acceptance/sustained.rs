@@ -121,6 +121,7 @@ fn contexts_and_rates_give_their_files_charts_and_a_report() {
         "output_throughput_comparison.html",
         "output_metrics_comparison.html",
         "ttft_heatmap.html",
+        "client_health.html",
         "index.html",
     ]
     .map(str::to_owned)

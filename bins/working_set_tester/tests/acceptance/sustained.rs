@@ -106,6 +106,7 @@ fn the_quick_start_runs_on_an_assumed_threshold_and_leaves_everything_it_promise
         "input_throughput_comparison.html",
         "output_metrics_comparison.html",
         "cache_comparison_ctx300.html",
+        "client_health.html",
         "index.html",
         "sustained_ctx300_ws50000_cache100.html",
     ]
@@ -269,6 +270,7 @@ fn rates_and_contexts_give_a_test_each_and_pages_per_rate() {
             expected.insert(format!("{name}_cache{rate}.html"));
         }
     }
+    expected.insert("client_health.html".to_owned());
     assert_eq!(output.pages(), expected);
     let index = output.read("index.html");
     for page in expected.iter().filter(|page| *page != "index.html") {

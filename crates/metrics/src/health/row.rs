@@ -51,6 +51,14 @@ pub struct HealthRow {
     pub calibrated_requests: Option<u64>,
     /// How the server talked that the errors were calibrated with, [`CALIBRATED_OVER`]; empty without a calibration.
     pub calibrated_over: String,
+    /// What the errors are held against: the window's TTFT, median …
+    pub median_ttft: Option<f64>,
+    /// … and 95th percentile.
+    pub p95_ttft: Option<f64>,
+    /// Its ITL, median …
+    pub median_itl: Option<f64>,
+    /// … and 95th percentile.
+    pub p95_itl: Option<f64>,
 }
 
 impl HealthRow {
@@ -84,6 +92,10 @@ impl HealthRow {
             limited_by: limit.map(|limit| limit.to_string()).unwrap_or_default(),
             calibrated_requests: calibration.map(|c| c.n_requests),
             calibrated_over: calibration.map_or_else(String::new, |_| CALIBRATED_OVER.to_owned()),
+            median_ttft: window.ttft.median,
+            p95_ttft: window.ttft.p95,
+            median_itl: window.itl.median,
+            p95_itl: window.itl.p95,
         }
     }
 }

@@ -31,6 +31,10 @@ impl Cellular for HealthRow {
         required("limited_by"),
         optional("calibrated_requests"),
         optional("calibrated_over"),
+        optional("median_ttft"),
+        optional("p95_ttft"),
+        optional("median_itl"),
+        optional("p95_itl"),
     ];
 
     fn read(cells: &mut Cells<'_>) -> Result<Self, SchemaError> {
@@ -58,6 +62,10 @@ impl Cellular for HealthRow {
             limited_by: cells.text("limited_by"),
             calibrated_requests: cells.opt_int("calibrated_requests")?,
             calibrated_over: cells.text("calibrated_over"),
+            median_ttft: cells.opt_float("median_ttft")?,
+            p95_ttft: cells.opt_float("p95_ttft")?,
+            median_itl: cells.opt_float("median_itl")?,
+            p95_itl: cells.opt_float("p95_itl")?,
         })
     }
 
@@ -85,6 +93,10 @@ impl Cellular for HealthRow {
         line.text("limited_by", &self.limited_by);
         line.opt_int("calibrated_requests", self.calibrated_requests);
         line.text("calibrated_over", &self.calibrated_over);
+        line.opt_float("median_ttft", self.median_ttft);
+        line.opt_float("p95_ttft", self.p95_ttft);
+        line.opt_float("median_itl", self.median_itl);
+        line.opt_float("p95_itl", self.p95_itl);
         Ok(())
     }
 }

@@ -573,7 +573,8 @@ proptest! {
             phase_id: word.clone(), working_set_size: working_set, cache_hit_rate: small, context_size: n,
             concurrency_level: small, duration: x, lag_p50: optional, send_delay_p99: optional, in_flight: vec![x, 0.5],
             missing_load_share: optional, itl_error_p99: optional, calibrated_level: Some(n), client_limited: Some(true),
-            limited_by: word.clone(), calibrated_requests: Some(n), calibrated_over: "http/1.1".to_owned(), ..HealthRow::default()
+            limited_by: word.clone(), calibrated_requests: Some(n), calibrated_over: "http/1.1".to_owned(),
+            median_ttft: optional, p95_itl: optional, ..HealthRow::default()
         };
         let mut file = Vec::new();
         write_health(&mut file, std::slice::from_ref(&health), true).unwrap();
@@ -607,18 +608,24 @@ fn a_file_from_before_calibrated_requests_were_counted_is_read() {
         calibrated_level: Some(2),
         calibrated_requests: Some(25),
         calibrated_over: "http/1.1".to_owned(),
+        median_ttft: Some(0.1),
+        p95_itl: Some(0.02),
         ..HealthRow::default()
     };
     let mut file = Vec::new();
     write_health(&mut file, std::slice::from_ref(&row), true).unwrap();
     let text = String::from_utf8(file).unwrap();
     let (header, line) = text.trim_end().split_once('\n').unwrap();
-    let header = header.strip_suffix(",calibrated_requests,calibrated_over");
-    let line = line.trim_end().strip_suffix(",25,http/1.1");
+    let header = header.strip_suffix(
+        ",calibrated_requests,calibrated_over,median_ttft,p95_ttft,median_itl,p95_itl",
+    );
+    let line = line.trim_end().strip_suffix(",25,http/1.1,0.1,,,0.02");
     let old = format!("{}\n{}\n", header.unwrap(), line.unwrap());
     let earlier = HealthRow {
         calibrated_requests: None,
         calibrated_over: String::new(),
+        median_ttft: None,
+        p95_itl: None,
         ..row
     };
     assert_eq!(read_health(old.as_bytes()).unwrap(), [earlier]);

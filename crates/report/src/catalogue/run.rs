@@ -12,7 +12,7 @@ use metrics::{PeriodRow, PhaseRow, SummaryRow};
 
 use super::{
     ConcurrencyInput, ContextPoints, PerformanceInput, RatePoint, SetLine, SustainedInput,
-    concurrency_chart, input_throughput_comparison, output_metrics_comparison,
+    client_health_chart, concurrency_chart, input_throughput_comparison, output_metrics_comparison,
     output_throughput_comparison, performance_chart, sustained_chart, sustained_comparison,
     sustained_set_chart, ttft_heatmap, working_set_charts,
 };
@@ -109,9 +109,15 @@ pub fn set_lines_of_run(data: &RunData) -> Vec<SetLine> {
 }
 
 /// The charts over all tests: performance of every context, comparisons and, with two contexts, the heat
-/// map; for a run that varies the working set the charts over its size.
+/// map; for a run that varies the working set the charts over its size. What the client did to all of them comes last.
 #[must_use]
 pub fn comparison_charts(data: &RunData) -> Vec<Chart> {
+    let mut charts = charts_over_tests(data);
+    charts.extend(client_health_chart(&data.health));
+    charts
+}
+
+fn charts_over_tests(data: &RunData) -> Vec<Chart> {
     let sets = set_lines_of_run(data);
     if !sets.is_empty() {
         return working_set_charts(&sets, max_ttft(data));

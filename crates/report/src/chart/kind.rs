@@ -31,6 +31,8 @@ pub enum ChartKind {
     CacheComparison,
     /// Cold prompts beside their repeats.
     SinglePrompt,
+    /// What the client did to the figures.
+    ClientHealth,
     /// Throughput of several runs.
     RunThroughput,
     /// TTFT of several runs.
@@ -39,7 +41,7 @@ pub enum ChartKind {
 
 impl ChartKind {
     /// Every kind, once.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Ramp,
         Self::Fixed,
         Self::Sustained,
@@ -54,6 +56,7 @@ impl ChartKind {
         Self::SetOutputMetrics,
         Self::CacheComparison,
         Self::SinglePrompt,
+        Self::ClientHealth,
         Self::RunThroughput,
         Self::RunTtft,
     ];
@@ -76,6 +79,7 @@ impl ChartKind {
             Self::SetOutputMetrics => "set-output-metrics",
             Self::CacheComparison => "cache-comparison",
             Self::SinglePrompt => "single-prompt",
+            Self::ClientHealth => "client-health",
             Self::RunThroughput => "run-throughput",
             Self::RunTtft => "run-ttft",
         }

@@ -46,6 +46,7 @@ enum Category {
     Sustained,
     SustainedComparison,
     Concurrency,
+    Client,
     Other,
 }
 
@@ -66,6 +67,8 @@ impl Category {
             Self::Heatmap
         } else if has("single_prompt") || has("summary_table") {
             Self::SinglePrompt
+        } else if stem == "client_health" {
+            Self::Client
         } else {
             Self::Other
         }
@@ -81,6 +84,7 @@ impl Category {
             Self::SustainedComparison => "Sustained Mode - Comparisons",
             Self::Concurrency if ramp => "Concurrency Ramp Analysis",
             Self::Concurrency => "Fixed Concurrency Analysis",
+            Self::Client => "Measuring Client",
             Self::Other => "Additional Graphs",
         }
     }
@@ -260,6 +264,7 @@ impl<'a> Page<'a> {
             Category::SinglePrompt if stem == "summary_table" => {
                 "Summary Statistics Table".to_owned()
             }
+            Category::Client => "Health of the Client".to_owned(),
             _ => stem.to_owned(),
         }
     }
@@ -303,6 +308,9 @@ impl<'a> Page<'a> {
                 "Means and spread of every context."
             }
             Category::SinglePrompt => "Time to first token of a cold and of a cached prompt.",
+            Category::Client => {
+                "What the measuring machine did to the figures: requests in flight as planned and as held, its errors beside their limits, lag, processor."
+            }
             Category::Other if stem.starts_with("trace_replay_performance") => {
                 "Time to first token, throughput and users, period by period."
             }
@@ -391,6 +399,11 @@ mod tests {
                 "sustained_ctx8000_cache50.html",
                 Category::Sustained,
                 "Context 8,000 tokens - Cache 50%",
+            ),
+            (
+                "client_health.html",
+                Category::Client,
+                "Health of the Client",
             ),
             (
                 "sustained_comparison_cache50.html",

@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 use std::io::BufReader;
 
+use metrics::health::HealthRow;
 use metrics::schema::{
     self, FailedRow, Row, RowReader, RowWriter, SchemaError, SetColumns, read_detail,
 };
@@ -34,6 +35,7 @@ pub(super) fn check(kind: FileKind, file: &StampedFile, found: &mut Validation) 
         FileKind::Periods => check_rows(file, found, check_period),
         FileKind::Failed(_) => check_failed(file, found),
         FileKind::Detail(context) => check_detail(context, file, found),
+        FileKind::Health => check_rows(file, found, check_health),
         FileKind::SinglePrompt => check_rows(file, found, check_single_prompt),
         FileKind::RunCommand => {}
     }
@@ -82,6 +84,7 @@ fn header_of(kind: FileKind, set: SetColumns) -> Result<String, SchemaError> {
             schema::DetailWriter::with_columns(&mut line, set)?;
         }
         FileKind::Failed(_) => line = failed::header()?.into_bytes(),
+        FileKind::Health => schema::write_health(&mut line, &[], set)?,
         FileKind::SinglePrompt => {
             RowWriter::<_, SinglePromptRow>::new(&mut line, set)?;
         }
@@ -140,6 +143,27 @@ fn check_summary(row: &SummaryRow, seen: &mut HashSet<String>, findings: &mut Fi
             format!("test {test}: the percentiles of {name} are not in order")
         });
     }
+}
+
+fn check_health(row: &HealthRow, seen: &mut HashSet<String>, findings: &mut Findings<'_>) {
+    let (test, id) = (TestName::from(row), &row.phase_id);
+    findings.expect(seen.insert(format!("{test} {id}")), || {
+        format!("test {test} has two rows of {id}")
+    });
+    let is_limited = row.client_limited == Some(true);
+    findings.expect(row.limited_by.is_empty() != is_limited, || {
+        format!("{id} of {test}: what limits it and whether something does disagree")
+    });
+    let mean = metrics::percentile::mean(&row.in_flight);
+    let near = |a: f64, b: f64| (a - b).abs() <= 1e-6 * b.abs().max(1.0);
+    let agrees = match (mean, row.achieved_in_flight) {
+        (Some(of_parts), Some(stored)) => near(stored, of_parts),
+        (None, None) => true,
+        _ => false,
+    };
+    findings.expect(agrees, || {
+        format!("{id} of {test}: the requests in flight are not the mean of their parts")
+    });
 }
 
 fn check_phase(row: &PhaseRow, seen: &mut HashSet<String>, findings: &mut Findings<'_>) {
