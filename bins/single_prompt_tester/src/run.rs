@@ -23,6 +23,7 @@ use report::files::{
     ResultDir, RunWriter, SinglePromptMetadata, SinglePromptWriter, WriterOptions,
 };
 use report::metadata::{PromptFacts, RunFacts};
+use report::single_prompt::LimitedSizes;
 use report::stamp::RunStamp;
 use serde_json::{Number, Value, json};
 use setup::study::{doubt_object, proof};
@@ -328,6 +329,7 @@ fn finish(plan: &Plan, files: Files<'_>, settings: &Settings, run: Run) -> Ended
     let client = ClientPart::judge(&end.health, &calibrations);
     let client_facts = proof::facts(&carriage, N_RUNTIMES, &calibrations);
     store_client(&mut facts, &client, client_facts);
+    let limited = LimitedSizes::of_facts(&facts);
     let warnings = warnings(&end, &client);
     if !warnings.is_empty() {
         facts
@@ -347,9 +349,9 @@ fn finish(plan: &Plan, files: Files<'_>, settings: &Settings, run: Run) -> Ended
     let mut index = None;
     if is_stored {
         tracing::info!("Saved results to {}", told.rows_path.display());
-        index = pages::write(dir, &end.rows, &metadata, VERSION);
+        index = pages::write(dir, (&end.rows, &limited), &metadata, VERSION);
     }
-    log_lines(&text::final_table(&figures));
+    log_lines(&text::final_table(&figures, &limited));
     let differences: Vec<String> = end.differences.iter().map(verdict::difference).collect();
     log_lines(&text::verdicts(&[
         (&caching, &verdict::by_size(&figures)),

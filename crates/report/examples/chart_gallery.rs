@@ -42,7 +42,12 @@ fn main() -> Result<(), Box<dyn Error>> {
         write_comparison_charts(&target, &data, &context)?;
         write_test_charts(&target, &data, &context)?;
         if !data.single_prompt.is_empty() {
-            write_single_prompt_pages(&target, &data.single_prompt, &context)?;
+            write_single_prompt_pages(
+                &target,
+                &data.single_prompt,
+                &data.limited_sizes(),
+                &context,
+            )?;
         }
         report::index::write_index(&target, "0.0")?;
     }

@@ -28,6 +28,7 @@ use serde_json::{Map, Value};
 use crate::files::{DataFiles, FileKind, ResultDir};
 use crate::metadata::{RunFacts, TestMetadata, load_single_prompt};
 use crate::progress::{PROGRESS_FILE, Progress};
+use crate::single_prompt::LimitedSizes;
 use crate::stamp::StampedFile;
 use crate::test_name::TestName;
 use crate::trace_replay::{TRACE_SUMMARY, TraceReplay};
@@ -200,6 +201,15 @@ impl RunData {
             .or_else(|| stored("detected_model"))
             .or_else(|| stored("model"))
             .or_else(in_rows)
+    }
+
+    /// The sizes of a single-prompt run that its client limits.
+    #[must_use]
+    pub fn limited_sizes(&self) -> LimitedSizes {
+        self.facts
+            .as_ref()
+            .map(LimitedSizes::of_facts)
+            .unwrap_or_default()
     }
 
     /// The phases of a test, in the order in which they were measured.

@@ -1,5 +1,7 @@
 //! The two pages of `single_prompt_tester`: the chart and the table of means and spreads.
 
+mod limited;
+
 use std::path::{Path, PathBuf};
 
 use metrics::SinglePromptRow;
@@ -9,6 +11,8 @@ use crate::atomic::FileError;
 use crate::catalogue::single_prompt_chart;
 use crate::chart::{count, fixed};
 use crate::page::{Cell, PageContext, Section, write_chart, write_table_page};
+
+pub use limited::{Limited, LimitedSizes};
 
 /// Columns of the table. Those behind `Iterations` are additions.
 const COLUMNS: [&str; 11] = [
@@ -26,21 +30,22 @@ const COLUMNS: [&str; 11] = [
 ];
 
 /// Writes `single_prompt_performance.html` and `summary_table.html` and returns their paths. Where nothing was
-/// answered only the table is written, with a sentence.
+/// answered only the table is written, with a sentence. What the client limits is named below both.
 ///
 /// # Errors
 /// When the directory cannot be written.
 pub fn write_single_prompt_pages(
     dir: &Path,
     rows: &[SinglePromptRow],
+    limited: &LimitedSizes,
     context: &PageContext,
 ) -> Result<Vec<PathBuf>, FileError> {
     let contexts = SizeFigures::of_all(rows);
     let mut written = Vec::new();
-    if let Some(chart) = single_prompt_chart(&contexts) {
+    if let Some(chart) = single_prompt_chart(&contexts, limited) {
         written.push(write_chart(dir, &chart, context)?);
     }
-    let section = table(&contexts);
+    let section = table(&contexts, limited);
     let title = "Single Prompt Performance Summary";
     written.push(write_table_page(
         dir,
@@ -52,8 +57,17 @@ pub fn write_single_prompt_pages(
     Ok(written)
 }
 
+/// What is said below chart and table where the client limits figures.
+pub(crate) fn limited_note(limited: &LimitedSizes) -> Option<String> {
+    let named = limited.named()?;
+    Some(format!(
+        "Limited by the client: {named}. These figures say more of the measuring machine than of the server; client in \
+         run_facts.json tells why."
+    ))
+}
+
 /// The table, one row per context.
-fn table(contexts: &[SizeFigures]) -> Section {
+fn table(contexts: &[SizeFigures], limited: &LimitedSizes) -> Section {
     let seconds =
         |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |v| format!("{}s", fixed(v, 3)));
     let mean = |figure: Option<MeanStd>| seconds(figure.map(|f| f.mean));
@@ -91,6 +105,7 @@ fn table(contexts: &[SizeFigures]) -> Section {
          prompts' tokens that the server reports as cached."
             .to_owned(),
     ];
+    notes.extend(limited_note(limited));
     if contexts.is_empty() {
         notes.insert(
             0,

@@ -41,7 +41,8 @@ fn draw(dir: &Path) {
     write_comparison_charts(dir, &data, &context).unwrap();
     write_test_charts(dir, &data, &context).unwrap();
     if !data.single_prompt.is_empty() {
-        write_single_prompt_pages(dir, &data.single_prompt, &context).unwrap();
+        write_single_prompt_pages(dir, &data.single_prompt, &data.limited_sizes(), &context)
+            .unwrap();
     }
 }
 

@@ -9,7 +9,10 @@ use std::fs;
 use std::path::Path;
 
 use common::parse_page;
+use report::data::RunData;
 use report::index::write_index;
+use report::page::PageContext;
+use report::single_prompt::write_single_prompt_pages;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -120,4 +123,42 @@ fn metadata_without_rows_are_no_result() {
     let page = fs::read_to_string(dir.path().join("index.html")).unwrap();
     assert!(page.contains("Single Prompt Performance Test"));
     assert!(page.contains("No results were found in this directory."));
+}
+
+/// The mark stood in `run_facts.json` and on the dashboard, and on neither page of the figures themselves.
+#[test]
+fn what_the_client_limits_is_marked_in_chart_and_table() {
+    let (dir, _) = run(|_| {});
+    let page = |name: &str| fs::read_to_string(dir.path().join(name)).unwrap();
+    let draw = || {
+        let data = RunData::read(dir.path());
+        let context = PageContext::default();
+        let limited = data.limited_sizes();
+        write_single_prompt_pages(dir.path(), &data.single_prompt, &limited, &context).unwrap();
+    };
+    draw();
+    assert!(!page("single_prompt_performance.html").contains("limited by the client"));
+    assert!(!page("summary_table.html").contains("Limited by the client:"));
+    let row = |size, prompts, is_limited| json!({"context_size": size, "prompts": prompts, "client_limited": is_limited});
+    let facts = json!({
+        "schema_version": 1,
+        "tool": "single_prompt_tester",
+        "version": "1.0",
+        "sections": {"client": {"sizes": [
+            row(500, "unique", false),
+            row(500, "cached", true),
+            row(1000, "unique", false),
+            row(1000, "cached", false),
+        ]}},
+    });
+    fs::write(dir.path().join("run_facts.json"), facts.to_string()).unwrap();
+    draw();
+    let note = "Limited by the client: 500 tokens (cached). These figures";
+    for name in ["single_prompt_performance.html", "summary_table.html"] {
+        assert!(page(name).contains(note), "{name}");
+    }
+    // In the read-out of the bar and of the speed-up, in either layout and in the table.
+    let chart = page("single_prompt_performance.html");
+    assert!(chart.contains("std, limited by the client)"), "{chart}");
+    assert!(chart.contains("(limited by the client)"), "{chart}");
 }

@@ -7,12 +7,12 @@ use metrics::SinglePromptRow;
 use report::files::SinglePromptMetadata;
 use report::index::{INDEX_FILE, write_index};
 use report::page::PageContext;
-use report::single_prompt::write_single_prompt_pages;
+use report::single_prompt::{LimitedSizes, write_single_prompt_pages};
 
 /// Writes all pages from the rows of this run; returns the one to begin with, if it was written.
 pub(super) fn write(
     dir: &Path,
-    rows: &[SinglePromptRow],
+    (rows, limited): (&[SinglePromptRow], &LimitedSizes),
     metadata: &SinglePromptMetadata,
     version: &str,
 ) -> Option<PathBuf> {
@@ -21,7 +21,7 @@ pub(super) fn write(
         model: Some(metadata.detected_model.clone()),
         version: version.to_owned(),
     };
-    match write_single_prompt_pages(dir, rows, &context) {
+    match write_single_prompt_pages(dir, rows, limited, &context) {
         Ok(pages) => {
             for page in pages {
                 let is_table = page

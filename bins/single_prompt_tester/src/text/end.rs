@@ -6,6 +6,7 @@ use cli::logging::{Line, Style};
 use cli::number::thousands;
 use cli::table::rule;
 use metrics::single_prompt::SizeFigures;
+use report::single_prompt::LimitedSizes;
 
 use super::{WIDTH, seconds, times};
 use crate::verdict::Verdict;
@@ -15,8 +16,13 @@ const BRIEF_WIDTH: usize = 60;
 /// Characters of the first column of the log's table, and of the report's.
 const CONTEXT_WIDTHS: (usize, usize) = (14, 10);
 
-/// A table of sizes: heading, rule, rows, rule.
-fn table(figures: &[SizeFigures], title: &str, width: usize) -> Vec<String> {
+/// A table of sizes: heading, rule, rows, rule. Behind the rows of some sizes stands a mark.
+fn table(
+    figures: &[SizeFigures],
+    title: &str,
+    width: usize,
+    mark: impl Fn(u64) -> &'static str,
+) -> Vec<String> {
     let row = |context: &str, unique: &str, cached: &str, speedup: &str| {
         format!("{context:>width$} | {unique:>12} | {cached:>12} | {speedup:>8}")
     };
@@ -32,20 +38,21 @@ fn table(figures: &[SizeFigures], title: &str, width: usize) -> Vec<String> {
         line.clone(),
     ];
     lines.extend(figures.iter().map(|f| {
-        row(
+        let figures = row(
             &thousands(f.context_size),
             &seconds(f.unique_ttft.map(|t| t.mean)),
             &seconds(f.cached_ttft.map(|t| t.mean)),
             &times(f.speedup),
-        )
+        );
+        figures + mark(f.context_size)
     }));
     lines.push(line);
     lines
 }
 
-/// The table of all sizes.
+/// The table of all sizes; those that the client limits have a mark, and below the table stands what it means.
 #[must_use]
-pub fn final_table(figures: &[SizeFigures]) -> Vec<Line> {
+pub fn final_table(figures: &[SizeFigures], limited: &LimitedSizes) -> Vec<Line> {
     let heading = |text: String| Line::styled(Style::Heading, text);
     let mut lines = vec![
         Line::plain(""),
@@ -53,8 +60,11 @@ pub fn final_table(figures: &[SizeFigures]) -> Vec<Line> {
         heading("Final Summary - All Context Sizes".to_owned()),
         heading(rule('=', WIDTH)),
     ];
-    let rows = table(figures, "Context Size", CONTEXT_WIDTHS.0);
+    let mark = |size| if limited.of(size).any() { " *" } else { "" };
+    let rows = table(figures, "Context Size", CONTEXT_WIDTHS.0, mark);
     lines.extend(rows.into_iter().map(Line::plain));
+    let named = limited.named();
+    lines.extend(named.map(|named| Line::plain(format!("* limited by this client: {named}"))));
     lines.push(Line::plain(""));
     lines
 }
@@ -151,7 +161,8 @@ pub fn brief_line(figures: &SizeFigures) -> String {
     )
 }
 
-/// The report for scripts at the end.
+/// The report for scripts at the end. Its grammar is the published one and has no place for a mark: what the client limits
+/// is a warning on stderr.
 #[must_use]
 pub fn brief_report(
     model: &str,
@@ -177,7 +188,7 @@ pub fn brief_report(
         format!("output: {}", flat(&output_dir.display().to_string())),
         String::new(),
     ];
-    lines.extend(table(figures, "Context", CONTEXT_WIDTHS.1));
+    lines.extend(table(figures, "Context", CONTEXT_WIDTHS.1, |_| ""));
     let mut text = lines.join("\n");
     text.push('\n');
     text

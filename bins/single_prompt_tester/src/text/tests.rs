@@ -6,6 +6,9 @@ use cli::logging::Line;
 use metrics::record::{RequestIntent, RequestRecord, WallAnchor};
 use metrics::single_prompt::{PromptKind, SinglePromptRow, SizeFigures};
 use metrics::timeline::{Exchange, FailureKind, Timeline, Usage};
+use report::metadata::RunFacts;
+use report::single_prompt::LimitedSizes;
+use serde_json::json;
 
 use super::*;
 use crate::session::{Answer, BatchDone, Sent};
@@ -271,7 +274,7 @@ fn the_final_table_is_the_published_one() {
         row(8000, 0, "unique", Some(0.812)),
         row(8000, 0, "cached", Some(0.061)),
     ];
-    let lines = final_table(&SizeFigures::of_all(&rows));
+    let lines = final_table(&SizeFigures::of_all(&rows), &LimitedSizes::default());
     assert_eq!(
         &texts(&lines)[4..],
         [
@@ -279,6 +282,33 @@ fn the_final_table_is_the_published_one() {
             "---------------+--------------+--------------+---------",
             "         8,000 |       0.812s |       0.061s |   13.31x",
             "---------------+--------------+--------------+---------",
+            "",
+        ]
+    );
+}
+
+/// The mark stood in a line further up and in no table.
+#[test]
+fn a_size_that_the_client_limits_is_marked_in_the_final_table() {
+    let rows = [
+        row(1000, 0, "unique", Some(0.081)),
+        row(1000, 0, "cached", Some(0.006)),
+        row(8000, 0, "unique", Some(0.812)),
+        row(8000, 0, "cached", Some(0.061)),
+    ];
+    let mut facts = RunFacts::new("single_prompt_tester", "1.0");
+    let sizes = json!([{"context_size": 1000, "prompts": "cached", "client_limited": true}]);
+    facts
+        .sections
+        .insert("client".to_owned(), json!({ "sizes": sizes }));
+    let lines = final_table(&SizeFigures::of_all(&rows), &LimitedSizes::of_facts(&facts));
+    assert_eq!(
+        &texts(&lines)[6..],
+        [
+            "         1,000 |       0.081s |       0.006s |   13.50x *",
+            "         8,000 |       0.812s |       0.061s |   13.31x",
+            "---------------+--------------+--------------+---------",
+            "* limited by this client: 1,000 tokens (cached)",
             "",
         ]
     );

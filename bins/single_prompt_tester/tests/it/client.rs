@@ -35,6 +35,15 @@ fn is_limited(place: &Place, run: &Finished) -> bool {
     let warnings = facts["sections"]["warnings"].as_array();
     let is_told = |line: &Value| line.as_str().is_some_and(told);
     assert_eq!(warnings.is_some_and(|all| all.iter().any(is_told)), marked);
+    let note = "Limited by the client: 200 tokens";
+    for page in ["single_prompt_performance.html", "summary_table.html"] {
+        assert_eq!(place.read(page).contains(note), marked, "{page}");
+    }
+    // With --brief the log has warnings only, and the report on stdout keeps the published grammar.
+    if run.stdout.is_empty() {
+        let footnote = "* limited by this client: 200 tokens";
+        assert_eq!(run.stderr.contains(footnote), marked, "{}", run.stderr);
+    }
     place.assert_valid();
     marked
 }

@@ -2,19 +2,21 @@
 
 use metrics::single_prompt::{MeanStd, SizeFigures};
 
-use super::{exact, value_axis};
+use super::{CLIENT_LIMITED, exact, joined, value_axis};
 use crate::chart::{
     Axis, AxisRange, Body, Chart, ChartKind, Dash, Ink, Marker, NumberFormat, Panel, Point, Series,
     SeriesStyle, Side, Ticks,
 };
+use crate::single_prompt::{Limited, LimitedSizes, limited_note};
 
 /// Colour of what was cold, and of what was cached.
 const COLD: Ink = Ink::Palette(1);
 const CACHED: Ink = Ink::Palette(2);
 
-/// Two panels of bars over the context, the upper one with the speed-up; `None` where nothing was answered.
+/// Two panels of bars over the context, the upper one with the speed-up; `None` where nothing was answered. Bars that the
+/// client limits say so in their read-out, a speed-up made of them is hollow.
 #[must_use]
-pub fn single_prompt_chart(sizes: &[SizeFigures]) -> Option<Chart> {
+pub fn single_prompt_chart(sizes: &[SizeFigures], limited: &LimitedSizes) -> Option<Chart> {
     let is_known = |c: &&SizeFigures| c.unique_ttft.is_some() || c.cached_ttft.is_some();
     let contexts: Vec<&SizeFigures> = sizes.iter().filter(is_known).collect();
     if contexts.is_empty() {
@@ -26,15 +28,24 @@ pub fn single_prompt_chart(sizes: &[SizeFigures]) -> Option<Chart> {
         ticks: Ticks::Auto,
         format: NumberFormat::COUNT,
     };
-    let bars = |key: &str, name: &str, ink, striped, value: fn(&SizeFigures) -> Option<MeanStd>| {
+    let bars = |key: &str,
+                name: &str,
+                (ink, striped): (Ink, bool),
+                is_limited: fn(Limited) -> bool,
+                value: fn(&SizeFigures) -> Option<MeanStd>| {
         let points = contexts.iter().filter_map(|c| {
             let figure = value(c)?;
-            Some(Point::bar(
+            let bar = Point::bar(
                 exact(c.context_size),
                 figure.mean,
                 figure.std,
                 NumberFormat::SECONDS,
-            ))
+            );
+            let mark = is_limited(limited.of(c.context_size)).then(|| CLIENT_LIMITED.to_owned());
+            Some(Point {
+                note: joined(bar.note.clone().into_iter().chain(mark)),
+                ..bar
+            })
         });
         Series {
             key: key.to_owned(),
@@ -49,8 +60,20 @@ pub fn single_prompt_chart(sizes: &[SizeFigures]) -> Option<Chart> {
     let both = |cold: fn(&SizeFigures) -> Option<MeanStd>,
                 cached: fn(&SizeFigures) -> Option<MeanStd>| {
         vec![
-            bars("cold", "Baseline (Cold Start)", COLD, false, cold),
-            bars("cached", "Cached (100% Hit)", CACHED, true, cached),
+            bars(
+                "cold",
+                "Baseline (Cold Start)",
+                (COLD, false),
+                |of| of.cold,
+                cold,
+            ),
+            bars(
+                "cached",
+                "Cached (100% Hit)",
+                (CACHED, true),
+                |of| of.cached,
+                cached,
+            ),
         ]
     };
     let mut first = both(|c| c.unique_ttft, |c| c.cached_ttft);
@@ -66,7 +89,14 @@ pub fn single_prompt_chart(sizes: &[SizeFigures]) -> Option<Chart> {
         format: NumberFormat::TIMES,
         points: contexts
             .iter()
-            .map(|c| Point::line(exact(c.context_size), c.speedup))
+            .map(|c| {
+                let point = Point::line(exact(c.context_size), c.speedup);
+                if limited.of(c.context_size).any() {
+                    point.hollow(CLIENT_LIMITED)
+                } else {
+                    point
+                }
+            })
             .collect(),
     });
     Some(Chart {
@@ -74,11 +104,13 @@ pub fn single_prompt_chart(sizes: &[SizeFigures]) -> Option<Chart> {
         stem: "single_prompt_performance".to_owned(),
         title: "TTFT Performance: Baseline vs Cached with Speedup".to_owned(),
         subtitles: Vec::new(),
-        captions: vec![
+        captions: std::iter::once(
             "Bars are means over all requests of a context, error bars one sample standard deviation up and down; a single request has none. \
              Speedup is the mean TTFT of cold prompts divided by that of their cached repeats."
                 .to_owned(),
-        ],
+        )
+        .chain(limited_note(limited))
+        .collect(),
         description: "Time to first and to last token of a cold prompt and of the same prompt cached, and the speedup."
             .to_owned(),
         panels: vec![

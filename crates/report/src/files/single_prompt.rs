@@ -103,7 +103,8 @@ pub struct SinglePromptMetadata {
     pub failed_requests: u64,
     /// Requests that were planned and never sent, because the ones before them failed.
     pub unsent_requests: u64,
-    /// Whether the run was stopped before its end; true also while it goes on, so that a crash leaves it so.
+    /// Whether requests are missing because the run was stopped; true also while it goes on, so that a crash leaves it so. A
+    /// signal that came when all of them were answered, during the calibration, leaves it false: the figures are whole.
     pub interrupted: bool,
     /// What the run says about the server, by topic, for people and programs.
     #[serde(skip_serializing_if = "Map::is_empty")]
