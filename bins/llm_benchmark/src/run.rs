@@ -13,10 +13,10 @@ use cli::{AppExit, Failure};
 use core_client::RunClock;
 use core_client::plain::{PlainClient, PlainConfig};
 use core_client::probe::Probe;
-use metrics::health::{Calibration, WindowHealth};
+use metrics::health::{Planned, WindowHealth};
 use serde_json::{Map, Value};
 
-use crate::client;
+use crate::client::{self, ClientPart};
 use crate::load::{Samples, send_all};
 use crate::output::ResultFile;
 use crate::plan::Plan;
@@ -88,13 +88,11 @@ async fn benchmark(
         let (concurrency, probe) = (plan.concurrency, Some(&probe));
         measured = send_all(client, plan, range, concurrency, &stop.token, probe).await?;
     }
-    // A signal that comes after the last request interrupted nothing.
-    let n_finished = measured.samples.len();
-    let stopped = stop.requested().filter(|_| n_finished < plan.n_requests);
     drop(probe);
     report(plan, &measured, file, &stop).await?;
     let has_success = measured.samples.iter().any(|sample| sample.outcome.is_ok());
-    Ok(match stopped {
+    // Behind the last request there is little to stop, but who stops the run gets the exit code of one that was stopped.
+    Ok(match stop.requested() {
         Some(exit) => exit,
         None if has_success => AppExit::Done,
         None => AppExit::Failed,
@@ -136,16 +134,15 @@ async fn report(
         ..measured.own_part.health()
     };
     let calibration = calibration(plan, &health, remarks.n_replies, stop).await;
-    let own_part = client::judge(&health, calibration.as_ref());
+    let own_part = ClientPart::judge(&health, calibration, plan.endpoint.is_tls(), plan.http);
     if !plan.quiet && remarks.n_replies > 0 {
-        tell(client::lines(&own_part));
+        tell(own_part.lines());
     }
     let Some(file) = awaits_details else {
         return Ok(());
     };
     results.extend(text::json_details(plan, &remarks, &failed, is_interrupted));
-    let own_part = client::object(&own_part, calibration.as_ref());
-    results.insert("client".to_owned(), own_part);
+    results.insert("client".to_owned(), own_part.object());
     save(file, &results)
 }
 
@@ -166,7 +163,7 @@ async fn calibration(
     health: &WindowHealth,
     n_replies: usize,
     stop: &Stop,
-) -> Option<Calibration> {
+) -> Option<Planned> {
     let is_told = !plan.quiet || plan.details;
     if plan.calibrate == Calibrate::Off || !is_told || n_replies == 0 {
         return None;
@@ -174,15 +171,9 @@ async fn calibration(
     if stop.requested().is_some() {
         return None;
     }
-    match client::calibrate(health, plan.max_tokens, &stop.token).await {
-        Ok(calibration) => calibration,
-        Err(error) => {
-            if !plan.quiet {
-                tell([format!("note: no calibration: {error:#}")]);
-            }
-            None
-        }
-    }
+    // Where the system does not say, the first file that cannot be opened does.
+    let most_files = rlimit::Resource::NOFILE.get_soft().unwrap_or(u64::MAX);
+    client::calibrate(health, plan.max_tokens, most_files, &stop.token).await
 }
 
 /// Lines for people. A stderr that is closed is nobody's problem.

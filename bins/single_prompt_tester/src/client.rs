@@ -6,7 +6,7 @@
 use cli::logging::Line;
 use cli::number::thousands;
 use engine::event::{Doubt, DoubtKind};
-use metrics::health::{Calibration, ErrorBar, HealthRow, WindowHealth, nearest};
+use metrics::health::{ErrorBar, HealthRow, Planned, WindowHealth, judging};
 use report::test_name::TestName;
 use serde_json::{Value, json};
 
@@ -17,11 +17,11 @@ pub struct ClientPart {
 }
 
 impl ClientPart {
-    /// Judges each window by what was felt in it and by the calibration nearest to it, as far as there is either.
+    /// Judges each window by what was felt in it and by the calibration that was planned for it, as far as there is either.
     #[must_use]
-    pub fn judge(windows: &[WindowHealth], calibrations: &[Calibration]) -> Self {
+    pub fn judge(windows: &[WindowHealth], calibrations: &[Planned]) -> Self {
         let row = |window: &WindowHealth| {
-            let calibration = nearest(calibrations, window.context_size, window.level);
+            let calibration = judging(calibrations, window);
             let is_known = window.lag.is_some() || calibration.is_some();
             is_known.then(|| HealthRow::new(window, calibration))
         };
@@ -109,7 +109,7 @@ impl ClientPart {
 
 #[cfg(test)]
 mod tests {
-    use metrics::health::{Lag, Typical};
+    use metrics::health::{Calibration, Lag, Typical};
 
     use super::*;
 
@@ -163,12 +163,16 @@ mod tests {
             p50,
             p99: Some(p99),
         };
-        let calibration = Calibration {
+        let calibration = Planned {
             context_size: 1000,
             level: 1,
-            ttft: bar(0.003, 0.004),
-            itl: Some(bar(0.000_1, 0.000_2)),
-            n_requests: 50,
+            outcome: Ok(Calibration {
+                context_size: 1000,
+                level: 1,
+                ttft: bar(0.003, 0.004),
+                itl: Some(bar(0.000_1, 0.000_2)),
+                n_requests: 50,
+            }),
         };
         let part = ClientPart::judge(&windows, &[calibration]);
         assert_eq!(part.limited().len(), 1);

@@ -17,7 +17,7 @@ use core_client::{Client, RunClock};
 use engine::runtimes::{self, Carriage};
 use engine::stop::{Stop, StopReason};
 use metrics::caching::judge_caching;
-use metrics::health::Calibration;
+use metrics::health::Planned;
 use metrics::single_prompt::SizeFigures;
 use report::files::{
     ResultDir, RunWriter, SinglePromptMetadata, SinglePromptWriter, WriterOptions,
@@ -67,7 +67,8 @@ pub fn run(plan: &Plan) -> Result<AppExit, Failure> {
     let script = report::run_command::write(dir.path(), &stamp, &program, &plan.command_options())
         .map_err(Failure::run)?;
     log_lines(&text::banner(plan));
-    setup::descriptors::raise_limit(u64::from(plan.concurrent_prompts), "--concurrent-prompts");
+    let (n, what) = (plan.concurrent_prompts, "--concurrent-prompts");
+    setup::descriptors::raise_limit(n, what, plan.calibrate);
     let stop = Stop::new();
     stop.listen()
         .context("listening for signals")
@@ -241,7 +242,7 @@ async fn calibrate(
     carriage: &Carriage,
     end: &SessionEnd,
     stop: &Stop,
-) -> Vec<Calibration> {
+) -> Vec<Planned> {
     let has_ended_early = end.stopped.is_some() || end.aborted;
     if plan.calibrate == Calibrate::Off || has_ended_early || end.rows.is_empty() {
         return Vec::new();
@@ -254,7 +255,7 @@ struct Run {
     end: SessionEnd,
     /// Why the run was stopped: the session, or what came behind it.
     stopped: Option<StopReason>,
-    calibrations: Vec<Calibration>,
+    calibrations: Vec<Planned>,
     carriage: Carriage,
     told: tell::Told,
     metadata: SinglePromptMetadata,

@@ -8,7 +8,7 @@
 //! It speaks enough HTTP/1.1 for clients of ours and nothing more: `Content-Length` bodies, kept-alive
 //! connections, one answer at a time.
 
-mod calibration;
+pub mod calibration;
 
 use std::cell::RefCell;
 use std::io;
@@ -24,8 +24,6 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::LocalSet;
-
-pub use calibration::{Errors, Seen};
 
 /// Output tokens when a request does not say how many.
 const DEFAULT_TOKENS: u32 = 16;

@@ -5,26 +5,26 @@
 //! less what the server says of it is the client's error. The server has a core of its own only where there is one to
 //! spare; where not, the error comes out larger than it was, never smaller.
 
-use std::collections::HashMap;
+use std::future::Future;
 use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
-use core_client::null_server::{Answered, Errors, NullServer, Script, Seen, id_with_tokens};
+use core_client::null_server::calibration::{Seen, has_room, hold};
+use core_client::null_server::{NullServer, Script};
 use core_client::{
     Endpoint, EndpointError, HttpVersion, RequestSettings, RequestTemplate, TemplateError,
 };
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
 use metrics::health::pace::Pace;
-use metrics::health::{Calibration, WindowHealth, ratio_distance};
+use metrics::health::{Calibration, Missing, Planned, WindowHealth, ratio_distance};
 use metrics::timeline::Exchange;
 use tokio_util::sync::CancellationToken;
 use workload::{Prompt, TokenSplit};
 
+use crate::files::one_line;
 use crate::runtimes::{self, Carriage, CarriageError};
 use crate::stop::Stop;
-use crate::transport::{Kind, Outgoing, Transport};
+use crate::transport::{Kind, Outgoing};
 
 /// Levels at which the error is measured, at most.
 const MOST_LEVELS: usize = 4;
@@ -36,15 +36,12 @@ const MOST_TIME: Duration = Duration::from_secs(6);
 const LEAST_TIME: Duration = Duration::from_secs(1);
 /// Time for all of them as a share of what was measured, within these.
 const SHARE_OF_STUDY: f64 = 0.05;
-/// More slots that end in a failure than this share leave a level that was not held.
-const MOST_FAILED: f64 = 0.05;
 /// Limit of a request; the null server is late by milliseconds.
 const REQUEST_LIMIT: Duration = Duration::from_secs(10);
 
-/// Why there is no calibration.
+/// Why a level cannot be measured.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum CalibrationError {
+enum CalibrationError {
     /// No server.
     #[error("the server of the calibration does not start")]
     Server(#[source] io::Error),
@@ -69,36 +66,58 @@ struct Cell {
 }
 
 /// Measures the client's error for the levels of `windows`, with prompts of as many bytes as `prompt_bytes` says for a
-/// context size: those of the shortest and of the longest context.
-///
-/// # Errors
-/// When server or client cannot be had. A stop ends it early, with the levels that were done.
+/// context size: those of the shortest and of the longest context. `most_files` is the limit on open files. Every level
+/// that was planned is in what is returned, with its error or why it has none.
 pub async fn calibrate(
     carriage: &Carriage,
     n_runtimes: usize,
     windows: &[WindowHealth],
     prompt_bytes: impl Fn(u64) -> usize,
+    most_files: u64,
     stop: &Stop,
-) -> Result<Vec<Calibration>, CalibrationError> {
+) -> Vec<Planned> {
     let most_tokens = u32::try_from(carriage.measured.settings().output_tokens).unwrap_or(u32::MAX);
     let cells = cells(windows, most_tokens.max(1));
     let measured: f64 = windows.iter().map(|w| w.length).sum();
     let time = Duration::try_from_secs_f64(measured * SHARE_OF_STUDY).unwrap_or(MOST_TIME);
-    let mut calibrations = Vec::with_capacity(cells.len());
-    for (cell, length) in cells.iter().zip(lengths(&cells, time)) {
+    let lengths = lengths(&cells, time);
+    let prompt_bytes = &prompt_bytes;
+    let measure = |cell: Cell, length: Duration| async move {
+        has_room(cell.level, most_files)?;
         let prompt = Bytes::from(vec![b'a'; prompt_bytes(cell.context_size)]);
+        run(cell, carriage, n_runtimes, &prompt, length).await
+    };
+    in_turn(cells, lengths, stop, measure).await
+}
+
+/// Measures one level after the other. What stops the run ends the level under way, and leaves out the others.
+async fn in_turn<F>(
+    cells: Vec<Cell>,
+    lengths: Vec<Duration>,
+    stop: &Stop,
+    measure: impl Fn(Cell, Duration) -> F,
+) -> Vec<Planned>
+where
+    F: Future<Output = Result<Calibration, Missing>>,
+{
+    let mut planned = Vec::with_capacity(cells.len());
+    for (cell, length) in cells.into_iter().zip(lengths) {
         let cell = Cell {
             pace: cell.pace.quickened(cell.level, length),
-            ..*cell
+            ..cell
         };
-        let measured = tokio::select! {
+        let outcome = tokio::select! {
             biased;
-            () = stop.wait() => break,
-            measured = run(cell, carriage, n_runtimes, &prompt, length) => measured?,
+            () = stop.wait() => Err(Missing::Stopped),
+            outcome = measure(cell, length) => outcome,
         };
-        calibrations.extend(measured);
+        planned.push(Planned {
+            context_size: cell.context_size,
+            level: cell.level,
+            outcome,
+        });
     }
-    Ok(calibrations)
+    planned
 }
 
 /// How long each is measured when there is `time` for all: as long as a 99th percentile needs, where that is longer, and all
@@ -123,7 +142,7 @@ fn lengths(cells: &[Cell], time: Duration) -> Vec<Duration> {
 }
 
 /// The shortest and the longest context, tokens; one where they are the same.
-fn end_contexts(windows: &[WindowHealth]) -> Vec<u64> {
+fn end_contexts(windows: &[&WindowHealth]) -> Vec<u64> {
     let sizes = || windows.iter().map(|w| w.context_size);
     let mut ends: Vec<u64> = sizes().min().into_iter().chain(sizes().max()).collect();
     ends.dedup();
@@ -132,7 +151,10 @@ fn end_contexts(windows: &[WindowHealth]) -> Vec<u64> {
 
 /// What to measure: for each of the contexts measured with, the levels of the windows that will be judged by it.
 fn cells(windows: &[WindowHealth], most_tokens: u32) -> Vec<Cell> {
-    let ends = end_contexts(windows);
+    // A window without an answer has no pace, and no times that a client could be off.
+    let has_pace = |w: &&WindowHealth| Pace::fastest([*w], most_tokens).is_some();
+    let windows: Vec<&WindowHealth> = windows.iter().filter(has_pace).collect();
+    let ends = end_contexts(&windows);
     let most_levels = match ends.len() {
         0 | 1 => MOST_LEVELS,
         _ => MOST_LEVELS_OF_TWO,
@@ -146,7 +168,7 @@ fn cells(windows: &[WindowHealth], most_tokens: u32) -> Vec<Cell> {
     };
     let of_context = |context_size: &u64| {
         let judged = windows.iter().filter(|w| nearest(w) == Some(*context_size));
-        let judged: Vec<&WindowHealth> = judged.collect();
+        let judged: Vec<&WindowHealth> = judged.copied().collect();
         let levels = levels(judged.iter().map(|w| w.level), most_levels);
         let cells = levels.iter().filter_map(|level| {
             let by_it = judged
@@ -195,36 +217,47 @@ fn nearest_of(levels: &[u32], level: u32) -> Option<u32> {
     nearest.copied()
 }
 
-/// `None` when no request got through.
+/// Measures a level.
 async fn run(
     cell: Cell,
     study: &Carriage,
     n_runtimes: usize,
     prompt: &Bytes,
     length: Duration,
-) -> Result<Option<Calibration>, CalibrationError> {
-    let server =
-        NullServer::start(Script::of(&cell.pace), || {}).map_err(CalibrationError::Server)?;
-    let carriage = carriage(&server, study, cell.pace.n_tokens)?;
-    let transport = runtimes::start(&carriage, n_runtimes).map_err(CalibrationError::Client)?;
-    let held = hold(&*transport, cell, prompt, length).await;
+) -> Result<Calibration, Missing> {
+    let not_started = |error: CalibrationError| Missing::NotStarted(one_line(&error));
+    let Cell { level, pace, .. } = cell;
+    let server = NullServer::start(Script::of(&pace), || {})
+        .map_err(|error| not_started(CalibrationError::Server(error)))?;
+    let carriage = carriage(&server, study, pace.n_tokens).map_err(not_started)?;
+    let transport = runtimes::start(&carriage, n_runtimes)
+        .map_err(|error| not_started(CalibrationError::Client(error)))?;
+    transport.prepare(&[level as usize]).await;
+    let held = hold(level, pace, length, |request_id, turn| {
+        let prompt = match turn.is_whole {
+            true => prompt.clone(),
+            false => Bytes::new(),
+        };
+        let sent = transport.send(outgoing(prompt, request_id));
+        async move { seen(&sent.await) }
+    })
+    .await;
     drop(transport);
     // Joins the server's thread, which ends within one round of its loop.
-    let truth: HashMap<String, Answered> = server
-        .stop()
-        .into_iter()
-        .map(|answered| (answered.request_id.clone(), answered))
-        .collect();
-    if !held.is_as_planned(cell.level) {
-        tracing::warn!(
-            "at concurrency {} {} requests of the calibration failed ({}), so the client's error there is not known",
-            cell.level,
-            held.failed.len(),
-            held.failed[0]
-        );
-        return Ok(None);
+    held.outcome(server.stop(), &pace, cell.context_size, level)
+}
+
+/// What the client says of a request.
+fn seen(exchange: &Exchange) -> Result<Option<Seen>, String> {
+    if let Some(failure) = &exchange.failure {
+        return Err(format!("{}: {}", failure.kind, failure.message));
     }
-    Ok(calibration(cell, &held.ended, &truth))
+    let timeline = &exchange.timeline;
+    Ok(Some(Seen {
+        launched: timeline.launched,
+        tokens: timeline.first_token_at().zip(timeline.last_token_at()),
+        n_tokens: timeline.chunks.len(),
+    }))
 }
 
 /// The study's way to talk, to the null server, without what belongs to the study's server alone.
@@ -256,87 +289,12 @@ fn carriage(
     })
 }
 
-/// A request that ended well.
-#[derive(Debug)]
-struct Ended {
-    request_id: String,
-    exchange: Exchange,
-    /// Whether its time to the first token counts.
-    has_ttft: bool,
-}
-
-/// What came of a level that was held.
-#[derive(Debug, Default)]
-struct Held {
-    /// What ended well.
-    ended: Vec<Ended>,
-    /// Why slots ended early, one line of each.
-    failed: Vec<String>,
-}
-
-impl Held {
-    /// Enough slots lasted to the end.
-    fn is_as_planned(&self, level: u32) -> bool {
-        self.failed.len() as f64 <= MOST_FAILED * f64::from(level)
-    }
-}
-
-/// Holds the level for `length`.
-async fn hold(transport: &dyn Transport, cell: Cell, prompt: &Bytes, length: Duration) -> Held {
-    transport.prepare(&[cell.level as usize]).await;
-    let start = tokio::time::Instant::now();
-    let slots = (0..cell.level).map(|slot| go_round(transport, cell, slot, prompt, start, length));
-    let mut slots: FuturesUnordered<_> = slots.collect();
-    let mut held = Held::default();
-    while let Some((ended, failed)) = slots.next().await {
-        held.ended.extend(ended);
-        held.failed.extend(failed);
-    }
-    held
-}
-
-/// One slot, from somewhere in its cycle on.
-async fn go_round(
-    transport: &dyn Transport,
-    Cell { level, pace, .. }: Cell,
-    slot: u32,
-    prompt: &Bytes,
-    start: tokio::time::Instant,
-    length: Duration,
-) -> (Vec<Ended>, Option<String>) {
-    let mut turns = pace.slot(slot, level, length);
-    let mut ended = Vec::new();
-    loop {
-        tokio::time::sleep_until(start + turns.due()).await;
-        let Some(turn) = turns.turn(start.elapsed()) else {
-            return (ended, None);
-        };
-        let prompt = match turn.is_whole {
-            true => prompt.clone(),
-            false => Bytes::new(),
-        };
-        let request_id = format!("CALIBRATION_{slot}_{}", ended.len());
-        let request_id = id_with_tokens(&request_id, turn.n_tokens);
-        let exchange = transport.send(outgoing(&prompt, request_id.clone())).await;
-        if let Some(failure) = &exchange.failure {
-            // The next one would fare no better.
-            let line = format!("{}: {}", failure.kind, failure.message);
-            return (ended, Some(line));
-        }
-        ended.push(Ended {
-            request_id,
-            exchange,
-            has_ttft: turn.has_ttft,
-        });
-    }
-}
-
-fn outgoing(prompt: &Bytes, request_id: String) -> Outgoing {
+fn outgoing(prompt: Bytes, request_id: String) -> Outgoing {
     Outgoing {
         endpoint: 0,
         kind: Kind::Measured,
         prompt: Prompt {
-            parts: vec![prompt.clone()],
+            parts: vec![prompt],
             split: TokenSplit {
                 cached: 0,
                 unique: 0,
@@ -351,36 +309,12 @@ fn outgoing(prompt: &Bytes, request_id: String) -> Outgoing {
     }
 }
 
-fn calibration(
-    cell: Cell,
-    ended: &[Ended],
-    truth: &HashMap<String, Answered>,
-) -> Option<Calibration> {
-    let mut errors = Errors::new(cell.pace.study_tokens);
-    for request in ended {
-        let Some(answered) = truth.get(&request.request_id) else {
-            continue;
-        };
-        let timeline = &request.exchange.timeline;
-        errors.add(
-            answered,
-            Seen {
-                launched: timeline.launched,
-                tokens: timeline.first_token_at().zip(timeline.last_token_at()),
-                n_tokens: timeline.chunks.len(),
-                has_ttft: request.has_ttft,
-            },
-        );
-    }
-    errors.calibration(cell.context_size, cell.level)
-}
-
 #[cfg(test)]
 mod tests {
-    use metrics::health::Typical;
-    use metrics::timeline::{Failure, FailureKind, Timeline, Usage};
+    use metrics::health::{ErrorBar, Typical, judging};
 
     use super::*;
+    use crate::stop::StopReason;
 
     fn window(level: u32, ttft: f64, itl: f64) -> WindowHealth {
         let typical = |median| Typical {
@@ -485,45 +419,72 @@ mod tests {
         );
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_level_of_which_many_slots_fail_is_not_calibrated() {
-        /// Fails the first `n` requests.
-        struct Failing(std::cell::Cell<usize>);
-        impl Transport for Failing {
-            fn endpoints(&self) -> &[String] {
-                &[]
-            }
-            fn prepare<'a>(
-                &'a self,
-                _: &'a [usize],
-            ) -> futures_util::future::LocalBoxFuture<'a, ()> {
-                Box::pin(std::future::ready(()))
-            }
-            fn send(&self, _: Outgoing) -> futures_util::future::LocalBoxFuture<'static, Exchange> {
-                let left = self.0.get();
-                self.0.set(left.saturating_sub(1));
-                Box::pin(async move {
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                    let failure = (left > 0).then(|| Failure {
-                        kind: FailureKind::Connect,
-                        status: None,
-                        message: "too many open files".to_owned(),
-                    });
-                    Exchange {
-                        timeline: Timeline::default(),
-                        usage: Usage::default(),
-                        text: String::new(),
-                        failure,
-                    }
-                })
-            }
+    fn planned_of(planned: &[Planned]) -> Vec<(u32, Option<&Missing>)> {
+        planned
+            .iter()
+            .map(|cell| (cell.level, cell.outcome.as_ref().err()))
+            .collect()
+    }
+
+    /// What was measured of a level.
+    fn measured(cell: Cell) -> Calibration {
+        Calibration {
+            context_size: cell.context_size,
+            level: cell.level,
+            ttft: ErrorBar {
+                p50: 0.001,
+                p99: None,
+            },
+            itl: None,
+            n_requests: 1,
         }
-        let cell = cells(&[window(40, 0.1, 0.01)], 256)[0];
-        for (n_failing, as_planned) in [(2, true), (3, false)] {
-            let transport = Failing(std::cell::Cell::new(n_failing));
-            let held = hold(&transport, cell, &Bytes::new(), Duration::from_secs(1)).await;
-            assert_eq!(held.failed.len(), n_failing);
-            assert_eq!(held.is_as_planned(cell.level), as_planned);
-        }
+    }
+
+    /// Windows at the level that failed were judged by the error at another one.
+    #[tokio::test]
+    async fn a_level_that_fails_stays_in_the_plan_without_a_result_and_the_others_are_measured() {
+        let failed = Missing::Failed {
+            n: 9,
+            level: 100,
+            first: "connect: too many open files".to_owned(),
+        };
+        let windows = [1, 100, 1000].map(|level| window(level, 0.1, 0.01));
+        let measure = async |cell: Cell, _: Duration| match cell.level {
+            100 => Err(failed.clone()),
+            _ => Ok(measured(cell)),
+        };
+        let cells = cells(&windows, 256);
+        let lengths = vec![Duration::ZERO; cells.len()];
+        let planned = in_turn(cells, lengths, &Stop::new(), measure).await;
+        assert_eq!(
+            planned_of(&planned),
+            [(1, None), (100, Some(&failed)), (1000, None)]
+        );
+        assert!(judging(&planned, &windows[0]).is_some());
+        assert_eq!(judging(&planned, &windows[1]), None);
+    }
+
+    #[tokio::test]
+    async fn a_stop_in_the_second_level_leaves_the_first_ones_error_and_none_to_the_others() {
+        let stop = Stop::new();
+        let windows = [1, 100, 1000].map(|level| window(level, 0.1, 0.01));
+        let measure = async |cell: Cell, _: Duration| {
+            if cell.level == 1 {
+                return Ok(measured(cell));
+            }
+            stop.request(StopReason::Interrupt);
+            std::future::pending().await
+        };
+        let cells = cells(&windows, 256);
+        let lengths = vec![Duration::ZERO; cells.len()];
+        let planned = in_turn(cells, lengths, &stop, measure).await;
+        let stopped = Some(&Missing::Stopped);
+        assert_eq!(
+            planned_of(&planned),
+            [(1, None), (100, stopped), (1000, stopped)]
+        );
+        let judged = windows.iter().map(|w| judging(&planned, w));
+        let levels: Vec<_> = judged.map(|c| c.map(|c| c.level)).collect();
+        assert_eq!(levels, [Some(1), None, None]);
     }
 }

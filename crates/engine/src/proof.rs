@@ -1,6 +1,6 @@
 //! The last word on the client's own part in a study: windows judged by the calibration, rows and doubts from that.
 
-use metrics::health::{Calibration, HealthRow, PartOf, WindowHealth, nearest};
+use metrics::health::{HealthRow, PartOf, Planned, WindowHealth, judging};
 use metrics::period::phase_id_of_period;
 use metrics::summary::{SummaryRow, any_limited};
 use metrics::{PeriodRow, PhaseRow};
@@ -41,11 +41,11 @@ pub fn uncalibrated(windows: &[WindowHealth]) -> Vec<HealthRow> {
     windows.iter().map(row).collect()
 }
 
-/// Judges every window by the calibration at the nearest context and level. `told` are the doubts of the study.
+/// Judges every window by the calibration that was planned for it, where that has a result, and otherwise by what was felt. `told` are the doubts of the study.
 #[must_use]
 pub fn prove(
     windows: &[WindowHealth],
-    calibrations: &[Calibration],
+    calibrations: &[Planned],
     stored: Stored<'_>,
     told: &[Doubt],
 ) -> Proof {
@@ -56,12 +56,7 @@ pub fn prove(
     } = stored;
     let rows: Vec<HealthRow> = windows
         .iter()
-        .map(|window| {
-            HealthRow::new(
-                window,
-                nearest(calibrations, window.context_size, window.level),
-            )
-        })
+        .map(|window| HealthRow::new(window, judging(calibrations, window)))
         .collect();
     let mut proof = Proof::default();
     for phase in phases {
@@ -221,7 +216,7 @@ fn doubt(row: &HealthRow, part: Part, peak: u32) -> Doubt {
 
 #[cfg(test)]
 mod tests {
-    use metrics::health::{ErrorBar, Lag, Typical};
+    use metrics::health::{Calibration, ErrorBar, Lag, Missing, Typical};
 
     use super::*;
 
@@ -272,18 +267,43 @@ mod tests {
         }
     }
 
-    fn calibration(level: u32, ttft_p50: f64) -> Calibration {
+    fn calibration(level: u32, ttft_p50: f64) -> Planned {
         let bar = |p50| ErrorBar {
             p50,
             p99: Some(p50),
         };
-        Calibration {
+        Planned {
             context_size: 1000,
             level,
-            ttft: bar(ttft_p50),
-            itl: Some(bar(0.0)),
-            n_requests: 10,
+            outcome: Ok(Calibration {
+                context_size: 1000,
+                level,
+                ttft: bar(ttft_p50),
+                itl: Some(bar(0.0)),
+                n_requests: 10,
+            }),
         }
+    }
+
+    /// Windows at 1,000 in flight, whose calibration had failed or was stopped, were judged by the error of one.
+    #[test]
+    fn a_window_whose_own_level_has_no_calibration_keeps_what_it_felt() {
+        let windows = [window("RAMP_c1", 1), window("RAMP_c1000", 1000)];
+        let phases = [phase("RAMP_c1", 1), phase("RAMP_c1000", 1000)];
+        // An error that would limit both.
+        let stopped = Planned {
+            outcome: Err(Missing::Stopped),
+            ..calibration(1000, 0.0)
+        };
+        let planned = [calibration(1, 0.006), stopped];
+        let proof = prove(&windows, &planned, stored(&phases, &[result(1000)]), &[]);
+        let of = |row: &HealthRow| (row.calibrated_level, row.client_limited);
+        assert_eq!(
+            proof.rows.iter().map(of).collect::<Vec<_>>(),
+            [(Some(1), Some(true)), (None, Some(false))]
+        );
+        assert_eq!(proof.rows[1].ttft_error_p99, Some(0.000_5));
+        assert!(proof.summary.is_empty(), "{:?}", proof.summary);
     }
 
     #[test]

@@ -5,11 +5,15 @@
 //! TTFT or ITL exceeds 5 % of the median in the middle (p50) or 10 % of the 95th percentile at the end (p99), or it
 //! held less than 95 % of the load for reasons of its own.
 
+mod calibration;
 mod histogram;
 mod own_part;
 pub mod pace;
 mod row;
 
+pub use calibration::{
+    CALIBRATED_OVER, Calibration, Missing, Planned, judging, missing_lines, ratio_distance,
+};
 pub use histogram::Histogram;
 pub use own_part::OwnPart;
 pub use row::HealthRow;
@@ -54,46 +58,6 @@ impl ErrorBar {
             },
         }
     }
-}
-
-/// How the server talks with which the client's error is measured.
-pub const CALIBRATED_OVER: &str = "http/1.1";
-
-/// The client's error at one level and prompt length, measured against a server on the same machine whose times are known.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Calibration {
-    /// Context size whose prompts it was measured with, tokens.
-    pub context_size: u64,
-    /// Requests in flight.
-    pub level: u32,
-    /// Of the time to the first token.
-    pub ttft: ErrorBar,
-    /// Of the time between tokens, as a mean over a request; answers of one token have none.
-    pub itl: Option<ErrorBar>,
-    /// Requests behind it.
-    pub n_requests: u64,
-}
-
-/// The calibration nearest to a context, and of those with prompts of that length the one nearest to a level, both by
-/// ratio; `None` where there is none.
-#[must_use]
-pub fn nearest(calibrations: &[Calibration], context: u64, level: u32) -> Option<&Calibration> {
-    let distance = |c: &Calibration| {
-        (
-            ratio_distance(c.context_size, context),
-            ratio_distance(u64::from(c.level), u64::from(level)),
-        )
-    };
-    calibrations.iter().min_by(|a, b| {
-        let (a, b) = (distance(a), distance(b));
-        a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1))
-    })
-}
-
-/// How far two numbers are apart: the absolute logarithm of their ratio. Zero counts as one.
-#[must_use]
-pub fn ratio_distance(a: u64, b: u64) -> f64 {
-    (a.max(1) as f64 / b.max(1) as f64).ln().abs()
 }
 
 /// Which result the figures of a window or period are part of.
@@ -207,10 +171,12 @@ impl std::fmt::Display for Limit {
                 latency,
             } => write!(
                 f,
-                "the client's own {of} error ({at} {:.2} ms) is {:.0}% of the measured {:.2} ms",
+                "the client's own {of} error ({at} {:.decimals$} ms) is {:.0}% of the measured {:.decimals$} ms",
                 error * 1e3,
                 100.0 * error / latency,
-                latency * 1e3
+                latency * 1e3,
+                // Between tokens there may be microseconds: two decimals would show 10 % of 0.01 ms as nothing.
+                decimals = if *of == "ITL" { 3 } else { 2 },
             ),
             Self::Load { missing } => write!(
                 f,
@@ -374,6 +340,23 @@ mod tests {
         assert!(told(late, None).is_some_and(|t| t.contains("6% of the load")));
     }
 
+    /// The mark of a swift server read "p50 0.00 ms is 10% of the measured 0.01 ms".
+    #[test]
+    fn an_error_of_microseconds_between_tokens_is_not_told_as_nothing() {
+        let swift = WindowHealth {
+            itl: Typical {
+                median: Some(0.000_014),
+                p95: Some(0.000_02),
+            },
+            ..window()
+        };
+        let itl = calibration(64, (0.0, 0.0), (0.000_001_4, 0.000_001_4));
+        assert_eq!(
+            swift.limit(Some(&itl)).map(|l| l.to_string()).as_deref(),
+            Some("the client's own ITL error (p50 0.001 ms) is 10% of the measured 0.014 ms")
+        );
+    }
+
     /// A window that 100 ms of waiting disturbed once showed the error between tokens of a quiet one.
     #[test]
     fn what_was_felt_is_an_error_between_tokens_too() {
@@ -400,7 +383,7 @@ mod tests {
         };
         // 5 % of 20 ms are 1 ms.
         let (limit, error) = told(Some(65.0), 0.1);
-        assert!(limit.is_some_and(|l| l.contains("ITL error (p50 1.56 ms)")));
+        assert!(limit.is_some_and(|l| l.contains("ITL error (p50 1.562 ms)")));
         assert_eq!(error, Some(0.1 / 64.0));
         assert_eq!(told(Some(129.0), 0.1).0, None);
         assert_eq!(told(Some(129.0), 0.0).1, Some(0.000_01));
@@ -444,31 +427,6 @@ mod tests {
             ..WindowHealth::default()
         };
         assert_eq!(window.limit(None), None);
-    }
-
-    #[test]
-    fn the_nearest_level_is_nearest_by_ratio() {
-        let at = |level| calibration(level, (0.0, 0.0), (0.0, 0.0));
-        let all = [at(1), at(100)];
-        let level = |level| nearest(&all, 1000, level).map(|c| c.level);
-        assert_eq!(level(8), Some(1));
-        assert_eq!(level(12), Some(100));
-        assert_eq!(nearest(&[], 1000, 8), None);
-    }
-
-    #[test]
-    fn a_window_is_judged_by_the_error_with_prompts_like_its_own() {
-        let of = |context_size, level| Calibration {
-            context_size,
-            ..calibration(level, (0.0, 0.0), (0.0, 0.0))
-        };
-        let all = [of(1_000, 2), of(1_000, 64), of(100_000, 2)];
-        let found =
-            |context, level| nearest(&all, context, level).map(|c| (c.context_size, c.level));
-        assert_eq!(found(1_000, 64), Some((1_000, 64)));
-        assert_eq!(found(4_000, 3), Some((1_000, 2)));
-        assert_eq!(found(100_000, 64), Some((100_000, 2)));
-        assert_eq!(found(40_000, 64), Some((100_000, 2)));
     }
 
     #[test]

@@ -169,7 +169,7 @@ fn a_study_over_http_2_says_that_its_error_is_that_of_http_1() {
     let place = Place::new();
     let arguments = "--calibrate auto --http 2 --num-retries 0";
     let run = place.quick(&server, arguments).run().exits(0);
-    run.says("That is the error over plain http/1.1: what HTTP/2 cost the client in the study is not in it");
+    run.says("the client's error is that over plain http/1.1: what HTTP/2 cost it is not in it");
     let facts = place.output().json("run_facts.json");
     let client = &facts["sections"]["client"];
     assert_eq!(client["calibrated_over"], "http/1.1");
@@ -249,6 +249,63 @@ fn a_signal_during_the_calibration_ends_the_run_as_one_during_the_study_does() {
     let output = place.output();
     assert_eq!(output.completed(), ["500_0", "1000_0"]);
     assert_eq!(output.summary().rows.len(), 2);
-    assert!(!output.newest("client_health_").rows.is_empty());
+    let health = output.newest("client_health_");
+    assert!(!health.rows.is_empty());
+    // The shorter prompts may have been measured; the longer ones were not, and are not judged by the shorter ones' error.
+    let facts = output.json("run_facts.json");
+    let missing = facts["sections"]["client"]["without_calibration"].clone();
+    let missing = missing.as_array().expect("a list");
+    assert!(missing.iter().all(|m| m["reason"] == "the run was stopped"));
+    let last = missing.last().expect("the level that was stopped");
+    assert_eq!(last["context_size"], 1000);
+    let contexts = health.texts("context_size");
+    for (context, level) in contexts.iter().zip(health.texts("calibrated_level")) {
+        assert!(context != "1000" || level.is_empty(), "{level:?}");
+    }
+    output.assert_valid();
+}
+
+/// Half of the slots of such a level found no descriptor, and the windows were judged by the other level.
+#[test]
+fn a_level_whose_calibration_has_no_room_is_studied_and_judged_by_what_was_felt() {
+    let server = server::swift();
+    let place = Place::new();
+    // For 60 requests in flight there is room, for their server in the same process there is none.
+    let shell = r#"ulimit -n 150; exec "$0" "$@""#;
+    let arguments =
+        "--mode fixed --fixed-concurrency-levels 2 60 --init-concurrency 2 --num-retries 0";
+    let run = place
+        .program("sh")
+        .args(["-c", shell, crate::tool::BINARY])
+        .args(crate::tool::QUICK.split_whitespace())
+        .args(["--api-endpoint", &server.url()])
+        .args(arguments.split_whitespace())
+        .run()
+        .exits(0)
+        .says("the client's own error will be measured up to 43 in flight only; raise the limit (ulimit -n)")
+        .says("the client's own error at concurrency 60 with 1000 tokens was not measured: client and server together");
+    assert_eq!(run.stderr.matches("was not measured").count(), 1);
+    let output = place.output();
+    let facts = output.json("run_facts.json");
+    let client = &facts["sections"]["client"];
+    assert_eq!(client["calibrations"][0]["concurrency"], 2);
+    assert_eq!(client["calibrations"][1], serde_json::Value::Null);
+    let missing = &client["without_calibration"][0];
+    assert_eq!(missing["concurrency"], 60);
+    assert_eq!(missing["remedy"], "raise the limit (ulimit -n)");
+    let health = output.newest("client_health_");
+    let levels: Vec<(String, String)> = health
+        .texts("concurrency_level")
+        .into_iter()
+        .zip(health.texts("calibrated_level"))
+        .collect();
+    assert!(
+        levels.contains(&("2".to_owned(), "2".to_owned())),
+        "{levels:?}"
+    );
+    assert!(
+        levels.contains(&("60".to_owned(), String::new())),
+        "{levels:?}"
+    );
     output.assert_valid();
 }

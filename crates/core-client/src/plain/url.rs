@@ -57,6 +57,12 @@ impl PlainUrl {
         })
     }
 
+    /// Whether it is asked over TLS.
+    #[must_use]
+    pub fn is_tls(&self) -> bool {
+        self.origin.https
+    }
+
     pub(crate) fn origin(&self) -> &Origin {
         &self.origin
     }

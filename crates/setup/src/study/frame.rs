@@ -97,8 +97,9 @@ fn carry_out<T: StudyTool>(tool: &T, terminal: &Terminal) -> Result<Ended, Failu
     log_lines(&tool.banner());
     log_lines(&tool.script_written(&script));
     crate::descriptors::raise_limit(
-        u64::from(options.highest_level().max(options.init_concurrency)),
+        options.highest_level().max(options.init_concurrency),
         "the highest level",
+        options.calibrate,
     );
 
     let stop = Stop::new();

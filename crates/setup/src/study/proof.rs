@@ -1,19 +1,21 @@
 //! What the client says of itself behind a study: its error, its file, its marks.
 
 use cli::options::Calibrate;
-use core_client::{Endpoint, HttpVersion};
+use core_client::Endpoint;
+use core_client::null_server::calibration::{left_out, left_out_line};
 use engine::calibration;
 use engine::proof::{Proof, Stored, prove};
 use engine::runtimes::Carriage;
 use engine::stop::Stop;
 use engine::study::StudyEnd;
 use metrics::PeriodRow;
-use metrics::health::{CALIBRATED_OVER, Calibration, WindowHealth};
+use metrics::health::{CALIBRATED_OVER, Planned, WindowHealth, missing_lines};
 use report::files::{TableWriter, WriteError};
 use report::test_name::TestName;
 use serde_json::{Value, json};
 
 use super::StudyOptions;
+use crate::descriptors;
 
 /// Bytes of a token of English text, as a rule; prompts of the calibration are as long as the study's.
 const BYTES_PER_TOKEN: u64 = 5;
@@ -28,7 +30,7 @@ pub(super) async fn calibrate(
     n_runtimes: usize,
     end: &StudyEnd,
     stop: &Stop,
-) -> Vec<Calibration> {
+) -> Vec<Planned> {
     if options.calibrate == Calibrate::Off || end.stopped.is_some() || end.health.is_empty() {
         return Vec::new();
     }
@@ -41,18 +43,16 @@ pub async fn measure_error(
     n_runtimes: usize,
     windows: &[WindowHealth],
     stop: &Stop,
-) -> Vec<Calibration> {
+) -> Vec<Planned> {
     let bytes = |context_size: u64| {
         let bytes = context_size.saturating_mul(BYTES_PER_TOKEN);
         usize::try_from(bytes.min(MOST_PROMPT_BYTES)).unwrap_or_default()
     };
     tracing::info!("Measuring the client's own error (--calibrate off skips this)");
-    let measured = calibration::calibrate(carriage, n_runtimes, windows, bytes, stop).await;
-    let calibrations = measured.unwrap_or_else(|error| {
-        tracing::warn!("no calibration: {:#}", anyhow::Error::new(error));
-        Vec::new()
-    });
-    for c in &calibrations {
+    let most_files = descriptors::limit();
+    let calibrations =
+        calibration::calibrate(carriage, n_runtimes, windows, bytes, most_files, stop).await;
+    for c in calibrations.iter().filter_map(|c| c.outcome.as_ref().ok()) {
         let itl = c.itl.map(|itl| format!("; ITL error {}", itl.in_ms(3)));
         tracing::info!(
             "  At concurrency {}, {} tokens: TTFT error {}{} ({} requests)",
@@ -63,25 +63,24 @@ pub async fn measure_error(
             c.n_requests
         );
     }
-    let left_out = left_out(&carriage.endpoints, carriage.config.http);
-    if !calibrations.is_empty() && !left_out.is_empty() {
-        tracing::info!(
-            "  That is the error over plain http/1.1: what {} cost the client in the study is not in it",
-            left_out.join(" and ")
-        );
+    for line in missing_lines(&calibrations) {
+        tracing::warn!("{line}");
+    }
+    if let Some(line) = left_out_line(&of_study(carriage)).filter(|_| is_any(&calibrations)) {
+        tracing::info!("  Note: {line}");
     }
     calibrations
 }
 
-/// What of the study's way to talk costs a client something and is not in its calibrated error.
-fn left_out(endpoints: &[Endpoint], http: HttpVersion) -> Vec<&'static str> {
-    let tls = endpoints.iter().any(|e| e.base_url().starts_with("https:"));
-    let http_2 = match http {
-        HttpVersion::Http1 => None,
-        HttpVersion::Http2 => Some("HTTP/2"),
-        HttpVersion::Auto => tls.then_some("perhaps HTTP/2"),
-    };
-    tls.then_some("TLS").into_iter().chain(http_2).collect()
+/// Whether any level has a result.
+fn is_any(calibrations: &[Planned]) -> bool {
+    calibrations.iter().any(|c| c.outcome.is_ok())
+}
+
+/// What of the study's way to talk is not in the error.
+fn of_study(carriage: &Carriage) -> Vec<&'static str> {
+    let is_tls = |e: &Endpoint| e.base_url().starts_with("https:");
+    left_out(carriage.endpoints.iter().any(is_tls), carriage.config.http)
 }
 
 /// All periods of a test.
@@ -90,7 +89,7 @@ pub(super) type TestPeriods = (TestName, Vec<PeriodRow>);
 /// Judges every window, writes what changes and the client's own file, and adds the doubts that come of it. Returns the
 /// periods of tests in which marks have changed: their pages show the old ones.
 pub(super) fn conclude(
-    calibrations: &[Calibration],
+    calibrations: &[Planned],
     tables: &mut TableWriter,
     end: &mut StudyEnd,
 ) -> Result<Vec<TestPeriods>, WriteError> {
@@ -133,13 +132,12 @@ pub(super) fn conclude(
 
 /// What the run's facts keep of the client.
 #[must_use]
-pub fn facts(carriage: &Carriage, n_runtimes: usize, calibrations: &[Calibration]) -> Value {
-    let left_out = left_out(&carriage.endpoints, carriage.config.http);
-    let over = (!calibrations.is_empty()).then_some(CALIBRATED_OVER);
-    let calibrations: Vec<Value> = calibrations
-        .iter()
-        .map(|c| {
-            json!({
+pub fn facts(carriage: &Carriage, n_runtimes: usize, calibrations: &[Planned]) -> Value {
+    let over = is_any(calibrations).then_some(CALIBRATED_OVER);
+    let (mut measured, mut missing): (Vec<Value>, Vec<Value>) = (Vec::new(), Vec::new());
+    for cell in calibrations {
+        match &cell.outcome {
+            Ok(c) => measured.push(json!({
                 "context_size": c.context_size,
                 "concurrency": c.level,
                 "n_requests": c.n_requests,
@@ -147,30 +145,20 @@ pub fn facts(carriage: &Carriage, n_runtimes: usize, calibrations: &[Calibration
                 "ttft_error_p99": c.ttft.p99,
                 "itl_error_p50": c.itl.map(|itl| itl.p50),
                 "itl_error_p99": c.itl.and_then(|itl| itl.p99),
-            })
-        })
-        .collect();
+            })),
+            Err(why) => missing.push(json!({
+                "context_size": cell.context_size,
+                "concurrency": cell.level,
+                "reason": why.to_string(),
+                "remedy": why.remedy(),
+            })),
+        }
+    }
     json!({
         "threads": n_runtimes,
-        "calibrations": calibrations,
+        "calibrations": measured,
+        "without_calibration": missing,
         "calibrated_over": over,
-        "not_calibrated": left_out,
+        "not_calibrated": of_study(carriage),
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_the_calibration_leaves_out_is_known() {
-        let of = |url: &str, http| left_out(&[Endpoint::parse(url).unwrap()], http);
-        let (plain, tls) = ("http://127.0.0.1:1", "https://127.0.0.1:1");
-        assert!(of(plain, HttpVersion::Auto).is_empty());
-        assert!(of(plain, HttpVersion::Http1).is_empty());
-        assert_eq!(of(plain, HttpVersion::Http2), ["HTTP/2"]);
-        assert_eq!(of(tls, HttpVersion::Http1), ["TLS"]);
-        assert_eq!(of(tls, HttpVersion::Auto), ["TLS", "perhaps HTTP/2"]);
-        assert_eq!(of(tls, HttpVersion::Http2), ["TLS", "HTTP/2"]);
-    }
 }
