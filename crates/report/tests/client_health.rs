@@ -146,6 +146,43 @@ fn limited_windows_stand_out_with_their_cause() {
     );
 }
 
+/// Numbers and remarks of two points at one place must not hide each other, in the read-out or in the table.
+#[test]
+fn every_point_has_a_row_of_its_own_in_the_table() {
+    let mut rows = [
+        window(1, 50, 0.03),
+        window(2, 50, 0.001),
+        window(3, 50, 0.03),
+    ];
+    for row in &mut rows {
+        row.duration = 1.0;
+    }
+    let chart = client_health_chart(&rows).unwrap();
+    let page = chart_page(&chart, &PageContext::default());
+    let document = parse_page(&page);
+    let table: Vec<Vec<&str>> = elements(&document, "table")
+        .next()
+        .unwrap()
+        .descendants()
+        .filter(|n| n.has_tag_name("tr"))
+        .map(|row| elements_of(row))
+        .filter(|cells| !cells.is_empty())
+        .collect();
+    assert_eq!(table.len(), 60);
+    let places: std::collections::BTreeSet<&str> = table.iter().map(|cells| cells[0]).collect();
+    assert_eq!(places.len(), 60, "{places:?}");
+    let limited = |i: usize| table[i][3].starts_with("7.95 (limited by the client: ");
+    assert!(limited(19) && !limited(39) && limited(59), "{table:?}");
+}
+
+/// Texts of the cells of a row.
+fn elements_of<'a>(row: roxmltree::Node<'a, 'a>) -> Vec<&'a str> {
+    row.children()
+        .filter(|n| n.has_tag_name("td"))
+        .filter_map(|n| n.text())
+        .collect()
+}
+
 #[test]
 fn a_line_stands_where_the_next_test_begins() {
     let rows = [

@@ -139,6 +139,10 @@ pub fn client_health_chart(rows: &[HealthRow]) -> Option<Chart> {
         .collect();
     panels.extend(lag(&windows));
     panels.extend(processor(&windows));
+    let decimals = decimals(&windows, each_part);
+    for panel in &mut panels {
+        panel.x.format.decimals = decimals;
+    }
     if borders.len() <= MOST_BORDERS {
         for panel in &mut panels {
             panel.lines.extend(borders.iter().map(|at| border(*at)));
@@ -162,6 +166,23 @@ pub fn client_health_chart(rows: &[HealthRow]) -> Option<Chart> {
         panels,
         shared_legend: false,
     })
+}
+
+/// Digits with which no two neighbours read alike.
+fn decimals(windows: &[Window<'_>], each_part: bool) -> u8 {
+    let apart = |w: &Window<'_>| {
+        let n_parts = if each_part {
+            w.row.in_flight.len().max(1)
+        } else {
+            1
+        };
+        w.row.duration / whole(n_parts as u64)
+    };
+    match windows.iter().map(apart).fold(f64::INFINITY, f64::min) {
+        width if width >= 0.2 => 1,
+        width if width >= 0.02 => 2,
+        _ => 3,
+    }
 }
 
 fn plural(n: usize, one: &str, many: &str) -> String {
@@ -250,8 +271,6 @@ fn in_flight(windows: &[Window<'_>], each_part: bool) -> Panel {
             });
             spread.push(Point::band(window.end(), range));
         }
-        // A gap between any two of them: they are no course of anything.
-        limited.push(Point::line(window.start, None));
         limited.push(Point {
             note: window.limit(),
             ..Point::line(
@@ -367,7 +386,10 @@ fn error_share(windows: &[Window<'_>], name: &str, latency: Latency) -> Option<P
                 .zip(measured)
                 .map(|(e, m)| format!("{} of {} ms", ms(e), ms(m)));
             Point {
-                note: joined(told.into_iter().chain(window.limit())),
+                note: joined(
+                    told.into_iter()
+                        .chain(window.is_limited().then(|| CLIENT_LIMITED.to_owned())),
+                ),
                 ..window.point(share)
             }
         };
