@@ -36,6 +36,8 @@ pub struct Sample {
     pub finished: Duration,
     /// Time that opening a connection for it took; zero when one stood ready. In no latency.
     pub dial: Duration,
+    /// How late the client sent it: from the end of the request before it in its slot, or the start of the run.
+    pub send_delay: Duration,
     /// Redirects that were followed, inside its latency.
     pub n_redirects: u32,
     /// What came of it.
@@ -144,6 +146,7 @@ fn read_answers(
             index,
             finished: exchange.timeline.finished,
             dial: exchange.timeline.dial,
+            send_delay: exchange.timeline.send_delay(),
             n_redirects: exchange.n_redirects,
             outcome,
         });

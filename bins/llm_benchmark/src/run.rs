@@ -21,7 +21,7 @@ use crate::load::{Samples, send_all};
 use crate::output::ResultFile;
 use crate::plan::Plan;
 use crate::stop::Stop;
-use crate::summary::{Remarks, Summary, errors};
+use crate::summary::{FromIntended, Remarks, Summary, errors};
 use crate::text;
 
 /// Longest wait for a connection.
@@ -141,7 +141,14 @@ async fn report(
     let Some(file) = awaits_details else {
         return Ok(());
     };
-    results.extend(text::json_details(plan, &remarks, &failed, is_interrupted));
+    let from_intended = FromIntended::of(samples);
+    results.extend(text::json_details(
+        plan,
+        &remarks,
+        &failed,
+        &from_intended,
+        is_interrupted,
+    ));
     results.insert("client".to_owned(), own_part.object());
     save(file, &results)
 }

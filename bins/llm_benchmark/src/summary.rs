@@ -72,6 +72,46 @@ impl Summary {
     }
 }
 
+/// The same latencies from the instants at which the requests should have been sent: with what the client was late.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct FromIntended {
+    /// Median time to first token, ms.
+    pub ttft_p50_ms: f64,
+    /// 95th percentile of it, ms.
+    pub ttft_p95_ms: f64,
+    /// 99th percentile of it, ms.
+    pub ttft_p99_ms: f64,
+    /// Mean latency, ms.
+    pub avg_latency_ms: f64,
+}
+
+impl FromIntended {
+    /// Sums up finished requests, by the formulas of [`Summary::of`].
+    #[must_use]
+    pub fn of(samples: &[Sample]) -> Self {
+        let answered = || {
+            let reply = |sample: &Sample| sample.outcome.as_ref().ok().map(|r| (r.ttft, r.latency));
+            samples
+                .iter()
+                .filter_map(move |sample| Some((reply(sample)?, sample.send_delay)))
+        };
+        let mut ttfts: Vec<f64> = answered()
+            .filter(|((ttft, _), _)| !ttft.is_zero())
+            .map(|((ttft, _), delay)| ms(ttft + delay))
+            .collect();
+        ttfts.sort_unstable_by(f64::total_cmp);
+        let latencies: Vec<f64> = answered()
+            .map(|((_, latency), delay)| ms(latency + delay))
+            .collect();
+        Self {
+            ttft_p50_ms: upper_percentile(&ttfts, 50),
+            ttft_p95_ms: upper_percentile(&ttfts, 95),
+            ttft_p99_ms: upper_percentile(&ttfts, 99),
+            avg_latency_ms: mean(&latencies),
+        }
+    }
+}
+
 /// What is worth a note beside the figures.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Remarks {

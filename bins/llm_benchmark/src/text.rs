@@ -7,7 +7,7 @@ use metrics::timeline::FailureKind;
 use serde_json::{Map, Value, json};
 
 use crate::plan::Plan;
-use crate::summary::{ErrorKind, Remarks, Summary};
+use crate::summary::{ErrorKind, FromIntended, Remarks, Summary};
 
 /// Width of a banner line.
 const BANNER: usize = 60;
@@ -109,6 +109,7 @@ pub fn json_details(
     plan: &Plan,
     remarks: &Remarks,
     errors: &[ErrorKind],
+    from_intended: &FromIntended,
     is_interrupted: bool,
 ) -> Map<String, Value> {
     let errors: Vec<Value> = errors
@@ -143,6 +144,12 @@ pub fn json_details(
             "timeout_sec": plan.timeout.as_secs_f64(),
             "shuffle_seed": plan.shuffle_seed,
             "version": env!("CARGO_PKG_VERSION"),
+        },
+        "from_intended": {
+            "ttft_p50_ms": from_intended.ttft_p50_ms,
+            "ttft_p95_ms": from_intended.ttft_p95_ms,
+            "ttft_p99_ms": from_intended.ttft_p99_ms,
+            "avg_latency_ms": from_intended.avg_latency_ms,
         },
     });
     match value {

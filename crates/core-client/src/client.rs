@@ -369,7 +369,7 @@ async fn exchange(
                 let flow = answer.frame(at, bytes, redactor);
                 let new = answer.chunks_behind(n_known);
                 if !new.is_empty() {
-                    witness.arrived(answer.timeline.launched, new);
+                    witness.arrived(answer.timeline.launch(), new);
                 }
                 if flow.is_break() {
                     break;

@@ -365,8 +365,8 @@ impl<'c, 'a> Load<'c, 'a> {
             return;
         };
         for (number, watch) in &watched.open {
-            let Arrivals { launched, chunks } = watch.take();
-            watched.attribution.observe(*number, launched, chunks);
+            let Arrivals { launch, chunks } = watch.take();
+            watched.attribution.observe(*number, launch, chunks);
         }
     }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use core_client::probe::{Felt, Probe};
 use core_client::{Client, RequestTemplate, Witness};
 use futures_util::future::LocalBoxFuture;
-use metrics::timeline::{ChunkStamp, Exchange};
+use metrics::timeline::{ChunkStamp, Exchange, Launch};
 use tokio_util::sync::CancellationToken;
 use workload::Prompt;
 
@@ -61,8 +61,8 @@ const MOST_ROOM: usize = 128;
 /// What has arrived since somebody looked last.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Arrivals {
-    /// When the request was handed to a connection; `None` before its first output.
-    pub launched: Option<Duration>,
+    /// How the request went out; `None` before its first output.
+    pub launch: Option<Launch>,
     /// New chunks, in order.
     pub chunks: Vec<ChunkStamp>,
 }
@@ -75,7 +75,7 @@ impl Watch {
         let chunks = std::mem::take(&mut watched.arrivals.chunks);
         watched.expected = watched.expected.saturating_sub(chunks.len());
         Arrivals {
-            launched: watched.arrivals.launched,
+            launch: watched.arrivals.launch,
             chunks,
         }
     }
@@ -91,9 +91,9 @@ impl Watch {
 }
 
 impl Witness for Watch {
-    fn arrived(&mut self, launched: Duration, chunks: &[ChunkStamp]) {
+    fn arrived(&mut self, launch: Launch, chunks: &[ChunkStamp]) {
         let Watched { arrivals, expected } = &mut *self.lock();
-        arrivals.launched = Some(launched);
+        arrivals.launch = Some(launch);
         if arrivals.chunks.capacity() == 0 {
             // Not before the first output: a request that waits for it needs no room yet.
             arrivals.chunks.reserve_exact((*expected).min(MOST_ROOM));
@@ -218,24 +218,24 @@ mod tests {
         let room = |watch: &Watch| watch.lock().arrivals.chunks.capacity();
         assert_eq!(room(&watch), 0, "nothing has come");
         for ms in 0..6 {
-            watch.arrived(Duration::ZERO, &[chunk(ms)]);
+            watch.arrived(Launch::default(), &[chunk(ms)]);
             assert_eq!(room(&watch), 10);
         }
         let first: Vec<ChunkStamp> = (0..6).map(chunk).collect();
         assert_eq!(watch.take().chunks, first);
 
-        watch.arrived(Duration::ZERO, &[chunk(6)]);
+        watch.arrived(Launch::default(), &[chunk(6)]);
         assert_eq!(room(&watch), 4);
         // More than was expected is kept too.
         let more: Vec<ChunkStamp> = (7..20).map(chunk).collect();
-        watch.arrived(Duration::ZERO, &more);
+        watch.arrived(Launch::default(), &more);
         assert_eq!(watch.take().chunks.len(), 14);
-        watch.arrived(Duration::ZERO, &[chunk(20)]);
+        watch.arrived(Launch::default(), &[chunk(20)]);
         assert_eq!(watch.take().chunks, [chunk(20)]);
 
         let mut endless = Watch::default();
         endless.expect(usize::MAX);
-        endless.arrived(Duration::ZERO, &[chunk(0)]);
+        endless.arrived(Launch::default(), &[chunk(0)]);
         assert_eq!(room(&endless), MOST_ROOM);
     }
 }

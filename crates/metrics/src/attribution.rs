@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use crate::percentile::{SpeedStats, Stats};
 use crate::spread::spread_tokens;
-use crate::timeline::{ChunkStamp, Timeline};
+use crate::timeline::{ChunkStamp, Launch, Timeline};
 
 /// How a request ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +50,9 @@ pub struct PeriodFigures {
     pub output_tokens: u64,
     /// TTFT of the requests whose first token arrived.
     pub ttft: Stats,
-    /// The same with the wait so far of every request that has waited longer than the patience given.
+    /// The same from the instants at which those requests should have gone out.
+    pub ttft_from_intended: Stats,
+    /// TTFT with the wait so far of every request that has waited longer than the patience given.
     pub ttft_with_waits: Stats,
     /// Requests that have waited longer.
     pub waiting: u64,
@@ -86,6 +88,8 @@ pub struct Settled {
 struct Tracked {
     input_tokens: u64,
     launched: Duration,
+    /// How late the client was with it.
+    delay: Duration,
     /// Chunks that belong to a period.
     attributed: usize,
     /// Chunks that belong to closed periods.
@@ -184,17 +188,17 @@ impl TokenAttribution {
         self.requests.insert(number, tracked);
     }
 
-    /// What is new of a running request: when it was handed to a connection, and chunks behind those known.
+    /// What is new of a running request: how it went out, and chunks behind those known.
     pub fn observe(
         &mut self,
         number: u64,
-        launched: Option<Duration>,
+        launch: Option<Launch>,
         chunks: impl IntoIterator<Item = ChunkStamp>,
     ) {
         let Some(request) = self.requests.get_mut(&number) else {
             return;
         };
-        request.launched = launched.unwrap_or(request.launched);
+        request.went_out(launch);
         if request.pending.is_empty() {
             // The caller's own list as a rule, which is then taken over as it is.
             request.pending = chunks.into_iter().collect();
@@ -215,7 +219,7 @@ impl TokenAttribution {
             how,
             tokens,
         };
-        request.launched = timeline.launched;
+        request.went_out(Some(timeline.launch()));
         request.ended = Some(ended);
         request.pending = Vec::new();
         self.last_arrival = self.last_arrival.max(timeline.last_token_at());
@@ -376,6 +380,12 @@ fn spread(weights: &[u32], shares: &[(usize, usize)], tokens: u64) -> Vec<(usize
 }
 
 impl Tracked {
+    fn went_out(&mut self, launch: Option<Launch>) {
+        if let Some(Launch { at, delay }) = launch {
+            (self.launched, self.delay) = (at, delay);
+        }
+    }
+
     /// Gives the chunks that arrived up to `end` and belong to no period yet to `period`.
     fn attribute(&mut self, period: usize, end: Duration) {
         let n_new = self.pending.partition_point(|c| c.at <= end);
@@ -430,6 +440,7 @@ impl Ratio {
 #[derive(Debug, Default)]
 struct Samples {
     ttft: Vec<f64>,
+    ttft_from_intended: Vec<f64>,
     waits: Vec<f64>,
     ttlt: Vec<f64>,
     itl: Vec<f64>,
@@ -479,7 +490,11 @@ impl Open {
         if request.attributed_before == 0 {
             figures.prefills += 1;
             figures.input_tokens += request.input_tokens;
-            push_positive(&mut samples.ttft, since_launch(first));
+            let ttft = since_launch(first);
+            if push_positive(&mut samples.ttft, ttft) {
+                let from_intended = ttft + request.delay;
+                samples.ttft_from_intended.push(from_intended.as_secs_f64());
+            }
         }
         if over.is_none() {
             figures.output_tokens +=
@@ -513,6 +528,7 @@ impl Open {
     fn into_figures(self) -> PeriodFigures {
         let Samples {
             ttft,
+            ttft_from_intended,
             waits,
             ttlt,
             itl,
@@ -520,6 +536,7 @@ impl Open {
         } = self.samples;
         PeriodFigures {
             ttft: Stats::of(ttft.iter().copied()),
+            ttft_from_intended: Stats::of(ttft_from_intended),
             ttft_with_waits: Stats::of(ttft.into_iter().chain(waits)),
             ttlt: Stats::of(ttlt),
             itl: Stats::of(itl),
@@ -529,11 +546,12 @@ impl Open {
     }
 }
 
-/// Keeps a latency that is more than nothing; zero is no sample.
-fn push_positive(sample: &mut Vec<f64>, latency: Duration) {
+/// Keeps a latency that is more than nothing; zero is no sample. Whether it was kept.
+fn push_positive(sample: &mut Vec<f64>, latency: Duration) -> bool {
     if !latency.is_zero() {
         sample.push(latency.as_secs_f64());
     }
+    !latency.is_zero()
 }
 
 #[cfg(test)]

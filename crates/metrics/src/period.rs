@@ -71,6 +71,14 @@ pub struct PeriodRow {
     pub next_concurrency: u32,
     /// Whether the figures say more of the client than they should ([`crate::health`]).
     pub client_limited: Option<bool>,
+    /// Mean TTFT from the instants at which requests should have gone out.
+    pub avg_ttft_from_intended: Option<f64>,
+    /// Median of it.
+    pub median_ttft_from_intended: Option<f64>,
+    /// 95th percentile of it.
+    pub p95_ttft_from_intended: Option<f64>,
+    /// 99th percentile of it.
+    pub p99_ttft_from_intended: Option<f64>,
 }
 
 /// What is known of a period before it is measured.
@@ -103,7 +111,11 @@ impl PeriodRow {
         measured_ttft: Option<f64>,
     ) -> Self {
         let PeriodFigures {
-            ttft, ttlt, itl, ..
+            ttft,
+            ttft_from_intended,
+            ttlt,
+            itl,
+            ..
         } = figures;
         let mut row = Self {
             period_number: key.number,
@@ -132,6 +144,10 @@ impl PeriodRow {
             avg_output_tokens_per_request: figures.speed.avg,
             measured_ttft,
             next_concurrency: key.concurrency,
+            avg_ttft_from_intended: ttft_from_intended.avg,
+            median_ttft_from_intended: ttft_from_intended.median,
+            p95_ttft_from_intended: ttft_from_intended.p95,
+            p99_ttft_from_intended: ttft_from_intended.p99,
             ..Self::default()
         };
         row.input_tokens_per_sec = row.per_second(figures.input_tokens);
@@ -258,8 +274,12 @@ fn means_of_periods(periods: &[PeriodRow]) -> Latencies {
             p95: p.p95_ttft,
             p99: p.p99_ttft,
         }),
-        // When requests should have gone out is not known of periods.
-        ttft_from_intended: Latency::default(),
+        ttft_from_intended: over(|p| Latency {
+            avg: p.avg_ttft_from_intended,
+            median: p.median_ttft_from_intended,
+            p95: p.p95_ttft_from_intended,
+            p99: p.p99_ttft_from_intended,
+        }),
         ttlt: over(|p| Latency {
             avg: p.avg_ttlt,
             median: p.median_ttlt,

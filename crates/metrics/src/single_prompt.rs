@@ -78,6 +78,11 @@ pub struct SinglePromptRow {
     pub counted_locally: Option<bool>,
     /// Whether the answer is the one to the same prompt cold; `None` where that was not compared.
     pub matches_cold_text: Option<bool>,
+    /// From the instant at which its batch was handed over to the request's own hand-over, without `dial_time`: how late
+    /// the client was. With `ttft` it is the latency from the intended instant. `None` in files of the originals.
+    pub send_delay: Option<f64>,
+    /// What opening a connection took; 0 where one stood ready. In no latency. `None` in files of the originals.
+    pub dial_time: Option<f64>,
 }
 
 impl SinglePromptRow {

@@ -56,6 +56,15 @@ impl Timeline {
         self.ready_at().saturating_sub(self.intended)
     }
 
+    /// How it went out.
+    #[must_use]
+    pub fn launch(&self) -> Launch {
+        Launch {
+            at: self.launched,
+            delay: self.send_delay(),
+        }
+    }
+
     /// When the request's slot was free for the next one, as far as the server is concerned.
     #[must_use]
     pub fn slot_free_at(&self) -> Duration {
@@ -73,6 +82,15 @@ impl Timeline {
     pub fn last_token_at(&self) -> Option<Duration> {
         self.chunks.last().map(|c| c.at)
     }
+}
+
+/// How a request went out, as far as that is known while it runs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Launch {
+    /// When it was handed to a connection.
+    pub at: Duration,
+    /// How late the client was, [`Timeline::send_delay`].
+    pub delay: Duration,
 }
 
 /// Token counts as the server reported them; absent is `None` and never 0.

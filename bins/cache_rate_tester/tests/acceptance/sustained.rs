@@ -15,7 +15,7 @@ const PERIODS: &str = "period_number context_size cache_hit_rate start_time end_
     num_requests_launched num_requests_completed total_input_tokens total_output_tokens input_tokens_per_sec \
     output_tokens_per_sec avg_ttft median_ttft p95_ttft p99_ttft avg_ttlt median_ttlt p95_ttlt p99_ttlt avg_itl \
     median_itl p95_itl p99_itl avg_output_tokens_per_request measured_ttft decision next_concurrency \
-    client_limited";
+    client_limited avg_ttft_from_intended median_ttft_from_intended p95_ttft_from_intended p99_ttft_from_intended";
 
 fn periods(output: &Output, context_size: u64, cache_hit_rate: u64) -> Table {
     output.newest(&format!(

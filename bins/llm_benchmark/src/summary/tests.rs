@@ -21,6 +21,7 @@ fn sample(outcome: Result<Reply, Failure>) -> Sample {
         index: 0,
         finished: Duration::ZERO,
         dial: Duration::ZERO,
+        send_delay: Duration::ZERO,
         n_redirects: 0,
         outcome,
     }
@@ -187,4 +188,21 @@ fn refused_connections_are_not_told_as_opened_ones() {
     let mut broken = failed(FailureKind::Truncated, None, "closed");
     broken.dial = Duration::from_micros(80);
     assert_eq!(Remarks::of(&[broken]).n_dialled, 1);
+}
+
+#[test]
+fn from_the_intended_instant_every_latency_has_what_the_client_was_late() {
+    let late = |delay, sample| Sample {
+        send_delay: Duration::from_millis(delay),
+        ..sample
+    };
+    let of = FromIntended::of(&[
+        late(5, sample(Ok(reply(10, 50, 11, false)))),
+        late(1, sample(Ok(reply(20, 30, 1, true)))),
+        late(9, sample(Ok(reply(0, 40, 1, true)))),
+        late(99, failed(FailureKind::Timeout, None, "timeout after 60 s")),
+    ]);
+    assert_eq!((of.ttft_p50_ms, of.ttft_p99_ms), (21.0, 21.0));
+    close(of.avg_latency_ms, (55.0 + 31.0 + 49.0) / 3.0);
+    assert_eq!(FromIntended::of(&[]), FromIntended::default());
 }

@@ -170,6 +170,7 @@ fn details_come_behind_the_eleven_keys() {
             "errors",
             "token_counts",
             "config",
+            "from_intended",
             "client"
         ]
     );

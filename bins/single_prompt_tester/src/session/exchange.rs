@@ -118,6 +118,8 @@ impl Intent {
                 usage.prompt_tokens.is_none() || usage.completion_tokens.is_none(),
             ),
             matches_cold_text: None,
+            send_delay: record.send_delay,
+            dial_time: record.dial_time,
         };
         let abs_time = timeline
             .first_token_at()

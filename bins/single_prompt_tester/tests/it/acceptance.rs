@@ -418,6 +418,8 @@ fn the_files_begin_as_the_originals() {
         "prompt_index",
         "token_counts",
         "matches_cold_text",
+        "send_delay",
+        "dial_time",
     ];
     assert_eq!(rows.columns[golden.len()..], added);
     let text = place.read("metadata.json");

@@ -230,7 +230,7 @@ impl Transport for InProcess {
                             };
                             timeline.chunks.push(stamp);
                             if let Some(watch) = &mut watch {
-                                watch.arrived(timeline.launched, &[stamp]);
+                                watch.arrived(timeline.launch(), &[stamp]);
                             }
                             told.push_str(&text);
                         }

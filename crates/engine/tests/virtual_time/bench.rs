@@ -187,7 +187,7 @@ impl Transport for SimTransport {
                             };
                             timeline.chunks.push(stamp);
                             if let Some(watch) = &mut watch {
-                                watch.arrived(timeline.launched, &[stamp]);
+                                watch.arrived(timeline.launch(), &[stamp]);
                             }
                             output.push_str(&text);
                         }

@@ -111,7 +111,18 @@ async fn what_a_request_waits_across_a_border_of_periods_is_missing_once() {
     let (outcome, _) = bench
         .sustained(crate::sustained::settings(0.3, 5, 30))
         .await;
-    let health = outcome.unwrap().health;
+    let outcome = outcome.unwrap();
+    // Both latencies, of each period and of the test.
+    let near = |found: Option<f64>, want: f64| (found.unwrap() - want).abs() < 0.002;
+    let (periods, summary) = (&outcome.periods, &outcome.summary);
+    assert!(periods.iter().all(|p| near(p.median_ttft, 0.4)));
+    assert!(
+        periods
+            .iter()
+            .all(|p| near(p.median_ttft_from_intended, 0.5))
+    );
+    assert!(near(summary.p95_ttft, 0.4) && near(summary.p95_ttft_from_intended, 0.5));
+    let health = outcome.health;
     let whole: f64 = health.iter().map(|h| h.length * f64::from(h.level)).sum();
     let missing: f64 = health
         .iter()

@@ -243,6 +243,10 @@ impl Cellular for PeriodRow {
         required("decision"),
         required("next_concurrency"),
         optional("client_limited"),
+        optional("avg_ttft_from_intended"),
+        optional("median_ttft_from_intended"),
+        optional("p95_ttft_from_intended"),
+        optional("p99_ttft_from_intended"),
     ];
 
     fn read(cells: &mut Cells<'_>) -> Result<Self, SchemaError> {
@@ -278,6 +282,10 @@ impl Cellular for PeriodRow {
             decision: cells.text("decision"),
             next_concurrency: cells.small_int("next_concurrency")?,
             client_limited: cells.opt_bool("client_limited")?,
+            avg_ttft_from_intended: cells.latency("avg_ttft_from_intended")?,
+            median_ttft_from_intended: cells.latency("median_ttft_from_intended")?,
+            p95_ttft_from_intended: cells.latency("p95_ttft_from_intended")?,
+            p99_ttft_from_intended: cells.latency("p99_ttft_from_intended")?,
         })
     }
 
@@ -316,6 +324,10 @@ impl Cellular for PeriodRow {
         line.text("decision", &self.decision);
         line.int("next_concurrency", self.next_concurrency);
         line.opt_bool("client_limited", self.client_limited);
+        line.opt_float("avg_ttft_from_intended", self.avg_ttft_from_intended);
+        line.opt_float("median_ttft_from_intended", self.median_ttft_from_intended);
+        line.opt_float("p95_ttft_from_intended", self.p95_ttft_from_intended);
+        line.opt_float("p99_ttft_from_intended", self.p99_ttft_from_intended);
         Ok(())
     }
 }

@@ -26,6 +26,8 @@ impl Cellular for SinglePromptRow {
         optional("prompt_index"),
         optional("token_counts"),
         optional("matches_cold_text"),
+        optional("send_delay"),
+        optional("dial_time"),
     ];
 
     fn read(cells: &mut Cells<'_>) -> Result<Self, SchemaError> {
@@ -43,6 +45,8 @@ impl Cellular for SinglePromptRow {
             prompt_index: cells.opt_int("prompt_index")?,
             counted_locally: cells.one_of("token_counts", COUNTERS, "server or local")?,
             matches_cold_text: cells.one_of("matches_cold_text", ANSWERS, "yes or no")?,
+            send_delay: cells.opt_float("send_delay")?,
+            dial_time: cells.opt_float("dial_time")?,
         })
     }
 
@@ -63,6 +67,8 @@ impl Cellular for SinglePromptRow {
         line.opt_int("prompt_index", self.prompt_index);
         line.text("token_counts", word(COUNTERS, self.counted_locally));
         line.text("matches_cold_text", word(ANSWERS, self.matches_cold_text));
+        line.opt_float("send_delay", self.send_delay);
+        line.opt_float("dial_time", self.dial_time);
         Ok(())
     }
 }

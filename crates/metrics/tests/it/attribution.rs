@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use metrics::attribution::{Ending, PeriodFigures, TokenAttribution};
 use metrics::spread::spread_tokens;
-use metrics::timeline::{ChunkStamp, Timeline};
+use metrics::timeline::{ChunkStamp, Launch, Timeline};
 use proptest::prelude::*;
 
 const MS: fn(u64) -> Duration = Duration::from_millis;
 
 fn timeline(launched: u64, chunks: &[u64], finished: u64) -> Timeline {
     Timeline {
+        intended: MS(launched),
         launched: MS(launched),
         chunks: chunks.iter().map(|at| chunk(*at)).collect(),
         finished: MS(finished),
@@ -25,6 +26,14 @@ fn chunk(at: u64) -> ChunkStamp {
     }
 }
 
+/// At this instant, and not late.
+fn went_out(at: u64) -> Option<Launch> {
+    Some(Launch {
+        at: MS(at),
+        delay: Duration::ZERO,
+    })
+}
+
 #[track_caller]
 fn assert_near(found: Option<f64>, expected: f64) {
     assert!(
@@ -35,6 +44,32 @@ fn assert_near(found: Option<f64>, expected: f64) {
 
 fn close(attribution: &mut TokenAttribution, end: u64) -> PeriodFigures {
     attribution.close(MS(end), Some(MS(500)))
+}
+
+/// Periods had the latency from the actual send alone.
+#[test]
+fn the_delay_of_the_client_is_in_the_latency_from_the_intended_instant() {
+    let mut attribution = TokenAttribution::new();
+    attribution.launch(0, 10, MS(100));
+    attribution.launch(1, 10, MS(100));
+    let late = |delay| Launch {
+        at: MS(120),
+        delay: MS(delay),
+    };
+    attribution.observe(0, Some(late(40)), [chunk(620)]);
+    let ended = Timeline {
+        intended: MS(50),
+        dial: MS(10),
+        ..timeline(120, &[320], 400)
+    };
+    assert_eq!(ended.launch(), late(60));
+    attribution.end(1, &ended, Some(1), Ending::Completed);
+    let figures = close(&mut attribution, 1000);
+    assert_near(figures.ttft.avg, (0.5 + 0.2) / 2.0);
+    assert_near(figures.ttft_from_intended.avg, (0.54 + 0.26) / 2.0);
+    // It counts once.
+    attribution.observe(0, Some(late(40)), [chunk(1200)]);
+    assert_eq!(close(&mut attribution, 2000).ttft_from_intended.avg, None);
 }
 
 #[test]
@@ -50,7 +85,7 @@ fn a_request_over_three_periods_counts_in_each_with_what_arrived_there() {
     assert_near(first.ttft_with_waits.max, 0.9);
     assert!(!first.has_tokens());
 
-    attribution.observe(0, Some(MS(110)), [chunk(1200), chunk(1600), chunk(2000)]);
+    attribution.observe(0, went_out(110), [chunk(1200), chunk(1600), chunk(2000)]);
     let second = close(&mut attribution, 2000);
     assert_eq!(
         (second.launched, second.prefills, second.input_tokens),
@@ -100,7 +135,7 @@ fn running_requests_count_by_the_ratio_of_ended_ones() {
         Some(6),
         Ending::Completed,
     );
-    attribution.observe(1, Some(MS(0)), [chunk(300), chunk(400), chunk(500)]);
+    attribution.observe(1, went_out(0), [chunk(300), chunk(400), chunk(500)]);
     // Six tokens of the ended one, three chunks of three tokens each of the other.
     assert_eq!(close(&mut attribution, 1000).output_tokens, 6 + 9);
     attribution.end(
@@ -117,11 +152,11 @@ fn running_requests_count_by_the_ratio_of_ended_ones() {
 fn arrivals_at_a_border_belong_to_the_period_that_ends_there() {
     let mut attribution = TokenAttribution::new();
     attribution.launch(0, 5, MS(0));
-    attribution.observe(0, Some(MS(0)), [chunk(1000), chunk(1001)]);
+    attribution.observe(0, went_out(0), [chunk(1000), chunk(1001)]);
     assert_eq!(close(&mut attribution, 1000).output_tokens, 1);
     // Known only after its period was closed: it counts in the next one, and only there.
     attribution.launch(1, 7, MS(0));
-    attribution.observe(1, Some(MS(0)), [chunk(1000)]);
+    attribution.observe(1, went_out(0), [chunk(1000)]);
     let next = close(&mut attribution, 2000);
     assert_eq!(
         (next.output_tokens, next.input_tokens, next.prefills),
@@ -157,7 +192,7 @@ fn failed_requests_count_with_what_arrived_but_not_with_their_latencies() {
 fn tokens_that_the_server_did_not_count_are_settled_by_our_own_count() {
     let mut attribution = TokenAttribution::new();
     attribution.launch(3, 10, MS(0));
-    attribution.observe(3, Some(MS(0)), [chunk(500)]);
+    attribution.observe(3, went_out(0), [chunk(500)]);
     assert_eq!(close(&mut attribution, 1000).output_tokens, 1);
     attribution.end(3, &timeline(0, &[500, 1500], 1600), None, Ending::Completed);
     assert_eq!(close(&mut attribution, 2000).output_tokens, 1);
@@ -224,6 +259,7 @@ fn any_plan() -> impl Strategy<Value = Plan> {
 impl Plan {
     fn timeline(&self) -> Timeline {
         Timeline {
+            intended: MS(self.launched),
             launched: MS(self.launched),
             chunks: self.stamps(0, u64::MAX),
             finished: MS(self.finished),
@@ -274,7 +310,7 @@ fn over_periods(
                     attribution.count(number, plan.tokens);
                 }
             } else {
-                attribution.observe(number, Some(MS(plan.launched)), plan.stamps(from, until));
+                attribution.observe(number, went_out(plan.launched), plan.stamps(from, until));
             }
         }
     };

@@ -564,6 +564,7 @@ proptest! {
         let period = PeriodRow {
             period_number: n, working_set_size: working_set, duration: x, avg_ttft: latency, measured_ttft: latency,
             decision: word.clone(), next_concurrency: small,
+            avg_ttft_from_intended: latency, p99_ttft_from_intended: latency,
             ..PeriodRow::default()
         };
         let mut file = Vec::new();

@@ -76,14 +76,16 @@ fn what_was_read_is_written_back_and_read_again() {
     let (ours, theirs) = lines.next().unwrap();
     assert_eq!(
         ours,
-        format!("{theirs},reported_cached_tokens,prompt_index,token_counts,matches_cold_text")
+        format!(
+            "{theirs},reported_cached_tokens,prompt_index,token_counts,matches_cold_text,send_delay,dial_time"
+        )
     );
-    assert!(text.lines().nth(1).unwrap().ends_with(",0,0,local,"));
-    assert!(text.lines().nth(2).unwrap().ends_with(",,,,no"));
-    assert!(text.lines().nth(3).unwrap().ends_with(",,,,,"));
+    assert!(text.lines().nth(1).unwrap().ends_with(",0,0,local,,,"));
+    assert!(text.lines().nth(2).unwrap().ends_with(",,,,no,,"));
+    assert!(text.lines().nth(3).unwrap().ends_with(",,,,,,,"));
     // Behind the columns that are new, cell by cell the original's file.
     for (ours, theirs) in lines.skip(3) {
-        assert_eq!(ours, format!("{theirs},,,,"));
+        assert_eq!(ours, format!("{theirs},,,,,,"));
     }
 }
 
@@ -172,6 +174,8 @@ fn row(
         prompt_index: Some(prompt),
         counted_locally: Some(false),
         matches_cold_text: None,
+        send_delay: Some(0.001),
+        dial_time: Some(0.0),
     }
 }
 
