@@ -7,6 +7,8 @@
 //!
 //! It speaks enough HTTP/1.1 for clients of ours and nothing more: `Content-Length` bodies, kept-alive
 //! connections, one answer at a time.
+//!
+//! Its streams may keep gaps of their own or share steps. Either way the truth is the instant at which a write was begun.
 
 pub mod calibration;
 
@@ -52,6 +54,27 @@ pub struct Script {
     pub tokens_per_write: u32,
     /// Whether every write is stamped, or only the first and the last of an answer.
     pub stamp_all: bool,
+    /// Whether all streams are written to at common instants, `gap` apart, as by an engine that decodes in steps; an answer
+    /// begins at the one nearest to `first_after`. Otherwise each has gaps of its own.
+    pub in_step: bool,
+}
+
+impl Script {
+    /// When the first token of a request is due that was read whole at `received`; both count from the server's start.
+    fn first_due(&self, received: Duration) -> Duration {
+        let due = received + self.first_after;
+        if !self.in_step || self.gap.is_zero() {
+            return due;
+        }
+        let gap = self.gap.as_nanos();
+        let nearest = (due.as_nanos() + gap / 2) / gap * gap;
+        let step = match nearest < received.as_nanos() {
+            true => nearest + gap,
+            false => nearest,
+        };
+        // 2^64 ns are centuries.
+        u64::try_from(step).map_or(due, Duration::from_nanos)
+    }
 }
 
 /// What the server did for one request. Instants are those of the process's monotonic clock.
@@ -128,6 +151,7 @@ impl NullServer {
             .spawn(move || {
                 on_thread();
                 let server = Rc::new(Server {
+                    started: Instant::now(),
                     frames: Frames::new(script.tokens_per_write),
                     script,
                     counts: counted,
@@ -249,6 +273,8 @@ fn http_chunk(content: &str) -> Vec<u8> {
 }
 
 struct Server {
+    /// Steps count from here.
+    started: Instant,
     script: Script,
     frames: Frames,
     counts: Arc<Counts>,
@@ -319,7 +345,8 @@ async fn answer(
             .writes
             .reserve(n_tokens.div_ceil(frames.tokens_per_write) as usize);
     }
-    let mut due = tokio::time::Instant::from_std(answered.received) + script.first_after;
+    let first_due = script.first_due(answered.received - server.started);
+    let mut due = tokio::time::Instant::from_std(server.started + first_due);
     let tail = Frames::tail(n_tokens);
     let mut word = 0;
     while answered.n_tokens < n_tokens {
@@ -454,4 +481,80 @@ fn asked_tokens(tail: &[u8]) -> Option<u32> {
         .map(|b| char::from(*b))
         .collect();
     digits.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt;
+
+    use super::*;
+
+    const MS: fn(u64) -> Duration = Duration::from_millis;
+
+    /// Sends a request after so many milliseconds, and reads its answer of two tokens.
+    async fn ask(server: &NullServer, after: u64) {
+        tokio::time::sleep(MS(after)).await;
+        let mut stream = TcpStream::connect(server.address()).await.unwrap();
+        let request = b"POST / HTTP/1.1\r\nx-request-id: r-tokens-2\r\ncontent-length: 2\r\n\r\n{}";
+        stream.write_all(request).await.unwrap();
+        let mut answer = Vec::new();
+        while memmem::find(&answer, b"\r\n0\r\n\r\n").is_none() {
+            assert!(stream.read_buf(&mut answer).await.unwrap() > 0);
+        }
+    }
+
+    /// An engine writes the tokens of a step to all streams at once; the calibration's streams each had a time of their own, and
+    /// the client's error came out too small.
+    #[tokio::test]
+    async fn streams_in_step_are_written_to_at_common_instants() {
+        let script = Script {
+            first_after: MS(20),
+            gap: MS(400),
+            tokens_per_write: 1,
+            stamp_all: false,
+            in_step: true,
+        };
+        let server = NullServer::start(script, || {}).unwrap();
+        tokio::join!(ask(&server, 0), ask(&server, 170));
+        let answered = server.stop();
+        let firsts: Vec<Instant> = answered.iter().map(|a| a.writes[0]).collect();
+        let apart = firsts[1]
+            .duration_since(firsts[0])
+            .max(firsts[0].duration_since(firsts[1]));
+        let past_a_step = apart.as_millis() % 400;
+        let off = past_a_step.min(400 - past_a_step);
+        assert!(off < 100, "{apart:?}");
+    }
+
+    #[test]
+    fn in_step_an_answer_begins_at_the_nearest_instant_that_all_share() {
+        let script = Script {
+            first_after: MS(20),
+            gap: MS(15),
+            tokens_per_write: 1,
+            stamp_all: false,
+            in_step: true,
+        };
+        let due = |received| script.first_due(MS(received)).as_millis();
+        assert_eq!([0, 2, 3, 10, 17, 18].map(due), [15, 15, 30, 30, 30, 45]);
+        // Not before it was asked for, however far apart the steps are.
+        let slow = Script {
+            gap: MS(500),
+            ..script
+        };
+        let due = |received| slow.first_due(MS(received)).as_millis();
+        assert_eq!([0, 1, 229, 230, 490].map(due), [0, 500, 500, 500, 500]);
+        for alone in [
+            Script {
+                in_step: false,
+                ..script
+            },
+            Script {
+                gap: Duration::ZERO,
+                ..script
+            },
+        ] {
+            assert_eq!(alone.first_due(MS(3)), MS(23));
+        }
+    }
 }

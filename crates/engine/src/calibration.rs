@@ -2,8 +2,10 @@
 //!
 //! A null server in this process answers at the pace at which the study's server did, at the concurrencies that were
 //! measured; requests go through runtimes set up exactly as those of the study. What the client says of a request
-//! less what the server says of it is the client's error. The server has a core of its own only where there is one to
-//! spare; where not, the error comes out larger than it was, never smaller.
+//! less what the server says of it is the client's error. The server writes to all streams in step, as an engine does that
+//! decodes a batch, and has a core of its own only where there is one to spare: for a server whose streams keep gaps of their
+//! own, and where cores are few, the error comes out larger than it was. What is not in it: TLS and HTTP/2, requests that are
+//! sent at one instant, and what ran beside the study, the building of prompts and the writing of rows.
 
 use std::future::Future;
 use std::io;

@@ -374,6 +374,7 @@ mod tests {
             gap: Duration::ZERO,
             tokens_per_write: 1,
             stamp_all: false,
+            in_step: false,
         };
         // As many endpoints as threads: each would have all requests of one of them.
         let servers: Vec<NullServer> = (0..2)
@@ -396,6 +397,7 @@ mod tests {
             gap: Duration::ZERO,
             tokens_per_write: 1,
             stamp_all: false,
+            in_step: false,
         };
         NullServer::start(script, || {}).unwrap()
     }

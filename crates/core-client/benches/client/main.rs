@@ -116,6 +116,7 @@ impl Cell {
             gap: Duration::from_millis(self.gap_ms),
             tokens_per_write: self.tokens_per_write,
             stamp_all: self.shown == Shown::Times,
+            in_step: false,
         }
     }
 

@@ -45,6 +45,7 @@ pub(crate) fn run(tool: &Path, minutes: f64) -> Result<(), Box<dyn Error>> {
         gap: GAP,
         tokens_per_write: 1,
         stamp_all: false,
+        in_step: false,
     };
     let server = NullServer::start(script, || {})?;
     let place = tempfile::tempdir()?;

@@ -22,7 +22,8 @@ const MOST_FAILED: f64 = 0.05;
 pub const SPARE_DESCRIPTORS: u64 = 64;
 
 impl Script {
-    /// Every token in a write of its own, at this pace.
+    /// Every token in a write of its own, at this pace, and all streams in step: what an engine writes at one instant a client
+    /// reads one after the other, which streams with gaps of their own would not show.
     #[must_use]
     pub fn of(pace: &Pace) -> Self {
         Self {
@@ -30,6 +31,7 @@ impl Script {
             gap: pace.gap,
             tokens_per_write: 1,
             stamp_all: false,
+            in_step: true,
         }
     }
 }
