@@ -479,7 +479,9 @@ fn the_report_for_scripts_is_the_last_output_though_tests_failed() {
     let report = end.stdout.find("model: ").expect("a report");
     let (log, report) = end.stdout.split_at(report);
     assert!(log.contains("512 tokens at 50%: "), "{}", end.stdout);
-    assert!(report.ends_with("output: ./output\n"), "{report}");
+    // Behind it only what a busy machine may add.
+    let closing = |line: &&str| !line.starts_with("client_limited: ");
+    assert_eq!(report.lines().rfind(closing), Some("output: ./output"));
     for level in ["INFO", "WARNING", "ERROR"] {
         assert!(!report.contains(level), "{report}");
         assert!(level != "INFO" || !log.contains(" INFO - "), "{log}");

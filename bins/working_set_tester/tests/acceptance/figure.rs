@@ -5,12 +5,15 @@ use kvcalc::{BlockSize, TokenCount};
 use crate::support::process::Place;
 use crate::support::server;
 
-/// A server whose only memory holds 6,000 tokens.
+/// Tokens.
+const MEMORY: u64 = 6_000;
+
+/// A server that has no other memory than that.
 fn small_cache() -> sim::Background {
     let mut config = server::linear(0.01, 0.002);
     config.engine.block_size = BlockSize::try_new(16).expect("16 is not zero");
     config.engine.tiers.truncate(1);
-    config.engine.tiers[0].capacity = TokenCount(6_000);
+    config.engine.tiers[0].capacity = TokenCount(MEMORY);
     server::start(config)
 }
 
@@ -31,7 +34,15 @@ fn beyond_the_cache_nothing_is_hit_and_the_test_says_that_this_is_the_finding() 
     let rates = output.summary().numbers("reported_cache_hit_rate");
     assert_eq!(rates.len(), 4);
     assert!(rates[0] > 0.8 && rates[1] > 0.8, "{rates:?}");
-    assert!(rates[2] < 0.1 && rates[3] < 0.1, "{rates:?}");
+    assert!(rates[2] < 0.5 && rates[3] < 0.5, "{rates:?}");
+    // The first requests find what the warm-up left, all others nothing: as a share that depends on how many there are.
+    for size in ["8192", "11264"] {
+        let hits = output
+            .detail(512)
+            .matching(&[("working_set_size", size)])
+            .sum("reported_cached_tokens");
+        assert!(hits <= MEMORY as f64, "{size}: {hits}");
+    }
     let told: Vec<&str> = run
         .warnings()
         .into_iter()
