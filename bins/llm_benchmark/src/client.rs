@@ -1,7 +1,7 @@
 //! What the client itself adds to the figures: felt while it measured, and calibrated behind that.
 //!
 //! Promise: the calibration sends as the measurement did, with the same client and as many requests in flight, to a
-//! server inside the tool whose times are known, and to nobody else; it takes about a second.
+//! server inside the tool whose times are known, and to nobody else; it takes one to three seconds.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ pub async fn calibrate(
     stop: &CancellationToken,
 ) -> Option<Planned> {
     let most_tokens = u32::try_from(most_tokens).unwrap_or(u32::MAX);
-    let pace = Pace::fastest([measured], most_tokens)?;
+    let pace = Pace::fastest([measured], most_tokens, measured.level)?;
     let outcome = tokio::select! {
         biased;
         () = stop.cancelled() => Err(Missing::Stopped),

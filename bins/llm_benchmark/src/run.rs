@@ -11,6 +11,7 @@ use cli::exit::write_stdout;
 use cli::options::Calibrate;
 use cli::{AppExit, Failure};
 use core_client::RunClock;
+use core_client::null_server::calibration::most_files;
 use core_client::plain::{PlainClient, PlainConfig};
 use core_client::probe::Probe;
 use metrics::health::{Planned, WindowHealth};
@@ -21,7 +22,7 @@ use crate::load::{Samples, send_all};
 use crate::output::ResultFile;
 use crate::plan::Plan;
 use crate::stop::Stop;
-use crate::summary::{FromIntended, Remarks, Summary, errors};
+use crate::summary::{Latencies, Remarks, Summary, errors};
 use crate::text;
 
 /// Longest wait for a connection.
@@ -89,6 +90,8 @@ async fn benchmark(
         measured = send_all(client, plan, range, concurrency, &stop.token, probe).await?;
     }
     drop(probe);
+    // The calibration needs files for connections of its own.
+    client.close_idle();
     report(plan, &measured, file, &stop).await?;
     let has_success = measured.samples.iter().any(|sample| sample.outcome.is_ok());
     // Behind the last request there is little to stop, but who stops the run gets the exit code of one that was stopped.
@@ -141,7 +144,7 @@ async fn report(
     let Some(file) = awaits_details else {
         return Ok(());
     };
-    let from_intended = FromIntended::of(samples);
+    let from_intended = Latencies::from_intended(samples);
     results.extend(text::json_details(
         plan,
         &remarks,
@@ -175,12 +178,7 @@ async fn calibration(
     if plan.calibrate == Calibrate::Off || !is_told || n_replies == 0 {
         return None;
     }
-    if stop.requested().is_some() {
-        return None;
-    }
-    // Where the system does not say, the first file that cannot be opened does.
-    let most_files = rlimit::Resource::NOFILE.get_soft().unwrap_or(u64::MAX);
-    client::calibrate(health, plan.max_tokens, most_files, &stop.token).await
+    client::calibrate(health, plan.max_tokens, most_files(), &stop.token).await
 }
 
 /// Lines for people. A stderr that is closed is nobody's problem.

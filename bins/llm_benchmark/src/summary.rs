@@ -44,15 +44,12 @@ impl Summary {
     pub fn of(measured: &Samples) -> Self {
         let samples = &measured.samples;
         let replies: Vec<&Reply> = replies(samples).collect();
-        let mut ttfts: Vec<f64> = replies.iter().map(|reply| ms(reply.ttft)).collect();
-        ttfts.retain(|ttft| *ttft > 0.0);
-        ttfts.sort_unstable_by(f64::total_cmp);
+        let from_sent = Latencies::of(samples, |_| Duration::ZERO);
         let tpots: Vec<f64> = replies
             .iter()
             .filter(|reply| reply.output_tokens > 1 && !reply.ttft.is_zero())
             .map(|reply| (ms(reply.latency) - ms(reply.ttft)) / (reply.output_tokens - 1) as f64)
             .collect();
-        let latencies: Vec<f64> = replies.iter().map(|reply| ms(reply.latency)).collect();
         let n_tokens: u64 = replies.iter().map(|reply| reply.output_tokens).sum();
         let n_hits = replies.iter().filter(|reply| reply.is_cached).count();
         let total_time_sec = measured.total.as_secs_f64();
@@ -60,21 +57,21 @@ impl Summary {
             total_requests: samples.len(),
             successful_requests: replies.len(),
             failed_requests: samples.len() - replies.len(),
-            ttft_p50_ms: upper_percentile(&ttfts, 50),
-            ttft_p95_ms: upper_percentile(&ttfts, 95),
-            ttft_p99_ms: upper_percentile(&ttfts, 99),
+            ttft_p50_ms: from_sent.ttft_p50_ms,
+            ttft_p95_ms: from_sent.ttft_p95_ms,
+            ttft_p99_ms: from_sent.ttft_p99_ms,
             tpot_avg_ms: mean(&tpots),
             throughput_tokens_per_sec: share(n_tokens as f64, total_time_sec),
             cache_hit_rate: share(n_hits as f64, replies.len() as f64),
-            avg_latency_ms: mean(&latencies),
+            avg_latency_ms: from_sent.avg_latency_ms,
             total_time_sec,
         }
     }
 }
 
-/// The same latencies from the instants at which the requests should have been sent: with what the client was late.
+/// Latencies of the usable answers.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct FromIntended {
+pub struct Latencies {
     /// Median time to first token, ms.
     pub ttft_p50_ms: f64,
     /// 95th percentile of it, ms.
@@ -85,23 +82,27 @@ pub struct FromIntended {
     pub avg_latency_ms: f64,
 }
 
-impl FromIntended {
-    /// Sums up finished requests, by the formulas of [`Summary::of`].
+impl Latencies {
+    /// From the instants at which the requests should have been sent: with what the client was late.
     #[must_use]
-    pub fn of(samples: &[Sample]) -> Self {
-        let answered = || {
-            let reply = |sample: &Sample| sample.outcome.as_ref().ok().map(|r| (r.ttft, r.latency));
-            samples
-                .iter()
-                .filter_map(move |sample| Some((reply(sample)?, sample.send_delay)))
-        };
-        let mut ttfts: Vec<f64> = answered()
-            .filter(|((ttft, _), _)| !ttft.is_zero())
-            .map(|((ttft, _), delay)| ms(ttft + delay))
+    pub fn from_intended(samples: &[Sample]) -> Self {
+        Self::of(samples, |sample| sample.send_delay)
+    }
+
+    /// With `more` on each time of a sample.
+    fn of(samples: &[Sample], more: impl Fn(&Sample) -> Duration) -> Self {
+        let answered: Vec<(&Reply, Duration)> = samples
+            .iter()
+            .filter_map(|sample| Some((sample.outcome.as_ref().ok()?, more(sample))))
+            .collect();
+        let with_first = answered.iter().filter(|(reply, _)| !reply.ttft.is_zero());
+        let mut ttfts: Vec<f64> = with_first
+            .map(|(reply, more)| ms(reply.ttft + *more))
             .collect();
         ttfts.sort_unstable_by(f64::total_cmp);
-        let latencies: Vec<f64> = answered()
-            .map(|((_, latency), delay)| ms(latency + delay))
+        let latencies: Vec<f64> = answered
+            .iter()
+            .map(|(reply, more)| ms(reply.latency + *more))
             .collect();
         Self {
             ttft_p50_ms: upper_percentile(&ttfts, 50),

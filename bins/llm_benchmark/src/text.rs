@@ -7,7 +7,7 @@ use metrics::timeline::FailureKind;
 use serde_json::{Map, Value, json};
 
 use crate::plan::Plan;
-use crate::summary::{ErrorKind, FromIntended, Remarks, Summary};
+use crate::summary::{ErrorKind, Latencies, Remarks, Summary};
 
 /// Width of a banner line.
 const BANNER: usize = 60;
@@ -109,7 +109,7 @@ pub fn json_details(
     plan: &Plan,
     remarks: &Remarks,
     errors: &[ErrorKind],
-    from_intended: &FromIntended,
+    from_intended: &Latencies,
     is_interrupted: bool,
 ) -> Map<String, Value> {
     let errors: Vec<Value> = errors

@@ -185,6 +185,11 @@ impl PlainClient {
         }
     }
 
+    /// Closes every connection that carries no request.
+    pub fn close_idle(&self) {
+        self.inner.pool.close_idle();
+    }
+
     /// What somebody's body says, as one short printable line without markup and without our secrets.
     #[must_use]
     pub fn excerpt(&self, body: &[u8]) -> String {

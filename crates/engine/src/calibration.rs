@@ -2,7 +2,7 @@
 //!
 //! A null server in this process answers at the pace at which the study's server did, at the concurrencies that were
 //! measured; requests go through runtimes set up exactly as those of the study. What the client says of a request
-//! less what the server says of it is the client's error. The server writes to all streams in step, as an engine does that
+//! less what the server says of it is the client's error. The server writes to many streams in step, as an engine does that
 //! decodes a batch, and has a core of its own only where there is one to spare: for a server whose streams keep gaps of their
 //! own, and where cores are few, the error comes out larger than it was. What is not in it: TLS and HTTP/2, requests that are
 //! sent at one instant, and what ran beside the study, the building of prompts and the writing of rows.
@@ -154,7 +154,7 @@ fn end_contexts(windows: &[&WindowHealth]) -> Vec<u64> {
 /// What to measure: for each of the contexts measured with, the levels of the windows that will be judged by it.
 fn cells(windows: &[WindowHealth], most_tokens: u32) -> Vec<Cell> {
     // A window without an answer has no pace, and no times that a client could be off.
-    let has_pace = |w: &&WindowHealth| Pace::fastest([*w], most_tokens).is_some();
+    let has_pace = |w: &&WindowHealth| Pace::fastest([*w], most_tokens, w.level).is_some();
     let windows: Vec<&WindowHealth> = windows.iter().filter(has_pace).collect();
     let ends = end_contexts(&windows);
     let most_levels = match ends.len() {
@@ -179,7 +179,7 @@ fn cells(windows: &[WindowHealth], most_tokens: u32) -> Vec<Cell> {
             Some(Cell {
                 context_size: *context_size,
                 level: *level,
-                pace: Pace::fastest(by_it.copied(), most_tokens)?,
+                pace: Pace::fastest(by_it.copied(), most_tokens, *level)?,
             })
         });
         cells.collect::<Vec<_>>()
@@ -343,11 +343,11 @@ mod tests {
             256,
         );
         let paces: Vec<(u32, Pace)> = cells.iter().map(|c| (c.level, c.pace)).collect();
-        let of = |window| Pace::fastest(&[window], 256).unwrap();
-        assert_eq!(
-            paces,
-            [(2, of(window(2, 3.0, 0.0))), (8, of(window(8, 0.05, 0.01)))]
-        );
+        let of = |window: WindowHealth| {
+            let level = window.level;
+            (level, Pace::fastest(&[window], 256, level).unwrap())
+        };
+        assert_eq!(paces, [window(2, 3.0, 0.0), window(8, 0.05, 0.01)].map(of));
     }
 
     #[test]

@@ -3,12 +3,13 @@
 //! One [`Load`] lives as long as requests must flow without a gap: a window in `ramp`, a whole test where
 //! periods follow each other. Its caller decides by the clock, or by anything else, how far it runs.
 
+mod phase;
+
 use std::collections::{BTreeMap, HashMap};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use core_client::RunClock;
 use futures_util::StreamExt;
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::FuturesUnordered;
@@ -17,94 +18,20 @@ use metrics::record::{RequestIntent, RequestRecord};
 use metrics::timeline::{Exchange, FailureKind};
 use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
-use workload::{FreshText, Selector};
+use workload::FreshText;
 
-use crate::feed::{PhasePrompts, PromptFeed, next_fresh};
+use crate::feed::{PhasePrompts, next_fresh};
 use crate::health::{Meter, Metered};
 use crate::pacer::{Pacer, Pacing};
-use crate::progress::Live;
-use crate::recorder::{Ended, RecordSink};
+use crate::recorder::Ended;
 pub use crate::rotation::{EndpointSelection, Rotation};
-use crate::stop::Stop;
-use crate::transport::{Arrivals, Kind, Outgoing, Transport, Watch};
+use crate::transport::{Arrivals, Kind, Outgoing, Watch};
+pub use phase::{Drained, LoadContext, Pause, Phase, PhaseCounts, phase_id};
 
 /// The loop looks up at least this often: a timer cannot be set to the end of time.
 const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
 /// Failures of a phase that are logged one by one; the rest is counted.
 const FAILURES_LOGGED: u64 = 5;
-
-/// What outlives a phase: the server, the prompts' source, the rows' sink, the rotation over prompts and
-/// endpoints.
-pub struct LoadContext<'a> {
-    /// Carries the requests.
-    pub transport: &'a dyn Transport,
-    /// Stamps; all instants of a run come from here.
-    pub clock: RunClock,
-    /// Fresh text, prepared ahead.
-    pub feed: &'a mut dyn PromptFeed,
-    /// Where ended requests go.
-    pub sink: &'a mut dyn RecordSink,
-    /// Rotation over the working set's prompts; outlives phases, levels and rates of a context.
-    pub selector: &'a mut Selector,
-    /// Rotation over the endpoints; counts all requests of the run, warm-up included.
-    pub rotation: &'a mut Rotation,
-    /// Ends everything early.
-    pub stop: &'a Stop,
-    /// What a person sees meanwhile.
-    pub live: &'a dyn Live,
-}
-
-impl std::fmt::Debug for LoadContext<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("LoadContext").finish_non_exhaustive()
-    }
-}
-
-/// What is the same for all requests of a phase.
-#[derive(Debug, Clone)]
-pub struct Phase {
-    /// Where its prompts come from, its id included.
-    pub prompts: PhasePrompts,
-    /// Target hit rate in whole percent.
-    pub cache_hit_rate: u32,
-    /// Context size as given, tokens.
-    pub context_size: u64,
-    /// For testers that vary it.
-    pub working_set_size: Option<u64>,
-    /// What the ids of its requests begin with, where that is not the phase id.
-    pub request_prefix: Option<String>,
-}
-
-/// Why [`Load::run_until`] came back.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Pause {
-    /// The instant asked for has come.
-    TimeUp,
-    /// The tokens asked for have been sent.
-    Covered,
-    /// Somebody asked the run to stop.
-    Stopped,
-    /// Too many requests failed in a row; the line says how and why.
-    Failing(String),
-}
-
-/// What a drain did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Drained {
-    /// Requests cancelled at the limit.
-    pub cancelled: u64,
-    /// How long it took.
-    pub took: Duration,
-}
-
-/// Counts of a phase.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct PhaseCounts {
-    /// Requests sent.
-    pub launched: u64,
-    /// Requests that ended in a failure other than being cancelled by us.
-    pub failed: u64,
-}
 
 struct InFlight {
     ended: Ended,
@@ -669,10 +596,4 @@ fn is_cancelled(exchange: &Exchange) -> bool {
 
 fn reset(timer: Pin<&mut Sleep>, wait: Duration) {
     timer.reset(tokio::time::Instant::now() + wait);
-}
-
-/// Shared handle to a phase id.
-#[must_use]
-pub fn phase_id(id: &str) -> Arc<str> {
-    Arc::from(id)
 }

@@ -19,13 +19,6 @@ pub fn raise_limit(n_in_flight: u32, what: &str, calibrate: Calibrate) {
     }
 }
 
-/// How many files this process may open at once.
-#[must_use]
-pub fn limit() -> u64 {
-    // Where the system does not say, the first file that cannot be opened does.
-    rlimit::Resource::NOFILE.get_soft().unwrap_or(u64::MAX)
-}
-
 /// What does not fit into `limit`.
 fn too_few(n_in_flight: u32, what: &str, calibrate: Calibrate, limit: u64) -> Option<String> {
     if limit < u64::from(n_in_flight) + SPARE_DESCRIPTORS {
@@ -40,7 +33,7 @@ fn too_few(n_in_flight: u32, what: &str, calibrate: Calibrate, limit: u64) -> Op
     let most = (limit - SPARE_DESCRIPTORS) / 2;
     Some(format!(
         "This process may open only {limit} files: enough for the {n_in_flight} requests in flight that are planned, but \
-         their calibration takes two for each, so the client's own error will be measured up to {most} in flight only; \
+         their calibration takes two for each, so levels above {most} in flight get no error of the client's own; \
          raise the limit (ulimit -n), lower {what}, or leave the calibration out (--calibrate off)"
     ))
 }
@@ -56,8 +49,16 @@ mod tests {
             assert!(line(limit, calibrate).is_some_and(|line| line.contains(text)));
         };
         assert_eq!(line(2064, Calibrate::Auto), None);
-        said(2063, Calibrate::Auto, "measured up to 999 in flight only");
-        said(1064, Calibrate::Auto, "measured up to 500 in flight only");
+        said(
+            2063,
+            Calibrate::Auto,
+            "levels above 999 in flight get no error",
+        );
+        said(
+            1064,
+            Calibrate::Auto,
+            "levels above 500 in flight get no error",
+        );
         assert_eq!(line(1064, Calibrate::Off), None);
         for calibrate in [Calibrate::Auto, Calibrate::Off] {
             said(1063, calibrate, "may open only 1063 files; raise");

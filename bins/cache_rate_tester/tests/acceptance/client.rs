@@ -282,7 +282,7 @@ fn a_level_whose_calibration_has_no_room_is_studied_and_judged_by_what_was_felt(
         .args(arguments.split_whitespace())
         .run()
         .exits(0)
-        .says("the client's own error will be measured up to 43 in flight only; raise the limit (ulimit -n)")
+        .says("levels above 43 in flight get no error of the client's own; raise the limit (ulimit -n)")
         .says("the client's own error at concurrency 60 with 1000 tokens was not measured: client and server together");
     assert_eq!(run.stderr.matches("was not measured").count(), 1);
     let output = place.output();

@@ -196,7 +196,7 @@ fn from_the_intended_instant_every_latency_has_what_the_client_was_late() {
         send_delay: Duration::from_millis(delay),
         ..sample
     };
-    let of = FromIntended::of(&[
+    let of = Latencies::from_intended(&[
         late(5, sample(Ok(reply(10, 50, 11, false)))),
         late(1, sample(Ok(reply(20, 30, 1, true)))),
         late(9, sample(Ok(reply(0, 40, 1, true)))),
@@ -204,5 +204,5 @@ fn from_the_intended_instant_every_latency_has_what_the_client_was_late() {
     ]);
     assert_eq!((of.ttft_p50_ms, of.ttft_p99_ms), (21.0, 21.0));
     close(of.avg_latency_ms, (55.0 + 31.0 + 49.0) / 3.0);
-    assert_eq!(FromIntended::of(&[]), FromIntended::default());
+    assert_eq!(Latencies::from_intended(&[]), Latencies::default());
 }

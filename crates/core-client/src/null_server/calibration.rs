@@ -22,7 +22,7 @@ const MOST_FAILED: f64 = 0.05;
 pub const SPARE_DESCRIPTORS: u64 = 64;
 
 impl Script {
-    /// Every token in a write of its own, at this pace, and all streams in step: what an engine writes at one instant a client
+    /// Every token in a write of its own, at this pace, and many streams in step: what an engine writes at one instant a client
     /// reads one after the other, which streams with gaps of their own would not show.
     #[must_use]
     pub fn of(pace: &Pace) -> Self {
@@ -31,9 +31,17 @@ impl Script {
             gap: pace.gap,
             tokens_per_write: 1,
             stamp_all: false,
-            in_step: true,
+            in_step: pace.in_step,
         }
     }
+}
+
+/// How many files this process may open at once.
+#[must_use]
+pub fn most_files() -> u64 {
+    // Where there is no limit, the first file that cannot be opened says so.
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    limit.current.unwrap_or(u64::MAX)
 }
 
 /// Whether a process that may open `limit` files has room for both ends of all connections of a level.
@@ -310,7 +318,7 @@ mod tests {
             },
             ..WindowHealth::default()
         };
-        let pace = Pace::fastest([&window], 1).unwrap();
+        let pace = Pace::fastest([&window], 1, 40).unwrap();
         let received = Instant::now();
         for (n_failing, is_held) in [(2, true), (3, false)] {
             let (n_sent, truth) = (Cell::new(0), RefCell::new(Vec::new()));

@@ -103,8 +103,8 @@ pub fn missing_lines(planned: &[Planned]) -> Vec<String> {
     }
     let line = |(why, places): &(&Missing, Vec<String>)| {
         format!(
-            "the client's own error at {} was not measured: {why}; what was measured there is judged by what the client \
-             felt alone ({})",
+            "the client's own error at {} was not measured: {why}; windows to which no other measured level is nearer are \
+             judged by what the client felt alone ({})",
             places.join(", "),
             why.remedy()
         )
@@ -224,11 +224,11 @@ mod tests {
             lines,
             [
                 "the client's own error at concurrency 700 with 8000 tokens was not measured: 600 of 700 slots of the \
-                 calibration failed (connect: too many open files); what was measured there is judged by what the client \
-                 felt alone (see to open files (ulimit -n), free local ports and memory)",
+                 calibration failed (connect: too many open files); windows to which no other measured level is nearer are \
+                 judged by what the client felt alone (see to open files (ulimit -n), free local ports and memory)",
                 "the client's own error at concurrency 8 with 8000 tokens, concurrency 64 with 8000 tokens was not \
-                 measured: the run was stopped; what was measured there is judged by what the client felt alone (a run \
-                 that ends by itself has it)",
+                 measured: the run was stopped; windows to which no other measured level is nearer are judged by what the \
+                 client felt alone (a run that ends by itself has it)",
             ]
         );
         assert!(missing_lines(&[cell(0, 1)]).is_empty());

@@ -16,16 +16,21 @@ const PLANNED: f64 = 25.0;
 const FIRST_TOKEN: Duration = Duration::from_millis(20);
 /// Longest gap between tokens, likewise.
 const GAP: Duration = Duration::from_millis(500);
+/// From so many streams on all are written to in step. What few of them get at one instant is read in no time, and a wait for
+/// the next step with every answer would leave too few answers for a percentile.
+const IN_STEP: u32 = 8;
 /// Share of a measurement in which the level is entered; what is sent in it is disturbed by that.
 const ENTRY: u32 = 4;
 
 /// How a slot of a level sends requests and gets answers.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Pace {
-    /// From a request to its first token.
+    /// From a request to its first token; in step at most so long.
     pub first_after: Duration,
     /// Between two tokens.
     pub gap: Duration,
+    /// Whether all streams get their tokens at common instants, as from an engine that decodes in steps.
+    pub in_step: bool,
     /// Tokens of an answer.
     pub n_tokens: u32,
     /// From one request of a slot to its next.
@@ -75,18 +80,21 @@ enum Entry {
 }
 
 impl Pace {
-    /// That of the window with the most tokens per second and slot; `most_tokens` were asked for. `None` without a window
-    /// that had a first token.
+    /// That of the window with the most tokens per second and slot, for `level` slots; `most_tokens` were asked for. `None`
+    /// without a window that had a first token.
     #[must_use]
     pub fn fastest<'w>(
         windows: impl IntoIterator<Item = &'w WindowHealth>,
         most_tokens: u32,
+        level: u32,
     ) -> Option<Self> {
-        let paces = windows.into_iter().filter_map(|w| Self::of(w, most_tokens));
+        let paces = windows
+            .into_iter()
+            .filter_map(|w| Self::of(w, most_tokens, level));
         paces.max_by(|a, b| a.token_rate().total_cmp(&b.token_rate()))
     }
 
-    fn of(window: &WindowHealth, most_tokens: u32) -> Option<Self> {
+    fn of(window: &WindowHealth, most_tokens: u32, level: u32) -> Option<Self> {
         let seconds = |value: f64| Duration::try_from_secs_f64(value).ok();
         let ttft = window.ttft.median.and_then(seconds)?;
         let gap = window.itl.median.and_then(seconds).unwrap_or_default();
@@ -96,9 +104,16 @@ impl Pace {
             false => window.answer_tokens.unwrap_or(asked).clamp(1.0, asked),
         };
         let n_tokens = study_tokens.round() as u32;
+        let in_step = level >= IN_STEP && !gap.is_zero();
+        let first_after = ttft.min(FIRST_TOKEN);
         let pace = Self {
-            first_after: ttft.min(FIRST_TOKEN),
+            // With every answer there is up to a gap to wait for the step.
+            first_after: match in_step {
+                true => first_after.max(gap.min(GAP)),
+                false => first_after,
+            },
             gap: gap.min(GAP),
+            in_step,
             n_tokens,
             cycle: ttft + gap * (n_tokens - 1),
             study_tokens,
@@ -263,7 +278,7 @@ mod tests {
     }
 
     fn pace(ttft: f64, itl: f64, tokens: f64) -> Pace {
-        Pace::fastest(&[window(ttft, itl, tokens)], 1000).unwrap()
+        Pace::fastest(&[window(ttft, itl, tokens)], 1000, 1).unwrap()
     }
 
     /// Of windows at one level with ITL of 40, 30 and 10 ms the calibration took 30, and judged the fastest by a third of
@@ -271,10 +286,10 @@ mod tests {
     #[test]
     fn the_pace_is_that_of_the_fastest_window_and_of_no_mean() {
         let windows = [(2.0, 0.04), (1.0, 0.03), (0.1, 0.01)].map(|(t, i)| window(t, i, 101.0));
-        let fastest = Pace::fastest(&windows, 1000).unwrap();
+        let fastest = Pace::fastest(&windows, 1000, 1).unwrap();
         assert_eq!(fastest, pace(0.1, 0.01, 101.0));
         assert_eq!((fastest.gap, fastest.cycle), (MS(10), MS(1100)));
-        assert_eq!(Pace::fastest(&[window(0.0, 0.0, 0.0)], 9), None);
+        assert_eq!(Pace::fastest(&[window(0.0, 0.0, 0.0)], 9, 1), None);
     }
 
     /// Requests and tokens in `length`, of all slots, that are all there from the beginning on.
@@ -348,6 +363,23 @@ mod tests {
         let (n_tokens, left) = (6, MS(500));
         assert_eq!(entry(3), Entry::Answering(Middle { n_tokens, left }));
         assert_eq!(pace.entry(3, 4, MS(700)), Entry::After(MS(780)));
+    }
+
+    /// At one stream a token each 40 ms, every answer waited for a step, and 18 of the 25 requests that were planned fitted in.
+    #[test]
+    fn few_streams_have_steps_of_their_own_and_many_have_time_for_the_next_one() {
+        let at = |itl, level| Pace::fastest(&[window(0.2, itl, 10.0)], 10, level).unwrap();
+        for level in [1, 7] {
+            let alone = at(0.04, level);
+            assert_eq!((alone.in_step, alone.first_after), (false, MS(20)));
+        }
+        let slow = at(0.04, 8);
+        assert_eq!((slow.in_step, slow.first_after), (true, MS(40)));
+        assert_eq!(slow.cycle, MS(560));
+        let swift = at(0.01, 256);
+        assert_eq!((swift.in_step, swift.first_after), (true, MS(20)));
+        // One token has no steps.
+        assert!(!at(0.0, 256).in_step);
     }
 
     /// 2 s, of which the first 0.5 s do not count.

@@ -497,7 +497,7 @@ fn captions(
             _ => " Vertical lines stand where the next test begins.",
         },
         if each_part {
-            "means over up to twenty equal parts of a window"
+            "means over up to twenty parts of a window, equal but for the last"
         } else {
             "means over a window, the band runs from its lowest part to its highest"
         }

@@ -2,7 +2,7 @@
 
 use cli::options::Calibrate;
 use core_client::Endpoint;
-use core_client::null_server::calibration::{left_out, left_out_line};
+use core_client::null_server::calibration::{left_out, left_out_line, most_files};
 use engine::calibration;
 use engine::proof::{Proof, Stored, prove};
 use engine::runtimes::Carriage;
@@ -15,7 +15,6 @@ use report::test_name::TestName;
 use serde_json::{Value, json};
 
 use super::StudyOptions;
-use crate::descriptors;
 
 /// Bytes of a token of English text, as a rule; prompts of the calibration are as long as the study's.
 const BYTES_PER_TOKEN: u64 = 5;
@@ -49,7 +48,7 @@ pub async fn measure_error(
         usize::try_from(bytes.min(MOST_PROMPT_BYTES)).unwrap_or_default()
     };
     tracing::info!("Measuring the client's own error (--calibrate off skips this)");
-    let most_files = descriptors::limit();
+    let most_files = most_files();
     let calibrations =
         calibration::calibrate(carriage, n_runtimes, windows, bytes, most_files, stop).await;
     for c in calibrations.iter().filter_map(|c| c.outcome.as_ref().ok()) {
