@@ -31,8 +31,8 @@ pub(crate) struct Used {
     pub(crate) cpu: f64,
     /// Processor seconds of the whole process.
     pub(crate) cpu_in_all: f64,
-    /// From its start to its first whole request at the server.
-    pub(crate) until_first_request: Duration,
+    /// Just before it was started.
+    pub(crate) started: Instant,
     /// Most memory, bytes.
     pub(crate) peak_rss: u64,
 }
@@ -52,25 +52,25 @@ pub(crate) fn run(mut command: Command, server: &NullServer) -> io::Result<(Exit
 }
 
 fn watch(child: &Child, server: &NullServer, started: Instant) -> io::Result<Used> {
-    let mut first: Option<(Duration, f64)> = None;
+    let mut before_first: Option<f64> = None;
     let mut peak_rss = 0;
     loop {
         let (state, cpu) = stat(child.id())?;
-        if first.is_none() && server.counts().requests() > 0 {
-            first = Some((started.elapsed(), cpu));
+        if before_first.is_none() && server.counts().requests() > 0 {
+            before_first = Some(cpu);
         }
         if state == 'Z' {
-            let (until_first_request, cpu_before) = first.unwrap_or_default();
             return Ok(Used {
-                cpu: cpu - cpu_before,
+                cpu: cpu - before_first.unwrap_or_default(),
                 cpu_in_all: cpu,
-                until_first_request,
+                started,
                 peak_rss,
             });
         }
         peak_rss = peak_rss.max(memory(child.id(), "VmHWM:"));
-        // Close at first: the start is a figure of its own.
-        thread::sleep(Duration::from_millis(if first.is_none() { 1 } else { 50 }));
+        // Close at first: what the start takes is left out.
+        let pause = if before_first.is_none() { 1 } else { 50 };
+        thread::sleep(Duration::from_millis(pause));
     }
 }
 

@@ -205,10 +205,10 @@ fn measured<'a, const N: usize>(
     gauge: &mut Gauge<'_, '_>,
     pieces: impl IntoIterator<Item = [&'a str; N]>,
 ) -> Texts {
-    pieces
-        .into_iter()
-        .filter_map(|parts| gauge.inner(&parts))
-        .collect()
+    let pieces = pieces.into_iter();
+    let mut counted = Vec::with_capacity(pieces.size_hint().0);
+    counted.extend(pieces.filter_map(|parts| gauge.inner(&parts)));
+    counted
 }
 
 fn measure_topic(gauge: &mut Gauge<'_, '_>, topic: &words::Topic) -> TopicTexts {
@@ -471,7 +471,7 @@ fn fixed(arena: &mut Arena, gauge: &mut Gauge<'_, '_>, part: &str) -> Span {
 
 /// One template five times, each with a full stop, the last with the end of the line.
 fn sentences(template: &[Slot], topic: &TopicSpans, shared: &SharedSpans) -> Program {
-    let mut program = Program::new();
+    let mut program = Program::with_capacity(5 * template.len());
     for round in 0..5 {
         let stop = if round == 4 {
             Kind::StopLine
@@ -523,7 +523,7 @@ fn code(rng: &mut ChaCha8Rng, topic: &TopicSpans, shared: &SharedSpans) -> Progr
 
 /// Twenty nouns, fifteen connectors, ten verbs and five adjectives in any order; some nouns carry a comma.
 fn mixed(rng: &mut ChaCha8Rng, topic: &TopicSpans, shared: &SharedSpans) -> Program {
-    let mut program = Program::new();
+    let mut program = Program::with_capacity(50);
     program.extend([topic.nouns; 15]);
     program.extend([topic.noun(Kind::Comma); 4]);
     program.extend([shared.connectors; 15]);

@@ -5,6 +5,8 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use foldhash::fast::FixedState;
+
 use super::counts::Counter;
 use crate::tokenizer::TokenizerError;
 
@@ -14,6 +16,9 @@ const ANCHOR: &str = "the";
 /// Pieces of more tokens than this are of no use for an exact fill.
 const MAX_TOKENS: usize = 64;
 
+/// Parts of a text at the very beginning, at most.
+const LEADING_PARTS: usize = 3;
+
 /// Encodes pieces between two anchors and remembers their counts.
 pub(super) struct Gauge<'c, 't> {
     counter: &'c Counter<'t>,
@@ -22,7 +27,7 @@ pub(super) struct Gauge<'c, 't> {
     /// Tokens of " the" between words.
     pub(super) word_tokens: usize,
     singles_only: bool,
-    known: HashMap<Rc<str>, Option<u16>>,
+    known: HashMap<Rc<str>, Option<u16>, FixedState>,
     /// Where a piece is put together before it is looked up: most are known already.
     scratch: String,
 }
@@ -44,7 +49,7 @@ impl<'c, 't> Gauge<'c, 't> {
             pair,
             word_tokens,
             singles_only: false,
-            known: HashMap::with_capacity(8192),
+            known: HashMap::with_capacity_and_hasher(8192, FixedState::default()),
             scratch: String::with_capacity(128),
         })
     }
@@ -78,7 +83,11 @@ impl<'c, 't> Gauge<'c, 't> {
 
     /// Tokens of the text that `parts` are together at the very beginning, with a word behind it.
     pub(super) fn leading(&self, parts: &[&str]) -> Option<u16> {
-        let all = self.counter.count(&[parts, &[" ", ANCHOR]].concat()).ok();
+        // An empty part changes no text.
+        let mut text = [""; LEADING_PARTS + 2];
+        text[..parts.len()].copy_from_slice(parts);
+        text[LEADING_PARTS..].copy_from_slice(&[" ", ANCHOR]);
+        let all = self.counter.count(&text).ok();
         usable(all.and_then(|n| n.checked_sub(self.word_tokens)))
     }
 
