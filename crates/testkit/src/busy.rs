@@ -4,10 +4,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::thread;
 
+use rustix::process::setpriority_process;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
-/// So many that whoever wakes may wait for tens of milliseconds, which no first token of tens of milliseconds can bear.
-const BUSY_THREADS: usize = 24;
+/// Each takes its turn before what runs here does.
+const BUSY_THREADS: usize = 2;
 
 /// Held for writing while a test of this program keeps a core busy.
 static CORES: RwLock<()> = RwLock::new(());
@@ -17,7 +18,8 @@ pub fn undisturbed() -> RwLockReadGuard<'static, ()> {
     CORES.read().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Runs something on one core that others keep busy meanwhile; processes that it starts are bound to that core too.
+/// Runs something on one core that others keep busy meanwhile, and that it gets only when they leave it; processes that it
+/// starts are bound to that core too.
 ///
 /// # Panics
 /// When a thread cannot be bound to a core, or when what ran panics.
@@ -29,31 +31,13 @@ pub fn on_a_busy_core<T: Send>(run: impl FnOnce() -> T + Send) -> T {
         scope
             .spawn(|| {
                 bind_to(core);
+                give_way();
                 run()
             })
             .join()
     });
     drop(busy);
     done.expect("what ran has not panicked")
-}
-
-/// As [`on_a_busy_core`], of up to three times the first in which `shows` sees what it looks for, or else the last. What else
-/// runs beside the tests slows servers too, and a client's error is judged as a share of what it measured.
-///
-/// # Panics
-/// As [`on_a_busy_core`].
-pub fn on_a_busy_core_until<T: Send>(
-    shows: impl Fn(&T) -> bool,
-    mut run: impl FnMut() -> T + Send,
-) -> T {
-    let mut outcome = on_a_busy_core(&mut run);
-    for _ in 0..2 {
-        if shows(&outcome) {
-            break;
-        }
-        outcome = on_a_busy_core(&mut run);
-    }
-    outcome
 }
 
 /// A core that this process may run on.
@@ -69,6 +53,12 @@ fn bind_to(core: usize) {
     let mut cores = CpuSet::new();
     cores.set(core);
     sched_setaffinity(None, &cores).expect("a thread can be bound to one of its cores");
+}
+
+/// Everybody else goes before the calling thread and what it starts from now on: who wakes on a core that is in use then waits
+/// for tens of milliseconds, however the scheduler favours those that mostly sleep.
+fn give_way() {
+    setpriority_process(None, 19).expect("a thread can always be made to give way");
 }
 
 /// Threads that do nothing but use a core; they end when this goes.

@@ -63,12 +63,9 @@ fn a_client_that_nothing_disturbs_says_by_how_much_it_was_late_and_no_more() {
 #[test]
 fn a_busy_core_under_the_client_is_a_warning() {
     let server = whole(20);
-    let is_told = |(_, run): &(Place, Finished)| run.stderr.contains(LIMITED);
-    let (place, run) = busy::on_a_busy_core_until(is_told, || {
-        let place = Place::new();
-        let run = run(&place, &server, &["--calibrate", "auto"]);
-        (place, run)
-    });
+    let place = Place::new();
+    let run = busy::on_a_busy_core(|| run(&place, &server, &["--calibrate", "auto"]));
+    assert!(run.stderr.contains(LIMITED), "{}", run.stderr);
     assert_eq!(client(&place, &run)["limited"], true, "{}", run.stderr);
     assert!(run.stderr.contains(LATE), "{}", run.stderr);
     // The console block is the published one.

@@ -86,14 +86,9 @@ fn a_client_that_nothing_disturbs_limits_nothing_and_says_by_how_much_it_is_off(
 #[test]
 fn a_busy_core_under_the_client_is_a_warning_also_with_brief() {
     let server = server(40, 5);
-    let is_told = |(place, run): &(Place, Finished)| is_limited(place, run);
-    let (place, run) = busy::on_a_busy_core_until(is_told, || {
-        let place = Place::new();
-        let run = place
-            .quick(&server.url(), "--calibrate auto --brief --num-iterations 3")
-            .exits(0);
-        (place, run)
-    });
+    let place = Place::new();
+    let arguments = "--calibrate auto --brief --num-iterations 3";
+    let run = busy::on_a_busy_core(|| place.quick(&server.url(), arguments)).exits(0);
     assert!(is_limited(&place, &run), "{}", run.stderr);
     // The report for scripts is the published one.
     assert_eq!(run.stdout.lines().count(), 14, "{}", run.stdout);

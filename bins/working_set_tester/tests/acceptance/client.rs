@@ -9,17 +9,12 @@ use crate::support::server;
 #[test]
 fn a_busy_core_under_the_client_marks_the_results() {
     let server = server::swift();
-    let marks = |place: &Place| place.output().summary().texts("client_limited");
-    let are_marked = |(place, _): &(Place, _)| marks(place) == ["true", "true"];
-    let (place, run) = busy::on_a_busy_core_until(are_marked, || {
-        let place = Place::new();
-        let tool = place.quick(&server, "--calibrate auto --client-threads 1 --brief");
-        let run = tool.run().exits(0);
-        (place, run)
-    });
+    let place = Place::new();
+    let arguments = "--calibrate auto --client-threads 1 --brief";
+    let run = busy::on_a_busy_core(|| place.quick(&server, arguments).run()).exits(0);
     let output = place.output();
     let health = output.newest("client_health_");
-    let marks = marks(&place);
+    let marks = output.summary().texts("client_limited");
     assert_eq!(marks, ["true", "true"], "{health:?}");
     // The report on stdout has a published form, which ends with the directory.
     let told = "WARNING - client_limited: 512@100%/1024 512@100%/2048";
