@@ -62,7 +62,7 @@ pub fn run(plan: &Plan) -> Result<AppExit, Failure> {
     let dir = ResultDir::create(&plan.output_dir).map_err(|error| {
         Failure::run(error).with_hint("choose a place that can be written with --output-dir")
     })?;
-    let stamp = RunStamp::take(dir.path());
+    let stamp = RunStamp::take(dir.path(), &cli::clock::now());
     let program = std::env::args().next().unwrap_or_else(|| TOOL.to_owned());
     let script = report::run_command::write(dir.path(), &stamp, &program, &plan.command_options())
         .map_err(Failure::run)?;

@@ -14,10 +14,12 @@
 //! | [`progress`] | the live display on a terminal |
 //! | [`console`] | stderr, shared by the two above |
 //! | [`table`], [`number`], [`brief`] | text for people and for scripts |
+//! | [`clock`] | local time, for stamps |
 //! | [`secret`] | keys that cannot be printed by accident |
 
 pub mod argparse;
 pub mod brief;
+pub mod clock;
 pub mod console;
 pub mod exit;
 pub mod interrupt;

@@ -25,15 +25,9 @@ pub struct RunStamp {
 const PLAIN_LEN: usize = 15;
 
 impl RunStamp {
-    /// The stamp of a run that starts now and writes into `dir` (which need not exist yet).
+    /// The stamp of a run that starts `now`, a local time, and writes into `dir` (which need not exist yet).
     #[must_use]
-    pub fn take(dir: &Path) -> Self {
-        Self::take_at(dir, &Zoned::now())
-    }
-
-    /// As [`RunStamp::take`], at a given local time.
-    #[must_use]
-    pub fn take_at(dir: &Path, now: &Zoned) -> Self {
+    pub fn take(dir: &Path, now: &Zoned) -> Self {
         let plain = now.strftime("%Y%m%d_%H%M%S").to_string();
         let taken = std::fs::read_dir(dir)
             .into_iter()
@@ -192,7 +186,7 @@ mod tests {
     fn a_stamp_is_local_time_and_a_taken_second_gets_a_number() {
         let dir = tempfile::tempdir().unwrap();
         let now = at("2026-11-22T01:08:48.9+09:00[Asia/Tokyo]");
-        let first = RunStamp::take_at(dir.path(), &now);
+        let first = RunStamp::take(dir.path(), &now);
         assert_eq!(first.as_str(), "20261122_010848");
         assert_eq!(first.human(), "2026-11-22 01:08:48");
         for (name, expected) in [
@@ -202,7 +196,7 @@ mod tests {
             ("phase_metadata_20261122_010848_9.csv", "20261122_010848_10"),
         ] {
             std::fs::write(dir.path().join(name), "").unwrap();
-            assert_eq!(RunStamp::take_at(dir.path(), &now).as_str(), expected);
+            assert_eq!(RunStamp::take(dir.path(), &now).as_str(), expected);
         }
     }
 

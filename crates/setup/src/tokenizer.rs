@@ -13,7 +13,7 @@ use cli::options::DEFAULT_TOKENIZER;
 use hub::{HubEnv, TokenizerRef, find_tokenizer};
 use report::metadata::TokenizerFacts;
 use tokio::sync::oneshot;
-use workload::{PieceCounts, PieceTable, TextTokenizer};
+use workload::{PieceTable, TextTokenizer};
 
 /// Model id by which the bundled simulator is known.
 pub const SIMULATOR_MODEL: &str = "kv-cache-sim";
@@ -75,12 +75,12 @@ pub async fn load_aside(given: Option<&str>, model: &str) -> Result<LoadedTokeni
         .map_err(Failure::run)?
 }
 
-/// A tokenizer whose pieces of text are not counted yet.
+/// A tokenizer, and its piece table if an earlier run has kept it.
 struct Found {
     tokenizer: TextTokenizer,
     name: String,
     origin: String,
-    kept: Option<PieceCounts>,
+    kept: Option<PieceTable>,
 }
 
 /// The one given, exactly; else that of the simulator; else that of the server's model; else the default.
@@ -126,7 +126,7 @@ fn find(name: &str, env: &HubEnv) -> anyhow::Result<Found> {
     let reference = TokenizerRef::parse(name)?;
     let file = find_tokenizer(&reference, env)?;
     let tokenizer = TextTokenizer::known(file.bytes);
-    let kept = kept::find(tokenizer.fingerprint());
+    let kept = kept::find(&tokenizer);
     if kept.is_none() {
         tokenizer
             .load()
@@ -141,19 +141,16 @@ fn find(name: &str, env: &HubEnv) -> anyhow::Result<Found> {
 }
 
 impl Found {
-    /// With its pieces of text counted: from what an earlier run kept, or now.
+    /// With its pieces of text counted: by an earlier run, or now.
     fn prepared(self) -> anyhow::Result<LoadedTokenizer> {
         let tokenizer = self.tokenizer;
-        let kept = self
-            .kept
-            .and_then(|kept| PieceTable::rebuild(&tokenizer, &kept));
-        // Counts that were kept make the tokenizer itself wait for the check of the first prompts: until requests are out, the
+        // A table that was kept makes the tokenizer itself wait for the check of the first prompts: until requests are out, the
         // time to parse it is time they would wait.
-        let pieces = match kept {
+        let pieces = match self.kept {
             Some(pieces) => pieces,
             None => {
-                let (pieces, counts) = PieceTable::build_and_keep(&tokenizer)?;
-                kept::keep(tokenizer.fingerprint(), &counts);
+                let pieces = PieceTable::build(&tokenizer)?;
+                kept::keep(&pieces);
                 pieces
             }
         };

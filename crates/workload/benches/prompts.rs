@@ -61,15 +61,13 @@ fn prompts(c: &mut Criterion) {
         group.bench_function(BenchmarkId::new("build", name), |b| {
             b.iter(|| PieceTable::build(black_box(&tokenizer)).expect("measured before"));
         });
-        let (_, kept) = PieceTable::build_and_keep(&tokenizer).expect("measured before");
-        group.bench_function(BenchmarkId::new("rebuild", name), |b| {
-            b.iter(|| {
-                PieceTable::rebuild(black_box(&tokenizer), &kept).expect("of this tokenizer")
-            });
+        let table = PieceTable::build(&tokenizer).expect("the tokenizer knows English words");
+        let kept = table.to_bytes();
+        group.bench_function(BenchmarkId::new("from bytes", name), |b| {
+            b.iter(|| PieceTable::from_bytes(black_box(&tokenizer), &kept).expect("its own"));
         });
         group.finish();
 
-        let table = PieceTable::build(&tokenizer).expect("the tokenizer knows English words");
         let seed = Seed::new(1);
         let build = || {
             WorkingSet::build(&PLAN, &RATES, &table, &seed, 1, &|| false).expect("nobody cancels")

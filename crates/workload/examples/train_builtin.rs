@@ -28,19 +28,21 @@ const STARTER_LENGTH: usize = 5;
 const SPLIT: &str =
     r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
-/// Trains and writes the built-in tokenizer and what it counts, or with `--check` compares a new training with the
+/// Trains and writes the built-in tokenizer and its piece table, or with `--check` compares a new training with the
 /// committed files.
 fn main() -> anyhow::Result<()> {
     let tokenizer = train()?;
     let pieces = measure(&tokenizer)?;
-    for (path, json) in [(asset_path(), tokenizer), (pieces_path(), pieces)] {
+    for (path, bytes) in [
+        (asset_path(), tokenizer.into_bytes()),
+        (pieces_path(), pieces),
+    ] {
         let shown = path.display();
         match std::env::args().nth(1).as_deref() {
-            None => std::fs::write(&path, &json).with_context(|| format!("writing {shown}"))?,
+            None => std::fs::write(&path, &bytes).with_context(|| format!("writing {shown}"))?,
             Some("--check") => {
-                let committed =
-                    std::fs::read_to_string(&path).with_context(|| format!("reading {shown}"))?;
-                if committed != json {
+                let committed = std::fs::read(&path).with_context(|| format!("reading {shown}"))?;
+                if committed != bytes {
                     bail!(
                         "{shown} is not what a new training gives; run `cargo xtask train-builtin`"
                     );
@@ -60,19 +62,18 @@ pub(crate) fn asset_path() -> PathBuf {
     ))
 }
 
-/// Where the token counts of our pieces of text live.
+/// Where its piece table lives.
 pub(crate) fn pieces_path() -> PathBuf {
     PathBuf::from(concat!(
         env!("CARGO_MANIFEST_DIR"),
-        "/assets/builtin-pieces.json"
+        "/assets/builtin.pieces"
     ))
 }
 
 /// Measures our pieces of text under the tokenizer.
-pub(crate) fn measure(tokenizer: &str) -> anyhow::Result<String> {
+pub(crate) fn measure(tokenizer: &str) -> anyhow::Result<Vec<u8>> {
     let tokenizer = TextTokenizer::from_bytes(tokenizer.as_bytes())?;
-    let (_, counts) = PieceTable::build_and_keep(&tokenizer)?;
-    Ok(counts.to_json())
+    Ok(PieceTable::build(&tokenizer)?.to_bytes())
 }
 
 /// Trains the tokenizer and returns its `tokenizer.json`.

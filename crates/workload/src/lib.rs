@@ -25,7 +25,7 @@ mod working_set;
 mod writer;
 
 pub use growth::{GrowthEvent, GrowthSchedule, prompts_for, working_set_sizes};
-pub use pieces::{Kind, MIN_SINGLES, PieceCounts, PieceCountsError, PieceError, PieceTable};
+pub use pieces::{Kind, MIN_SINGLES, PieceError, PieceTable};
 pub use plan::{ContextPlan, TokenSplit};
 pub use prompt::{FreshText, Prompt, PromptCheck, PromptPlan, RequestKey, warmup_prompt};
 pub use seed::Seed;

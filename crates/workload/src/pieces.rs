@@ -11,17 +11,16 @@
 //!
 //! Refuses tokenizers with fewer than [`MIN_SINGLES`] single-token words: exact lengths and nonces need them.
 
-mod counts;
+mod kept;
 mod layout;
 mod measure;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use crate::tokenizer::{TextTokenizer, TokenizerError};
-use counts::Counter;
-pub use counts::{PieceCounts, PieceCountsError};
 
 /// Fewest words of one token that a tokenizer must have.
 pub const MIN_SINGLES: usize = 64;
@@ -48,7 +47,7 @@ pub enum PieceError {
 }
 
 /// Where a piece's text lies in the arena, and what it counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Piece {
     pub(crate) start: u32,
     pub(crate) len: u16,
@@ -56,25 +55,24 @@ pub(crate) struct Piece {
 }
 
 /// Pieces that can stand for each other: a range of [`Inner::pieces`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub(crate) struct Span {
     pub(crate) start: u32,
     pub(crate) len: u32,
 }
 
 /// A question of the bank behind its two newlines, JSON-escaped, and its tokens behind a body.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Question {
     pub(crate) text: Bytes,
     pub(crate) tokens: u64,
 }
 
-/// What [`PieceTable`] shares between its clones.
-#[derive(Debug)]
+/// What was measured, laid out: all that [`PieceTable`] knows beside its tokenizer.
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Inner {
-    pub(crate) tokenizer: TextTokenizer,
     /// All piece texts, JSON-escaped, one behind the other.
-    pub(crate) arena: Vec<u8>,
+    pub(crate) arena: Bytes,
     pub(crate) pieces: Vec<Piece>,
     /// " word" of one token each.
     pub(crate) singles: Span,
@@ -85,8 +83,8 @@ pub(crate) struct Inner {
     /// Sentence, code and mixed blocks to draw from.
     pub(crate) layout: layout::Layout,
     pub(crate) questions: Vec<Question>,
-    /// What stands behind "# PROMPT_<i>": a newline, or nothing where the tokenizer does not keep newlines apart.
-    pub(crate) header_end: &'static str,
+    /// Whether "# PROMPT_<i>" is a line of its own; not where the tokenizer does not keep newlines apart.
+    header_has_line: bool,
     /// Tokens of that first line for `i` = 0, 1, …; of larger sets the rest is counted when it is written.
     pub(crate) header_tokens: Vec<u16>,
     /// Tokens of " the" between words.
@@ -94,7 +92,17 @@ pub(crate) struct Inner {
     kinds: Vec<Kind>,
 }
 
+/// What stands behind "# PROMPT_<i>".
+fn header_end(has_line: bool) -> &'static str {
+    if has_line { "\n" } else { "" }
+}
+
 impl Inner {
+    /// What stands behind "# PROMPT_<i>".
+    pub(crate) fn header_end(&self) -> &'static str {
+        header_end(self.header_has_line)
+    }
+
     /// The pieces of a span.
     pub(crate) fn span(&self, span: Span) -> &[Piece] {
         &self.pieces[span.start as usize..(span.start + span.len) as usize]
@@ -116,7 +124,7 @@ impl Inner {
 pub(crate) const NONCE_BITS: f64 = 60.0;
 
 /// Forms of pieces, in the order in which they are given up when a joint fails (last first).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Kind {
     /// `" word"`
     Word,
@@ -146,7 +154,10 @@ pub enum Kind {
 
 /// Pieces of text with known token counts under one tokenizer. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct PieceTable(pub(crate) Arc<Inner>);
+pub struct PieceTable {
+    tokenizer: TextTokenizer,
+    pub(crate) inner: Arc<Inner>,
+}
 
 impl PieceTable {
     /// Measures our vocabulary under `tokenizer`: a few thousand short encodings, a tenth of a second.
@@ -154,53 +165,39 @@ impl PieceTable {
     /// # Errors
     /// When the tokenizer refuses English, has too few single-token words, or does not add up.
     pub fn build(tokenizer: &TextTokenizer) -> Result<Self, PieceError> {
-        let counter = Counter::asking(tokenizer);
-        layout::build(tokenizer, &counter).map(|inner| Self(Arc::new(inner)))
+        layout::build(tokenizer).map(|inner| Self::of(tokenizer, inner))
     }
 
-    /// As [`Self::build`], with the tokenizer's answers, for [`Self::rebuild`].
-    ///
-    /// # Errors
-    /// As [`Self::build`].
-    pub fn build_and_keep(tokenizer: &TextTokenizer) -> Result<(Self, PieceCounts), PieceError> {
-        let counter = Counter::asking(tokenizer);
-        let inner = layout::build(tokenizer, &counter)?;
-        Ok((Self(Arc::new(inner)), counter.into_counts(tokenizer)))
-    }
-
-    /// The same table without asking the tokenizer, a few milliseconds; `None` when `kept` is of another tokenizer or
-    /// of another vocabulary of ours.
-    pub fn rebuild(tokenizer: &TextTokenizer, kept: &PieceCounts) -> Option<Self> {
-        let counter = Counter::remembering(tokenizer, kept)?;
-        let inner = layout::build(tokenizer, &counter).ok()?;
-        counter
-            .was_the_same_interview()
-            .then(|| Self(Arc::new(inner)))
+    fn of(tokenizer: &TextTokenizer, inner: Inner) -> Self {
+        Self {
+            tokenizer: tokenizer.clone(),
+            inner: Arc::new(inner),
+        }
     }
 
     /// The tokenizer the table was measured with.
     pub fn tokenizer(&self) -> &TextTokenizer {
-        &self.0.tokenizer
+        &self.tokenizer
     }
 
     /// The forms of pieces that this tokenizer joins cleanly; [`Kind::Word`] is always among them.
     pub fn kinds(&self) -> &[Kind] {
-        &self.0.kinds
+        &self.inner.kinds
     }
 
     /// Number of words that are one token behind a blank; the alphabet of nonces.
     pub fn n_singles(&self) -> usize {
-        self.0.singles.len as usize
+        self.inner.singles.len as usize
     }
 
     /// Number of pieces in all.
     pub fn n_pieces(&self) -> usize {
-        self.0.pieces.len()
+        self.inner.pieces.len()
     }
 
     /// Number of questions in the bank.
     pub fn n_questions(&self) -> u64 {
-        self.0.questions.len() as u64
+        self.inner.questions.len() as u64
     }
 
     /// Tokens that question `k` (modulo the bank) and the two newlines before it add to a body.
@@ -209,6 +206,6 @@ impl PieceTable {
     }
 
     pub(crate) fn question(&self, k: u64) -> &Question {
-        &self.0.questions[(k % self.n_questions()) as usize]
+        &self.inner.questions[(k % self.n_questions()) as usize]
     }
 }

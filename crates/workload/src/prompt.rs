@@ -142,7 +142,7 @@ impl PromptPlan {
     /// Tokens of a request's fresh text.
     fn fresh_tokens(&self) -> u64 {
         match self.split.unique {
-            0 => self.table.0.nonce_words(),
+            0 => self.table.inner.nonce_words(),
             unique => unique,
         }
     }
@@ -166,7 +166,7 @@ impl PromptPlan {
     /// Request number `k` of `phase`.
     fn write(&self, phase: &Seed, k: u64, plain: bool) -> Bytes {
         let total = self.fresh_tokens();
-        let table = &self.table.0;
+        let table = &self.table.inner;
         let at_start = self.split.cached == 0;
         let rng = phase.child(&format!("request {k}")).rng();
         let mut writer = Writer::new(

@@ -160,13 +160,6 @@ impl TextTokenizer {
     }
 }
 
-impl TokenizerError {
-    /// A text that the tokenizer refused when it was last asked.
-    pub(crate) fn refused_before(text: &str) -> Self {
-        refused(text, "refused when last asked".into())
-    }
-}
-
 fn refused(text: &str, source: tokenizers::Error) -> TokenizerError {
     TokenizerError::Encode {
         text: text.chars().take(40).collect(),

@@ -10,8 +10,6 @@ mod topics;
 
 use std::collections::HashSet;
 
-use foldhash::fast::FixedState;
-
 /// One subject area: its share of the text and its own words.
 #[derive(Debug, Clone, Copy)]
 pub struct Topic {
@@ -62,7 +60,7 @@ pub fn common() -> Vec<&'static str> {
 
 /// Every word of every list exactly once, in a fixed order: everyday words first, then shared lists, then topics.
 pub fn all() -> Vec<&'static str> {
-    let mut seen = distinct_words(8192);
+    let mut seen = HashSet::new();
     let mut words = Vec::with_capacity(8192);
     let topic_words = topics().iter().flat_map(|t| [t.nouns, t.verbs]);
     for list in [
@@ -79,13 +77,8 @@ pub fn all() -> Vec<&'static str> {
     words
 }
 
-/// Room for so many words; our own lists need no hash that withstands an attack.
-fn distinct_words(n: usize) -> HashSet<&'static str, FixedState> {
-    HashSet::with_capacity_and_hasher(n, FixedState::default())
-}
-
 fn distinct(list: &'static str) -> Vec<&'static str> {
-    let mut seen = distinct_words(512);
+    let mut seen = HashSet::new();
     list.split_ascii_whitespace()
         .filter(|w| seen.insert(*w))
         .collect()

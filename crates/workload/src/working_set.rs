@@ -227,11 +227,11 @@ impl WorkingSet {
 
     /// Writes prompt `i`; `plain` uses single-token words only.
     fn write(&self, i: usize, plain: bool) -> Result<WorkingPrompt, WorkingSetError> {
-        let table = &self.table.0;
+        let table = &self.table.inner;
         let total = self.plan.rounded();
         let stride = self.plan.chunk_size.max(1);
         let seed = self.seed.child(&format!("prompt {i}"));
-        let header = format!("# PROMPT_{i}{}", table.header_end);
+        let header = format!("# PROMPT_{i}{}", table.header_end());
         let tokens = match table.header_tokens.get(i) {
             Some(tokens) => u64::from(*tokens),
             None => self
@@ -335,7 +335,7 @@ pub(crate) fn spell(
     rng: &mut ChaCha8Rng,
     at_start: bool,
 ) {
-    let n_starters = table.0.starters.len.max(1) as usize;
+    let n_starters = table.inner.starters.len.max(1) as usize;
     let n_singles = table.n_singles();
     let mut rest = number as usize;
     if at_start {

@@ -148,8 +148,8 @@ impl<'t> Writer<'t> {
             4..7 => &topic.code,
             _ => &topic.mixed,
         };
-        for span in &programs[below(&mut self.rng, programs.len())] {
-            self.put(*span);
+        for place in &programs[below(&mut self.rng, programs.len())] {
+            self.put(layout.spans[usize::from(*place)]);
             if self.tokens >= end {
                 return;
             }

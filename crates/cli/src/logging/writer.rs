@@ -7,16 +7,17 @@ use std::fs::File;
 use std::io::Write;
 use std::mem;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 
 use super::LogOptions;
 use super::line::{self, LineLevel, Style};
+use crate::clock;
 use crate::console::Console;
 use crate::secret::Redactor;
 
@@ -44,41 +45,33 @@ pub(super) enum Message {
     Stop(SyncSender<()>),
 }
 
-/// The sending side; clones share the count of dropped lines.
+/// The sending side; clones share the counts.
 #[derive(Clone)]
 pub(super) struct Sender {
-    channel: SyncSender<Message>,
+    /// Bounded by the count of lines and not by itself: a bounded channel makes all its places at once, and the start of the
+    /// program would wait for that.
+    channel: mpsc::Sender<Message>,
+    /// Lines that wait for the writer.
+    n_waiting: Arc<AtomicUsize>,
+    capacity: usize,
     n_dropped: Arc<AtomicU64>,
 }
 
 impl Sender {
     /// Hands a line over, or drops and counts it.
     pub(super) fn send_line(&self, line: Message) {
-        if self.channel.try_send(line).is_err() {
+        let has_room = self.n_waiting.fetch_add(1, Ordering::Relaxed) < self.capacity;
+        if !has_room || self.channel.send(line).is_err() {
+            self.n_waiting.fetch_sub(1, Ordering::Relaxed);
             self.n_dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// Hands a control message over, waiting until `deadline` for room.
-    fn send_control(&self, mut message: Message, deadline: Instant) -> bool {
-        loop {
-            match self.channel.try_send(message) {
-                Ok(()) => return true,
-                Err(TrySendError::Disconnected(_)) => return false,
-                Err(TrySendError::Full(back)) if Instant::now() < deadline => {
-                    message = back;
-                    thread::sleep(Duration::from_millis(5));
-                }
-                Err(TrySendError::Full(_)) => return false,
-            }
-        }
-    }
-
+    /// Sends what the writer answers, and waits for the answer for as long as patience lasts.
     fn ask(&self, control: impl FnOnce(SyncSender<()>) -> Message) {
-        let deadline = Instant::now() + PATIENCE;
         let (done, is_done) = mpsc::sync_channel(1);
-        if self.send_control(control(done), deadline) {
-            let _ = is_done.recv_timeout(deadline.saturating_duration_since(Instant::now()));
+        if self.channel.send(control(done)).is_ok() {
+            let _ = is_done.recv_timeout(PATIENCE);
         }
     }
 }
@@ -131,18 +124,21 @@ pub(super) fn spawn(
     file: Option<File>,
     file_error: Option<String>,
 ) -> (Sender, LogGuard) {
-    let (channel, receiver) = mpsc::sync_channel(options.capacity);
+    let (channel, receiver) = mpsc::channel();
     let sender = Sender {
         channel,
-        n_dropped: Arc::new(AtomicU64::new(0)),
+        n_waiting: Arc::default(),
+        capacity: options.capacity,
+        n_dropped: Arc::default(),
     };
     let writer = Writer {
         console,
         file,
         color: options.color,
         redactor: options.redactor.clone(),
+        n_waiting: Arc::clone(&sender.n_waiting),
         n_dropped: Arc::clone(&sender.n_dropped),
-        zone: TimeZone::system(),
+        zone: clock::zone(),
         terminal_text: String::new(),
         file_text: String::new(),
     };
@@ -159,6 +155,7 @@ struct Writer {
     file: Option<File>,
     color: bool,
     redactor: Redactor,
+    n_waiting: Arc<AtomicUsize>,
     n_dropped: Arc<AtomicU64>,
     zone: TimeZone,
     terminal_text: String,
@@ -178,6 +175,7 @@ impl Writer {
                         style,
                         text,
                     } => {
+                        self.n_waiting.fetch_sub(1, Ordering::Relaxed);
                         self.add(at, level, style, &text);
                         n_lines += 1;
                     }

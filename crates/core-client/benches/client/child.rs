@@ -24,6 +24,9 @@ pub(crate) fn bind_to(core: usize) -> bool {
     sched_setaffinity(None, &cores).is_ok()
 }
 
+/// How long a client may take to its first request; one that ends before is noticed then.
+const START_PATIENCE: Duration = Duration::from_secs(5);
+
 /// What a client used.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Used {
@@ -52,25 +55,24 @@ pub(crate) fn run(mut command: Command, server: &NullServer) -> io::Result<(Exit
 }
 
 fn watch(child: &Child, server: &NullServer, started: Instant) -> io::Result<Used> {
-    let mut before_first: Option<f64> = None;
+    // Nobody asks the system about a client that is starting: the answers would be part of its start.
+    while server.counts().requests() == 0 && started.elapsed() < START_PATIENCE {
+        thread::sleep(Duration::from_millis(1));
+    }
+    let (_, before_first) = stat(child.id())?;
     let mut peak_rss = 0;
     loop {
         let (state, cpu) = stat(child.id())?;
-        if before_first.is_none() && server.counts().requests() > 0 {
-            before_first = Some(cpu);
-        }
         if state == 'Z' {
             return Ok(Used {
-                cpu: cpu - before_first.unwrap_or_default(),
+                cpu: cpu - before_first,
                 cpu_in_all: cpu,
                 started,
                 peak_rss,
             });
         }
         peak_rss = peak_rss.max(memory(child.id(), "VmHWM:"));
-        // Close at first: what the start takes is left out.
-        let pause = if before_first.is_none() { 1 } else { 50 };
-        thread::sleep(Duration::from_millis(pause));
+        thread::sleep(Duration::from_millis(50));
     }
 }
 

@@ -364,7 +364,7 @@ async fn carry_out(
 ) -> Said {
     let place = tempfile::tempdir().expect("a temporary directory can be made");
     let dir = ResultDir::create(place.path()).expect("an empty directory can be written");
-    let stamp = RunStamp::take(dir.path());
+    let stamp = RunStamp::take(dir.path(), &jiff::Zoned::now());
     let (_, mut tables) = RunWriter::create(
         &dir,
         &stamp,

@@ -88,7 +88,7 @@ fn carry_out<T: StudyTool>(tool: &T, terminal: &Terminal) -> Result<Ended, Failu
     let dir = ResultDir::create(&options.output_dir).map_err(|error| {
         Failure::run(error).with_hint("choose a place that can be written with --output-dir")
     })?;
-    let stamp = RunStamp::take(dir.path());
+    let stamp = RunStamp::take(dir.path(), &cli::clock::now());
     let program = std::env::args()
         .next()
         .unwrap_or_else(|| T::NAME.to_owned());

@@ -1,5 +1,5 @@
-//! Token counts of our pieces of text, kept from run to run: measuring them and parsing a large tokenizer file take longer
-//! than everything else before the first request.
+//! Piece tables, kept from run to run: measuring one and parsing a large tokenizer file take longer than everything else
+//! before the first request.
 //!
 //! Promise: a file here is a convenience. One that is missing, stale, damaged or cannot be written costs time only.
 
@@ -7,18 +7,17 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
-use workload::PieceCounts;
+use workload::{PieceTable, TextTokenizer};
 
-/// The counts kept for the tokenizer file of this fingerprint.
-pub(super) fn find(fingerprint: u64) -> Option<PieceCounts> {
-    let builtin = PieceCounts::builtin().filter(|kept| kept.is_of(fingerprint));
-    builtin.or_else(|| find_in(&folder()?, fingerprint))
+/// The table kept for this tokenizer.
+pub(super) fn find(tokenizer: &TextTokenizer) -> Option<PieceTable> {
+    PieceTable::builtin(tokenizer).or_else(|| find_in(&folder()?, tokenizer))
 }
 
-/// Keeps counts for the next run.
-pub(super) fn keep(fingerprint: u64, counts: &PieceCounts) {
+/// Keeps a table for the next run.
+pub(super) fn keep(table: &PieceTable) {
     let Some(folder) = folder() else { return };
-    if let Err(error) = keep_in(&folder, fingerprint, counts) {
+    if let Err(error) = keep_in(&folder, table) {
         tracing::debug!(
             "token counts are not kept for the next run in {}: {error}",
             folder.display()
@@ -26,26 +25,28 @@ pub(super) fn keep(fingerprint: u64, counts: &PieceCounts) {
     }
 }
 
-fn find_in(folder: &Path, fingerprint: u64) -> Option<PieceCounts> {
-    let json = fs::read(file(folder, fingerprint)).ok()?;
-    PieceCounts::from_json(&json)
-        .ok()
-        .filter(|kept| kept.is_of(fingerprint))
+fn find_in(folder: &Path, tokenizer: &TextTokenizer) -> Option<PieceTable> {
+    let bytes = fs::read(file(folder, tokenizer)).ok()?;
+    PieceTable::from_bytes(tokenizer, &bytes)
 }
 
-fn keep_in(folder: &Path, fingerprint: u64, counts: &PieceCounts) -> std::io::Result<()> {
+fn keep_in(folder: &Path, table: &PieceTable) -> std::io::Result<()> {
     fs::create_dir_all(folder)?;
     // Other runs may read or write the same file now: they only ever see a whole one.
     let unfinished = NamedTempFile::new_in(folder)?;
-    fs::write(unfinished.path(), counts.to_json())?;
-    unfinished.persist(file(folder, fingerprint))?;
+    fs::write(unfinished.path(), table.to_bytes())?;
+    unfinished.persist(file(folder, table.tokenizer()))?;
     Ok(())
 }
 
-/// Named by our version too, since another one may read tokenizer files with another library.
-fn file(folder: &Path, fingerprint: u64) -> PathBuf {
-    let version = env!("CARGO_PKG_VERSION");
-    folder.join(format!("pieces-{version}-{fingerprint:016x}.json"))
+/// Named by what else a table depends on: our words and rules, and our version, since another one may read tokenizer files
+/// with another library.
+fn file(folder: &Path, tokenizer: &TextTokenizer) -> PathBuf {
+    let (edition, version) = (PieceTable::edition(), env!("CARGO_PKG_VERSION"));
+    let fingerprint = tokenizer.fingerprint();
+    folder.join(format!(
+        "{fingerprint:016x}-{version}-{edition:016x}.pieces"
+    ))
 }
 
 /// `$XDG_CACHE_HOME/kv-cache-tester`, by default under `~/.cache`.
@@ -59,35 +60,29 @@ fn folder() -> Option<PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    use workload::{PieceTable, TextTokenizer};
-
     use super::*;
 
     #[test]
-    fn counts_are_found_again_and_nothing_else_is_taken_for_them() {
+    fn a_table_is_found_again_and_nothing_else_is_taken_for_it() {
         let tokenizer = TextTokenizer::from_bytes(hub::builtin_tokenizer()).unwrap();
-        let (_, counts) = PieceTable::build_and_keep(&tokenizer).unwrap();
+        let table = PieceTable::build(&tokenizer).unwrap();
         let place = tempfile::tempdir().unwrap();
         let folder = place.path().join("new");
-        let fingerprint = tokenizer.fingerprint();
-        assert_eq!(find_in(&folder, fingerprint), None);
-        keep_in(&folder, fingerprint, &counts).unwrap();
-        assert_eq!(find_in(&folder, fingerprint), Some(counts.clone()));
+        assert!(find_in(&folder, &tokenizer).is_none());
+        keep_in(&folder, &table).unwrap();
+        let found = find_in(&folder, &tokenizer).unwrap();
+        assert_eq!(found.to_bytes(), table.to_bytes());
         assert_eq!(fs::read_dir(&folder).unwrap().count(), 1, "no leftovers");
 
-        // Under another's name: no counts of that tokenizer.
-        keep_in(&folder, 7, &counts).unwrap();
-        assert_eq!(find_in(&folder, 7), None);
-        let path = file(&folder, fingerprint);
-        let json = fs::read(&path).unwrap();
-        fs::write(&path, &json[..json.len() / 2]).unwrap();
-        assert_eq!(find_in(&folder, fingerprint), None, "cut short");
+        let path = file(&folder, &tokenizer);
+        let bytes = fs::read(&path).unwrap();
+        fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+        assert!(find_in(&folder, &tokenizer).is_none(), "cut short");
     }
 
     #[test]
-    fn the_built_in_tokenizer_brings_its_counts() {
+    fn the_built_in_tokenizer_brings_its_table() {
         let tokenizer = TextTokenizer::known(hub::builtin_tokenizer().into());
-        let kept = find(tokenizer.fingerprint()).expect("they are part of the program");
-        assert!(PieceTable::rebuild(&tokenizer, &kept).is_some());
+        assert!(find(&tokenizer).is_some(), "it is part of the program");
     }
 }

@@ -1,35 +1,38 @@
 //! Building the table: measuring, dropping what fails, and compiling block shapes to spans of pieces.
 //!
 //! Promise: the same tokenizer gives the same table, always: whatever is shuffled here is shuffled by a constant
-//! seed. A block shape is a flat list of spans, so the text writer only draws an index and copies bytes.
+//! seed. A block shape is a flat list of places in a list of spans, so the text writer only draws an index and copies bytes.
 
+use std::collections::HashMap;
 use std::rc::Rc;
 
 use bytes::Bytes;
 use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
 
-use super::counts::Counter;
 use super::measure::{Counted, Gauge};
-use super::{Inner, Kind, MIN_SINGLES, Piece, PieceError, Question, Span};
+use super::{Inner, Kind, MIN_SINGLES, Piece, PieceError, Question, Span, header_end};
 use crate::escape::escape_into;
 use crate::questions::QUESTIONS;
 use crate::seed::{Seed, below, shuffle};
 use crate::tokenizer::TextTokenizer;
 use crate::words;
 
-/// A block of text as spans to draw one piece from each.
-pub(crate) type Program = Vec<Span>;
+/// A block of text: places in [`Layout::spans`], to draw one piece from each span.
+pub(crate) type Program = Vec<u16>;
 
 /// Block shapes by topic.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Layout {
     /// Topic numbers, each as often as its weight.
     pub(crate) wheel: Vec<u8>,
+    /// Every span that a block shape has, once: some hundreds stand for all of the tens of thousands of places.
+    pub(crate) spans: Vec<Span>,
     pub(crate) topics: Vec<TopicBlocks>,
 }
 
 /// The block shapes of one topic.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct TopicBlocks {
     pub(crate) sentences: Vec<Program>,
     pub(crate) code: Vec<Program>,
@@ -96,19 +99,14 @@ struct TopicTexts {
 
 /// Measures everything and lays it out. A tokenizer under which longer words do not add up gets a table of
 /// one-token words alone.
-pub(super) fn build(tokenizer: &TextTokenizer, counter: &Counter<'_>) -> Result<Inner, PieceError> {
-    match measure_and_lay_out(tokenizer, Gauge::new(counter)?) {
-        Err(PieceError::WordsDoNotAddUp) => {
-            measure_and_lay_out(tokenizer, Gauge::of_singles(counter)?)
-        }
+pub(super) fn build(tokenizer: &TextTokenizer) -> Result<Inner, PieceError> {
+    match measure_and_lay_out(Gauge::new(tokenizer)?) {
+        Err(PieceError::WordsDoNotAddUp) => measure_and_lay_out(Gauge::of_singles(tokenizer)?),
         outcome => outcome,
     }
 }
 
-fn measure_and_lay_out(
-    tokenizer: &TextTokenizer,
-    mut gauge: Gauge<'_, '_>,
-) -> Result<Inner, PieceError> {
+fn measure_and_lay_out(mut gauge: Gauge<'_>) -> Result<Inner, PieceError> {
     let all = words::all();
     let ones: Vec<&'static str> = all
         .iter()
@@ -131,7 +129,7 @@ fn measure_and_lay_out(
         .map(|t| measure_topic(&mut gauge, t))
         .collect();
     let word_list =
-        |gauge: &mut Gauge<'_, '_>, list: &[&str]| measured(gauge, list.iter().map(|w| [" ", w]));
+        |gauge: &mut Gauge<'_>, list: &[&str]| measured(gauge, list.iter().map(|w| [" ", w]));
     let operators = measured(&mut gauge, OPERATORS.map(|o| [o]));
     let indent = measured(&mut gauge, [["    return"]]);
     let single_texts = measured(&mut gauge, singles.iter().map(|w| [" ", w]));
@@ -181,17 +179,17 @@ fn measure_and_lay_out(
     let n_one = starters.partition_point(|piece| piece.tokens == 1);
     let long_starters = arena.add(Kind::Word, &starters[n_one..]);
     let starters = arena.add(Kind::Word, &starters[..n_one]);
-    let header_end = header_end(&gauge, &single_texts);
+    let header_has_line = header_has_line(&gauge, &single_texts);
+    let header_end = header_end(header_has_line);
     Ok(Inner {
-        tokenizer: tokenizer.clone(),
-        arena: arena.bytes,
+        arena: arena.bytes.into(),
         pieces: arena.pieces,
         singles,
         starters,
         long_starters,
         layout,
         questions: measure_questions(&gauge)?,
-        header_end,
+        header_has_line,
         header_tokens: (0..HEADERS)
             .map_while(|i| gauge.leading(&["# PROMPT_", &i.to_string(), header_end]))
             .collect(),
@@ -202,7 +200,7 @@ fn measure_and_lay_out(
 
 /// Those pieces, each in parts, that have a count.
 fn measured<'a, const N: usize>(
-    gauge: &mut Gauge<'_, '_>,
+    gauge: &mut Gauge<'_>,
     pieces: impl IntoIterator<Item = [&'a str; N]>,
 ) -> Texts {
     let pieces = pieces.into_iter();
@@ -211,7 +209,7 @@ fn measured<'a, const N: usize>(
     counted
 }
 
-fn measure_topic(gauge: &mut Gauge<'_, '_>, topic: &words::Topic) -> TopicTexts {
+fn measure_topic(gauge: &mut Gauge<'_>, topic: &words::Topic) -> TopicTexts {
     let (nouns, verbs) = (topic.nouns(), topic.verbs());
     let mut rng = Seed::new(0).child(topic.name).rng();
     let mut picks = nouns.clone();
@@ -243,7 +241,7 @@ fn measure_topic(gauge: &mut Gauge<'_, '_>, topic: &words::Topic) -> TopicTexts 
 
 /// Tries every kind of joint and gives up kinds, the least needed first, until all that remain add up.
 fn clean_kinds(
-    gauge: &Gauge<'_, '_>,
+    gauge: &Gauge<'_>,
     mut by_kind: Vec<(Kind, Texts)>,
 ) -> Result<Vec<Kind>, PieceError> {
     by_kind.retain(|(_, texts)| !texts.is_empty());
@@ -278,13 +276,7 @@ fn clean_kinds(
 }
 
 /// Whether `n` sampled pairs of `left` and `right` count as much as their pieces.
-fn joins(
-    gauge: &Gauge<'_, '_>,
-    rng: &mut ChaCha8Rng,
-    left: &Texts,
-    right: &Texts,
-    n: usize,
-) -> bool {
+fn joins(gauge: &Gauge<'_>, rng: &mut ChaCha8Rng, left: &Texts, right: &Texts, n: usize) -> bool {
     let (mut text, mut tokens) = (String::new(), 0);
     for _ in 0..n {
         for texts in [left, right] {
@@ -350,7 +342,7 @@ struct SharedSpans {
 
 fn lay_out(
     arena: &mut Arena,
-    gauge: &mut Gauge<'_, '_>,
+    gauge: &mut Gauge<'_>,
     topics: &[TopicTexts],
     shared: &SharedSpans,
 ) -> Layout {
@@ -360,6 +352,7 @@ fn lay_out(
         .map(|t| parse_template(arena, gauge, t))
         .collect();
     let mut wheel = Vec::new();
+    let mut spans_in_use = SpanList::default();
     let mut blocks = Vec::new();
     for (number, (texts, topic)) in topics.iter().zip(words::topics()).enumerate() {
         wheel.extend(std::iter::repeat_n(number as u8, topic.weight as usize));
@@ -374,22 +367,46 @@ fn lay_out(
             heads: arena.add(Kind::Head, &texts.heads),
             calls: arena.add(Kind::Call, &texts.calls),
         };
+        let mut program = |spans: Vec<Span>| spans_in_use.program(spans);
         blocks.push(TopicBlocks {
             sentences: templates
                 .iter()
-                .map(|t| sentences(t, &spans, shared))
+                .map(|t| program(sentences(t, &spans, shared)))
                 .collect(),
             code: (0..SHAPES)
-                .map(|_| code(&mut rng, &spans, shared))
+                .map(|_| program(code(&mut rng, &spans, shared)))
                 .collect(),
             mixed: (0..SHAPES)
-                .map(|_| mixed(&mut rng, &spans, shared))
+                .map(|_| program(mixed(&mut rng, &spans, shared)))
                 .collect(),
         });
     }
     Layout {
         wheel,
+        spans: spans_in_use.spans,
         topics: blocks,
+    }
+}
+
+/// [`Layout::spans`] in the making.
+#[derive(Default)]
+struct SpanList {
+    spans: Vec<Span>,
+    places: HashMap<Span, u16>,
+}
+
+impl SpanList {
+    /// The block shape of these spans; empty ones are left out.
+    fn program(&mut self, spans: Vec<Span>) -> Program {
+        let used = spans.into_iter().filter(|span| span.len > 0);
+        used.map(|span| {
+            *self.places.entry(span).or_insert_with(|| {
+                self.spans.push(span);
+                u16::try_from(self.spans.len() - 1)
+                    .expect("twenty topics of a dozen lists, and the words of the templates")
+            })
+        })
+        .collect()
     }
 }
 
@@ -427,7 +444,7 @@ enum Slot {
     Fixed(Span),
 }
 
-fn parse_template(arena: &mut Arena, gauge: &mut Gauge<'_, '_>, template: &str) -> Vec<Slot> {
+fn parse_template(arena: &mut Arena, gauge: &mut Gauge<'_>, template: &str) -> Vec<Slot> {
     let mut slots: Vec<Slot> = Vec::new();
     for part in template.split(' ') {
         let (slot, end) = match part.strip_prefix('[') {
@@ -457,7 +474,7 @@ fn end_kind(end: &str) -> Kind {
 }
 
 /// A fixed word of a template, with its comma if it has one and the tokenizer allows it.
-fn fixed(arena: &mut Arena, gauge: &mut Gauge<'_, '_>, part: &str) -> Span {
+fn fixed(arena: &mut Arena, gauge: &mut Gauge<'_>, part: &str) -> Span {
     let bare = part.trim_end_matches(|c: char| !c.is_ascii_lowercase());
     let kind = end_kind(&part[bare.len()..]);
     let with_end = measured(gauge, [[" ", part]]);
@@ -470,8 +487,8 @@ fn fixed(arena: &mut Arena, gauge: &mut Gauge<'_, '_>, part: &str) -> Span {
 }
 
 /// One template five times, each with a full stop, the last with the end of the line.
-fn sentences(template: &[Slot], topic: &TopicSpans, shared: &SharedSpans) -> Program {
-    let mut program = Program::with_capacity(5 * template.len());
+fn sentences(template: &[Slot], topic: &TopicSpans, shared: &SharedSpans) -> Vec<Span> {
+    let mut program = Vec::with_capacity(5 * template.len());
     for round in 0..5 {
         let stop = if round == 4 {
             Kind::StopLine
@@ -492,17 +509,16 @@ fn sentences(template: &[Slot], topic: &TopicSpans, shared: &SharedSpans) -> Pro
             });
         }
     }
-    program.retain(|span| span.len > 0);
     program
 }
 
 /// A head, an indented return of ten nouns with five signs between them, and two calls.
-fn code(rng: &mut ChaCha8Rng, topic: &TopicSpans, shared: &SharedSpans) -> Program {
+fn code(rng: &mut ChaCha8Rng, topic: &TopicSpans, shared: &SharedSpans) -> Vec<Span> {
     // The indentation is only sure to join behind a head.
     let mut program = if topic.heads.len > 0 {
         vec![topic.heads, shared.indent]
     } else {
-        Program::new()
+        Vec::new()
     };
     let mut signs = [true, true, true, true, true, false, false, false, false];
     shuffle(rng, &mut signs);
@@ -517,13 +533,12 @@ fn code(rng: &mut ChaCha8Rng, topic: &TopicSpans, shared: &SharedSpans) -> Progr
         program.push(topic.nouns);
         program.push(topic.calls);
     }
-    program.retain(|span| span.len > 0);
     program
 }
 
 /// Twenty nouns, fifteen connectors, ten verbs and five adjectives in any order; some nouns carry a comma.
-fn mixed(rng: &mut ChaCha8Rng, topic: &TopicSpans, shared: &SharedSpans) -> Program {
-    let mut program = Program::with_capacity(50);
+fn mixed(rng: &mut ChaCha8Rng, topic: &TopicSpans, shared: &SharedSpans) -> Vec<Span> {
+    let mut program = Vec::with_capacity(50);
     program.extend([topic.nouns; 15]);
     program.extend([topic.noun(Kind::Comma); 4]);
     program.extend([shared.connectors; 15]);
@@ -532,11 +547,10 @@ fn mixed(rng: &mut ChaCha8Rng, topic: &TopicSpans, shared: &SharedSpans) -> Prog
     program.extend([shared.adjectives; 5]);
     shuffle(rng, &mut program);
     program.push(topic.noun(Kind::WordLine));
-    program.retain(|span| span.len > 0);
     program
 }
 
-fn measure_questions(gauge: &Gauge<'_, '_>) -> Result<Vec<Question>, PieceError> {
+fn measure_questions(gauge: &Gauge<'_>) -> Result<Vec<Question>, PieceError> {
     QUESTIONS
         .iter()
         .map(|question| {
@@ -552,15 +566,14 @@ fn measure_questions(gauge: &Gauge<'_, '_>) -> Result<Vec<Question>, PieceError>
 }
 
 /// Whether "# PROMPT_<i>" may end in a newline: its joint with the nonce behind it is tried for short and long numbers.
-fn header_end(gauge: &Gauge<'_, '_>, singles: &[Counted]) -> &'static str {
+fn header_has_line(gauge: &Gauge<'_>, singles: &[Counted]) -> bool {
     let mut rng = Seed::new(0).child("header").rng();
-    let clean = [0, 7, 12, 345, 99_999].iter().all(|i| {
-        let header = format!("# PROMPT_{i}\n");
+    [0, 7, 12, 345, 99_999].iter().all(|i| {
+        let header = format!("# PROMPT_{i}{}", header_end(true));
         let word = &singles[below(&mut rng, singles.len())].text;
         match (gauge.leading(&[&header]), gauge.leading(&[&header, word])) {
             (Some(alone), Some(with_word)) => with_word == alone + 1,
             _ => false,
         }
-    });
-    if clean { "\n" } else { "" }
+    })
 }

@@ -5,10 +5,7 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use foldhash::fast::FixedState;
-
-use super::counts::Counter;
-use crate::tokenizer::TokenizerError;
+use crate::tokenizer::{TextTokenizer, TokenizerError};
 
 /// The word that stands around everything that is measured.
 const ANCHOR: &str = "the";
@@ -16,18 +13,15 @@ const ANCHOR: &str = "the";
 /// Pieces of more tokens than this are of no use for an exact fill.
 const MAX_TOKENS: usize = 64;
 
-/// Parts of a text at the very beginning, at most.
-const LEADING_PARTS: usize = 3;
-
 /// Encodes pieces between two anchors and remembers their counts.
-pub(super) struct Gauge<'c, 't> {
-    counter: &'c Counter<'t>,
+pub(super) struct Gauge<'t> {
+    tokenizer: &'t TextTokenizer,
     /// Tokens of "the the".
     pair: usize,
     /// Tokens of " the" between words.
     pub(super) word_tokens: usize,
     singles_only: bool,
-    known: HashMap<Rc<str>, Option<u16>, FixedState>,
+    known: HashMap<Rc<str>, Option<u16>>,
     /// Where a piece is put together before it is looked up: most are known already.
     scratch: String,
 }
@@ -39,26 +33,26 @@ pub(super) struct Counted {
     pub(super) tokens: u16,
 }
 
-impl<'c, 't> Gauge<'c, 't> {
-    pub(super) fn new(counter: &'c Counter<'t>) -> Result<Self, TokenizerError> {
-        let one = counter.count(&[ANCHOR])?;
-        let pair = counter.count(&[ANCHOR, " ", ANCHOR])?;
+impl<'t> Gauge<'t> {
+    pub(super) fn new(tokenizer: &'t TextTokenizer) -> Result<Self, TokenizerError> {
+        let one = tokenizer.try_count(ANCHOR)?;
+        let pair = tokenizer.try_count(&[ANCHOR, " ", ANCHOR].concat())?;
         let word_tokens = pair.saturating_sub(one);
         Ok(Self {
-            counter,
+            tokenizer,
             pair,
             word_tokens,
             singles_only: false,
-            known: HashMap::with_capacity_and_hasher(8192, FixedState::default()),
+            known: HashMap::with_capacity(8192),
             scratch: String::with_capacity(128),
         })
     }
 
     /// A gauge that lets pass pieces of one token only.
-    pub(super) fn of_singles(counter: &'c Counter<'t>) -> Result<Self, TokenizerError> {
+    pub(super) fn of_singles(tokenizer: &'t TextTokenizer) -> Result<Self, TokenizerError> {
         Ok(Self {
             singles_only: true,
-            ..Self::new(counter)?
+            ..Self::new(tokenizer)?
         })
     }
 
@@ -74,7 +68,7 @@ impl<'c, 't> Gauge<'c, 't> {
             });
         }
         let text: Rc<str> = Rc::from(self.scratch.as_str());
-        let all = self.counter.count(&[ANCHOR, &text, " ", ANCHOR]).ok();
+        let all = self.count(&[ANCHOR, &text, " ", ANCHOR]).ok();
         let tokens = usable(all.and_then(|n| n.checked_sub(self.pair)))
             .filter(|n| *n == 1 || !self.singles_only);
         self.known.insert(Rc::clone(&text), tokens);
@@ -83,26 +77,26 @@ impl<'c, 't> Gauge<'c, 't> {
 
     /// Tokens of the text that `parts` are together at the very beginning, with a word behind it.
     pub(super) fn leading(&self, parts: &[&str]) -> Option<u16> {
-        // An empty part changes no text.
-        let mut text = [""; LEADING_PARTS + 2];
-        text[..parts.len()].copy_from_slice(parts);
-        text[LEADING_PARTS..].copy_from_slice(&[" ", ANCHOR]);
-        let all = self.counter.count(&text).ok();
+        let all = self.count(&[parts, &[" ", ANCHOR]].concat()).ok();
         usable(all.and_then(|n| n.checked_sub(self.word_tokens)))
     }
 
     /// Tokens that `tail` adds at the very end, behind words.
     pub(super) fn trailing(&self, tail: &str) -> Result<u64, TokenizerError> {
         let body = [ANCHOR, " ", ANCHOR, " ", ANCHOR];
-        let all = self.counter.count(&[&body[..], &[tail]].concat())?;
-        Ok(all.saturating_sub(self.counter.count(&body)?) as u64)
+        let all = self.count(&[&body[..], &[tail]].concat())?;
+        Ok(all.saturating_sub(self.count(&body)?) as u64)
     }
 
     /// Whether the pieces, one behind the other between two anchors, count as much as `expected` says.
     pub(super) fn adds_up(&self, pieces: &str, expected: usize) -> bool {
-        self.counter
-            .count(&[ANCHOR, pieces, " ", ANCHOR])
+        self.count(&[ANCHOR, pieces, " ", ANCHOR])
             .is_ok_and(|n| n == self.pair + expected)
+    }
+
+    /// Number of tokens of the text that `parts` are together.
+    fn count(&self, parts: &[&str]) -> Result<usize, TokenizerError> {
+        self.tokenizer.try_count(&parts.concat())
     }
 
     /// Those of the one-token words that stay one token among each other: blocks of words are encoded together, and

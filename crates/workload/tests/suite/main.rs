@@ -11,6 +11,6 @@ mod families;
 #[cfg(test)]
 mod fingerprints;
 #[cfg(test)]
-mod kept_counts;
+mod kept_tables;
 #[cfg(test)]
 mod verification;
