@@ -49,6 +49,26 @@ mod tests {
         }
     }
 
+    /// A file as systems have it: no dates of its own, and the rule for Central Europe behind them.
+    fn central_europe() -> Vec<u8> {
+        let counts = [0u32, 0, 0, 0, 1, 4].map(u32::to_be_bytes).concat();
+        let winter = [&3600i32.to_be_bytes()[..], &[0, 0], b"CET\0"].concat();
+        let block = [&b"TZif2"[..], &[0; 15], &counts, &winter].concat();
+        let rule = b"\nCET-1CEST,M3.5.0,M10.5.0/3\n";
+        [&block[..], &block, rule].concat()
+    }
+
+    #[test]
+    fn the_rules_of_a_file_are_a_zone() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), central_europe()).unwrap();
+        let zone = unnamed(file.path()).unwrap();
+        for (at, hours) in [("2026-01-15T12:00:00Z", 1), ("2026-07-15T12:00:00Z", 2)] {
+            let at: Timestamp = at.parse().unwrap();
+            assert_eq!(zone.to_offset(at).seconds(), hours * 3600, "{at}");
+        }
+    }
+
     #[test]
     fn a_file_without_rules_is_no_zone() {
         let file = tempfile::NamedTempFile::new().unwrap();

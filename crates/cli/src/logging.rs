@@ -1,10 +1,10 @@
 //! Log lines: `[YYYY-MM-DD HH:MM:SS,mmm] LEVEL - text` on stderr and in `<tool>.log`.
 //!
 //! Promises:
-//! * the calling thread only formats its own message and puts it into a bounded channel; stamps are
+//! * the calling thread only formats its own message and hands it to the queue of the writer; stamps are
 //!   rendered and bytes written by a thread of their own, so a terminal that is stopped with Ctrl-S
 //!   cannot hold up a thread that reads streams;
-//! * a full channel drops the line and counts it; the count is the last line of the log;
+//! * a full queue drops the line and counts it; the count is the last line of the log;
 //! * a message of several lines becomes several log lines, each with its own stamp and level;
 //! * control characters, which may come from a server, are written as escapes;
 //! * known secrets are replaced by `***`;

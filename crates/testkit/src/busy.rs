@@ -58,7 +58,7 @@ fn bind_to(core: usize) {
 /// Everybody else goes before the calling thread and what it starts from now on: who wakes on a core that is in use then waits
 /// for tens of milliseconds, however the scheduler favours those that mostly sleep.
 fn give_way() {
-    setpriority_process(None, 19).expect("a thread can always be made to give way");
+    setpriority_process(None, 10).expect("a thread can always be made to give way");
 }
 
 /// Threads that do nothing but use a core; they end when this goes.

@@ -24,7 +24,7 @@ pub(crate) fn bind_to(core: usize) -> bool {
     sched_setaffinity(None, &cores).is_ok()
 }
 
-/// How long a client may take to its first request; one that ends before is noticed then.
+/// How long a client may take to its first request and be left alone; from then on it is watched.
 const START_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What a client used.
@@ -51,6 +51,9 @@ pub(crate) fn run(mut command: Command, server: &NullServer) -> io::Result<(Exit
     .map_err(|_| io::Error::other("the thread that starts the client has panicked"))??;
     let used = watch(&child, server, started);
     let status = child.wait()?;
+    if status.success() && server.counts().requests() == 0 {
+        return Err(io::Error::other("the client ended without a request"));
+    }
     used.map(|used| (status, used))
 }
 
@@ -59,13 +62,16 @@ fn watch(child: &Child, server: &NullServer, started: Instant) -> io::Result<Use
     while server.counts().requests() == 0 && started.elapsed() < START_PATIENCE {
         thread::sleep(Duration::from_millis(1));
     }
-    let (_, before_first) = stat(child.id())?;
+    let mut before_first = None;
     let mut peak_rss = 0;
     loop {
         let (state, cpu) = stat(child.id())?;
+        if before_first.is_none() && server.counts().requests() > 0 {
+            before_first = Some(cpu);
+        }
         if state == 'Z' {
             return Ok(Used {
-                cpu: cpu - before_first,
+                cpu: cpu - before_first.unwrap_or(cpu),
                 cpu_in_all: cpu,
                 started,
                 peak_rss,

@@ -244,6 +244,8 @@ fn run_tool(cell: Cell, tool: &Path) -> Result<Outcome, Box<dyn std::error::Erro
                 .unwrap_or_default()
                 .split_whitespace(),
         )
+        // Its log goes where its results are.
+        .current_dir(place.path())
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::from(log));

@@ -19,7 +19,7 @@ pub(super) fn keep(table: &PieceTable) {
     let Some(folder) = folder() else { return };
     if let Err(error) = keep_in(&folder, table) {
         tracing::debug!(
-            "token counts are not kept for the next run in {}: {error}",
+            "piece tables are not kept for the next run in {}: {error}",
             folder.display()
         );
     }
@@ -35,18 +35,32 @@ fn keep_in(folder: &Path, table: &PieceTable) -> std::io::Result<()> {
     // Other runs may read or write the same file now: they only ever see a whole one.
     let unfinished = NamedTempFile::new_in(folder)?;
     fs::write(unfinished.path(), table.to_bytes())?;
-    unfinished.persist(file(folder, table.tokenizer()))?;
+    let file = file(folder, table.tokenizer());
+    unfinished.persist(&file)?;
+    // What other editions kept of this tokenizer would stay for ever.
+    let of_tokenizer = prefix(table.tokenizer());
+    for entry in fs::read_dir(folder)?.flatten() {
+        let name = entry.file_name();
+        let is_of_tokenizer = name.to_str().is_some_and(|n| n.starts_with(&of_tokenizer));
+        if is_of_tokenizer && entry.path() != file {
+            fs::remove_file(entry.path())?;
+        }
+    }
     Ok(())
 }
 
-/// Named by what else a table depends on: our words and rules, and our version, since another one may read tokenizer files
-/// with another library.
+/// Named by what a table depends on: the tokenizer, our words and rules, and our version, which stands for the libraries that
+/// read tokenizer files. Should one of them be exchanged within a version, the check of the first prompts still finds what
+/// no longer counts as it did.
 fn file(folder: &Path, tokenizer: &TextTokenizer) -> PathBuf {
     let (edition, version) = (PieceTable::edition(), env!("CARGO_PKG_VERSION"));
-    let fingerprint = tokenizer.fingerprint();
-    folder.join(format!(
-        "{fingerprint:016x}-{version}-{edition:016x}.pieces"
-    ))
+    let prefix = prefix(tokenizer);
+    folder.join(format!("{prefix}{version}-{edition:016x}.pieces"))
+}
+
+/// How the names of all tables of a tokenizer begin.
+fn prefix(tokenizer: &TextTokenizer) -> String {
+    format!("{:016x}-", tokenizer.fingerprint())
 }
 
 /// `$XDG_CACHE_HOME/kv-cache-tester`, by default under `~/.cache`.
@@ -70,9 +84,16 @@ mod tests {
         let folder = place.path().join("new");
         assert!(find_in(&folder, &tokenizer).is_none());
         keep_in(&folder, &table).unwrap();
+        let of_another_edition = folder.join(format!("{}0.0.0-1.pieces", prefix(&tokenizer)));
+        fs::write(&of_another_edition, "").unwrap();
+        keep_in(&folder, &table).unwrap();
         let found = find_in(&folder, &tokenizer).unwrap();
         assert_eq!(found.to_bytes(), table.to_bytes());
-        assert_eq!(fs::read_dir(&folder).unwrap().count(), 1, "no leftovers");
+        assert_eq!(
+            fs::read_dir(&folder).unwrap().count(),
+            1,
+            "nothing else is left"
+        );
 
         let path = file(&folder, &tokenizer);
         let bytes = fs::read(&path).unwrap();

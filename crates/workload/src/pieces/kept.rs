@@ -1,11 +1,13 @@
 //! A table as bytes, so that the next run need not measure.
 //!
 //! Promise: bytes give the very table that they were made of, or none: they are of one tokenizer, and damage shows in a
-//! checksum. That they are of this program's words and rules is the caller's to see to, by [`PieceTable::edition`].
+//! checksum. One that was made to mislead has the right checksum and may hold any words, but what reads it never leaves its
+//! lists. That bytes are of this program's words and rules is the caller's to see to, by [`PieceTable::edition`].
 
 use sha2::{Digest as _, Sha256};
 
-use super::{Inner, PieceTable};
+use super::layout::{Program, TopicBlocks};
+use super::{Inner, MIN_SINGLES, PieceTable, Span};
 use crate::tokenizer::TextTokenizer;
 
 /// Bytes of the checksum that comes first.
@@ -81,5 +83,78 @@ fn decode(tokenizer: &TextTokenizer, kept: &[u8]) -> Option<PieceTable> {
         return None;
     }
     let (inner, rest) = postcard::take_from_bytes::<Inner>(rest).ok()?;
-    rest.is_empty().then(|| PieceTable::of(tokenizer, inner))
+    (rest.is_empty() && inner.is_sound()).then(|| PieceTable::of(tokenizer, inner))
+}
+
+impl Inner {
+    /// Whether every place that something is read from exists.
+    fn is_sound(&self) -> bool {
+        let layout = &self.layout;
+        let n_pieces = self.pieces.len() as u64;
+        let is_within = |span: &Span| u64::from(span.start) + u64::from(span.len) <= n_pieces;
+        let is_program = |program: &Program| {
+            let mut places = program.iter().map(|place| usize::from(*place));
+            !program.is_empty() && places.all(|place| place < layout.spans.len())
+        };
+        let is_topic = |topic: &TopicBlocks| {
+            let lists = [&topic.sentences, &topic.code, &topic.mixed];
+            lists
+                .into_iter()
+                .all(|programs| !programs.is_empty() && programs.iter().all(is_program))
+        };
+        let ends = self
+            .pieces
+            .iter()
+            .map(|piece| piece.start as usize + usize::from(piece.len));
+        let mut wheel = layout.wheel.iter().map(|topic| usize::from(*topic));
+        ends.max().unwrap_or_default() <= self.arena.len()
+            && self.pieces.iter().all(|piece| piece.tokens > 0)
+            && self.singles.len as usize >= MIN_SINGLES
+            && [&self.singles, &self.starters, &self.long_starters]
+                .into_iter()
+                .all(is_within)
+            && layout
+                .spans
+                .iter()
+                .all(|span| span.len > 0 && is_within(span))
+            && !layout.wheel.is_empty()
+            && wheel.all(|topic| topic < layout.topics.len())
+            && layout.topics.iter().all(is_topic)
+            && !self.questions.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    fn builtin() -> Inner {
+        let file = include_bytes!("../../../hub/assets/builtin-tokenizer.json");
+        let table = PieceTable::builtin(&TextTokenizer::known(file.into())).unwrap();
+        Arc::into_inner(table.inner).unwrap()
+    }
+
+    #[test]
+    fn a_table_that_points_past_its_lists_is_no_table() {
+        assert!(builtin().is_sound());
+        let breaks: [fn(&mut Inner); 10] = [
+            |inner| inner.arena.truncate(100),
+            |inner| inner.pieces.truncate(100),
+            |inner| inner.pieces[7].tokens = 0,
+            |inner| inner.singles.len = 3,
+            |inner| inner.long_starters.start = u32::MAX,
+            |inner| inner.layout.spans.truncate(9),
+            |inner| inner.layout.topics.truncate(3),
+            |inner| inner.layout.topics[2].code.clear(),
+            |inner| inner.layout.wheel.clear(),
+            |inner| inner.questions.clear(),
+        ];
+        for (number, break_it) in breaks.iter().enumerate() {
+            let mut inner = builtin();
+            break_it(&mut inner);
+            assert!(!inner.is_sound(), "{number}");
+        }
+    }
 }

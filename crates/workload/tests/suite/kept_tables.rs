@@ -73,6 +73,15 @@ fn the_edition_knows_every_source_of_a_table() {
     let listed = fs::read_to_string(sources.join("pieces/kept.rs")).unwrap();
     for name in names("pieces") {
         assert!(listed.contains(&format!("(\"{name}\")")), "{name}");
+        let source = fs::read_to_string(sources.join("pieces").join(&name)).unwrap();
+        for (at, word) in source.match_indices("use crate::") {
+            let path = &source[at + word.len()..];
+            let module = path.split([':', ';']).next().unwrap();
+            let is_listed = listed.contains(&format!("(\"../{module}.rs\")"));
+            assert!(is_listed, "{name} uses {module}");
+            let has_parts = sources.join(module).exists();
+            assert!(module == "words" || !has_parts, "{module} has parts");
+        }
     }
     for name in names("words") {
         assert!(listed.contains(&format!("(\"../words/{name}\")")), "{name}");
