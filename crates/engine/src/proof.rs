@@ -41,7 +41,8 @@ pub fn uncalibrated(windows: &[WindowHealth]) -> Vec<HealthRow> {
     windows.iter().map(row).collect()
 }
 
-/// Judges every window by the calibration that was planned for it, where that has a result, and otherwise by what was felt. `told` are the doubts of the study.
+/// Judges every window by the calibration that was planned for it, where that has a result, and otherwise by what was felt.
+/// `told` are the doubts of the study.
 #[must_use]
 pub fn prove(
     windows: &[WindowHealth],

@@ -9,7 +9,7 @@ mod kind;
 
 use std::borrow::Cow;
 
-pub use format::{NumberFormat, count, fixed};
+pub use format::{NumberFormat, count, fixed, some_of};
 pub use kind::ChartKind;
 
 /// One chart: a title block, one or more panels stacked below each other, and captions.
@@ -147,6 +147,27 @@ pub struct Series {
     pub format: NumberFormat,
     /// Points in ascending `x`.
     pub points: Vec<Point>,
+}
+
+impl Series {
+    /// A line on the left axis, by its key and its name in the legend.
+    #[must_use]
+    pub fn line(
+        (key, name): (&str, &str),
+        (ink, dash, marker): (Ink, Dash, Marker),
+        format: NumberFormat,
+        points: Vec<Point>,
+    ) -> Self {
+        Self {
+            key: key.to_owned(),
+            name: name.to_owned(),
+            ink,
+            style: SeriesStyle::Line { dash, marker },
+            side: Side::Left,
+            format,
+            points,
+        }
+    }
 }
 
 /// How a series is drawn.

@@ -1,6 +1,7 @@
 //! A client that notices late what has ended: whose time that is, and where it counts.
 
 use engine::load::EndpointSelection;
+use metrics::health::WindowHealth;
 use metrics::timeline::FailureKind;
 
 use crate::bench::{Bench, Scripted};
@@ -103,6 +104,13 @@ async fn a_connection_that_takes_long_to_open_is_neither_delay_nor_missing_load(
     }
 }
 
+/// Of the load that all these periods together were to hold.
+fn missing_share(health: &[WindowHealth]) -> f64 {
+    let planned = |h: &WindowHealth| h.length * f64::from(h.level);
+    let missing = |h: &WindowHealth| h.missing_share.unwrap() * planned(h);
+    health.iter().map(missing).sum::<f64>() / health.iter().map(planned).sum::<f64>()
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_a_request_waits_across_a_border_of_periods_is_missing_once() {
     let mut bench = answering(Scripted::answering(MS(400)))
@@ -123,12 +131,8 @@ async fn what_a_request_waits_across_a_border_of_periods_is_missing_once() {
     );
     assert!(near(summary.p95_ttft, 0.4) && near(summary.p95_ttft_from_intended, 0.5));
     let health = outcome.health;
-    let whole: f64 = health.iter().map(|h| h.length * f64::from(h.level)).sum();
-    let missing: f64 = health
-        .iter()
-        .map(|h| h.missing_share.unwrap() * h.length * f64::from(h.level))
-        .sum();
-    assert!((missing / whole - 0.2).abs() < 0.01, "{missing} of {whole}");
+    let missing = missing_share(&health);
+    assert!((missing - 0.2).abs() < 0.01, "{missing}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -140,12 +144,8 @@ async fn what_is_noticed_late_at_a_border_of_periods_is_missing_once() {
         .sustained(crate::sustained::settings(0.3, 5, 30))
         .await;
     let health = outcome.unwrap().health;
-    let whole: f64 = health.iter().map(|h| h.length * f64::from(h.level)).sum();
-    let missing: f64 = health
-        .iter()
-        .map(|h| h.missing_share.unwrap() * h.length * f64::from(h.level))
-        .sum();
-    assert!((missing / whole - 0.2).abs() < 0.01, "{missing} of {whole}");
+    let missing = missing_share(&health);
+    assert!((missing - 0.2).abs() < 0.01, "{missing}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -218,23 +218,6 @@ fn panel(title: &str, y: &str, format: NumberFormat, series: Vec<Series>) -> Pan
     }
 }
 
-fn line(
-    (key, name): (&str, &str),
-    (ink, dash, marker): (Ink, Dash, Marker),
-    format: NumberFormat,
-    points: Vec<Point>,
-) -> Series {
-    Series {
-        key: key.to_owned(),
-        name: name.to_owned(),
-        ink,
-        style: SeriesStyle::Line { dash, marker },
-        side: Side::Left,
-        format,
-        points,
-    }
-}
-
 /// Whether any point has a value.
 fn is_known(series: &Series) -> bool {
     series.points.iter().any(|p| p.y.is_some())
@@ -282,13 +265,13 @@ fn in_flight(windows: &[Window<'_>], each_part: bool) -> Panel {
         });
     }
     let mut series = vec![
-        line(
+        Series::line(
             ("planned", "Planned"),
             (Ink::Purple, Dash::Dashed, Marker::Square),
             IN_FLIGHT,
             planned,
         ),
-        line(
+        Series::line(
             ("achieved", "Achieved"),
             (Ink::Blue, Dash::Solid, Marker::Circle),
             IN_FLIGHT,
@@ -300,7 +283,7 @@ fn in_flight(windows: &[Window<'_>], each_part: bool) -> Panel {
             0,
             Series {
                 style: SeriesStyle::Band,
-                ..line(
+                ..Series::line(
                     ("spread", "Achieved (lowest to highest part)"),
                     (Ink::Blue, Dash::Solid, Marker::Circle),
                     IN_FLIGHT,
@@ -309,7 +292,7 @@ fn in_flight(windows: &[Window<'_>], each_part: bool) -> Panel {
             },
         );
     }
-    let limited = line(
+    let limited = Series::line(
         ("limited", "Limited by the Client"),
         (Ink::Red, Dash::Solid, Marker::Triangle),
         IN_FLIGHT,
@@ -327,7 +310,7 @@ fn in_flight(windows: &[Window<'_>], each_part: bool) -> Panel {
     if windows.iter().filter_map(missing).any(|share| share > 0.0) {
         let missing = Series {
             side: Side::Right,
-            ..line(
+            ..Series::line(
                 ("missing", "Load Missing"),
                 (Ink::DarkRed, Dash::Dotted, Marker::Diamond),
                 SHARE,
@@ -398,13 +381,13 @@ fn error_share(windows: &[Window<'_>], name: &str, latency: Latency) -> Option<P
     let middle = (Ink::Blue, Dash::Solid, Marker::Circle);
     let tail = (Ink::DarkOrange, Dash::Dotted, Marker::Triangle);
     let series = vec![
-        line(
+        Series::line(
             ("p50", "p50 Error, % of the Median"),
             middle,
             SHARE,
             points(0),
         ),
-        line(
+        Series::line(
             ("p99", "p99 Error, % of the 95th Percentile"),
             tail,
             SHARE,
@@ -433,7 +416,7 @@ fn error_share(windows: &[Window<'_>], name: &str, latency: Latency) -> Option<P
 fn lag(windows: &[Window<'_>]) -> Option<Panel> {
     let series = |names, look, value: fn(&HealthRow) -> Option<f64>| {
         let point = |w: &Window<'_>| w.point(value(w.row).map(|seconds| seconds * 1e3));
-        line(
+        Series::line(
             names,
             look,
             FINE_MILLISECONDS,
@@ -469,7 +452,7 @@ fn lag(windows: &[Window<'_>]) -> Option<Panel> {
 /// Processor time of the process; `None` where it is not known.
 fn processor(windows: &[Window<'_>]) -> Option<Panel> {
     let points = windows.iter().map(|w| w.point(w.row.cpu_share)).collect();
-    let share = line(
+    let share = Series::line(
         ("cpu", "Processor Time per Second"),
         (Ink::Green, Dash::Solid, Marker::Circle),
         CORES,

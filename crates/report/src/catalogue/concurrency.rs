@@ -14,7 +14,7 @@ use super::{
 };
 use crate::chart::{
     Axis, AxisRange, Body, Chart, ChartKind, Dash, Ink, Marker, NumberFormat, Orientation, Panel,
-    Point, RefLine, Series, SeriesStyle, Side, Ticks,
+    Point, RefLine, Series, Ticks,
 };
 use crate::data::TestSamples;
 
@@ -330,20 +330,12 @@ pub fn concurrency_chart(input: &ConcurrencyInput) -> Chart {
                 dash,
                 marker,
                 format,
-                value: fn(&LevelPoint) -> Option<f64>| Series {
-        key: key.to_owned(),
-        name: name.to_owned(),
-        ink,
-        style: SeriesStyle::Line { dash, marker },
-        side: Side::Left,
-        format,
-        points: levels
-            .iter()
-            .map(|l| Point {
-                note: remark(l),
-                ..Point::line(f64::from(l.concurrency), value(l))
-            })
-            .collect(),
+                value: fn(&LevelPoint) -> Option<f64>| {
+        let points = levels.iter().map(|l| Point {
+            note: remark(l),
+            ..Point::line(f64::from(l.concurrency), value(l))
+        });
+        Series::line((key, name), (ink, dash, marker), format, points.collect())
     };
     let peak = |label: Option<String>| {
         input.peak.map(|level| RefLine {

@@ -295,19 +295,11 @@ pub(super) fn figures_over(
             lines: Vec::new(),
         }
     };
-    let line =
-        |key: &str, name: &str, ink, dash, marker, value: fn(&RatePoint) -> Option<f64>| Series {
-            key: key.to_owned(),
-            name: name.to_owned(),
-            ink,
-            style: SeriesStyle::Line { dash, marker },
-            side: Side::Left,
-            format: NumberFormat::SECONDS,
-            points: points
-                .iter()
-                .map(|(x, p)| p.point_at(*x, value(p)))
-                .collect(),
-        };
+    let line = |key: &str, name: &str, ink, dash, marker, value: fn(&RatePoint) -> Option<f64>| {
+        let points = points.iter().map(|(x, p)| p.point_at(*x, value(p)));
+        let looks = (ink, dash, marker);
+        Series::line((key, name), looks, NumberFormat::SECONDS, points.collect())
+    };
     let ttft = vec![
         line(
             "avg-ttft",

@@ -85,14 +85,8 @@ const ARRIVAL: &str = "Each point is one assessment period, drawn at its end. To
 /// Five panels over time, each with the level on the right axis.
 #[must_use]
 pub fn sustained_chart(input: &SustainedInput) -> Chart {
-    let series = |key: &str, name: &str, ink, dash, marker, format, points| Series {
-        key: key.to_owned(),
-        name: name.to_owned(),
-        ink,
-        style: SeriesStyle::Line { dash, marker },
-        side: Side::Left,
-        format,
-        points,
+    let series = |key: &str, name: &str, ink, dash, marker, format, points| {
+        Series::line((key, name), (ink, dash, marker), format, points)
     };
     let panel = |title: &str, y: &str, format, lines: Vec<Series>, thresholds| {
         let mut all = lines;

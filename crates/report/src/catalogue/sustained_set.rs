@@ -6,7 +6,7 @@ use super::sustained::{SustainedInput, client_note, remark};
 use super::{Mean, exact, figure_axis, log_note, value_axis};
 use crate::chart::{
     Axis, AxisRange, Body, Chart, ChartKind, Dash, Ink, Marker, NumberFormat, Orientation, Panel,
-    Point, RefLine, Series, SeriesStyle, Side, Ticks, count, fixed,
+    Point, RefLine, Series, SeriesStyle, Ticks, count, fixed,
 };
 
 /// Six panels over minutes.
@@ -181,22 +181,10 @@ fn line(
     format: NumberFormat,
     value: fn(&PeriodRow) -> Option<f64>,
 ) -> Series {
-    Series {
-        key: key.to_owned(),
-        name: name.to_owned(),
-        ink,
-        style: SeriesStyle::Line {
-            dash: Dash::Solid,
-            marker,
-        },
-        side: Side::Left,
-        format,
-        points: input
-            .periods
-            .iter()
-            .map(|p| Point::line(minutes(input, p), value(p)))
-            .collect(),
-    }
+    let points = input.periods.iter();
+    let points = points.map(|p| Point::line(minutes(input, p), value(p)));
+    let looks = (ink, Dash::Solid, marker);
+    Series::line((key, name), looks, format, points.collect())
 }
 
 fn panel(title: &str, y: Axis, series: Vec<Series>, lines: Vec<RefLine>) -> Panel {

@@ -92,6 +92,20 @@ pub fn fixed(value: f64, decimals: u8) -> String {
     out
 }
 
+/// Names that are shown where there are many.
+const SHOWN: usize = 4;
+
+/// The first few of `n` names: `a; b; c; d; and 3 more`.
+#[must_use]
+pub fn some_of(names: impl Iterator<Item = String>, n: u64) -> String {
+    let mut shown: Vec<String> = names.take(SHOWN).collect();
+    let more = n.saturating_sub(SHOWN as u64);
+    if more > 0 {
+        shown.push(format!("and {} more", count(more)));
+    }
+    shown.join("; ")
+}
+
 /// A count with thousands separators.
 #[must_use]
 pub fn count(value: u64) -> String {

@@ -12,7 +12,7 @@ use super::config::{integers, mode};
 use super::figure::{exactly, plural, total};
 use super::headline::{Kept, kept};
 use super::inventory::{Inventory, RunKind};
-use crate::chart::{count, fixed};
+use crate::chart::{count, fixed, some_of};
 use crate::data::{DataWarning, RunData};
 use crate::test_name::TestName;
 
@@ -157,23 +157,9 @@ fn name(test: TestName) -> String {
     )
 }
 
-/// Tests that are named where there are many.
-const SHOWN: usize = 4;
-
 /// The first few of many tests.
 fn some(tests: &[TestName]) -> String {
-    first_of(tests, tests.len() as u64)
-}
-
-/// The first few of `n` tests.
-fn first_of(tests: &[TestName], n: u64) -> String {
-    let shown = tests.iter().take(SHOWN);
-    let mut text = shown.map(|t| name(*t)).collect::<Vec<_>>().join("; ");
-    let more = n.saturating_sub(SHOWN as u64);
-    if more > 0 {
-        text.push_str(&format!("; and {} more", count(more)));
-    }
-    text
+    some_of(tests.iter().map(|t| name(*t)), tests.len() as u64)
 }
 
 fn failures(data: &RunData, out: &mut Vec<Finding>) {
@@ -306,12 +292,11 @@ fn missing(data: &RunData, out: &mut Vec<Finding>) {
             })
         });
         let absent = tests.filter(|test| !have.contains(test));
-        let first: Vec<TestName> = absent.take(SHOWN).collect();
         out.push(finding(
             format!(
                 "{} no result: {}.",
                 plural(n_absent, "planned test has", "planned tests have"),
-                first_of(&first, n_absent)
+                some_of(absent.map(name), n_absent)
             ),
             "The run was not finished, or these tests failed; the same command goes on where it stopped.",
         ));

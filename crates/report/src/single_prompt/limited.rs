@@ -2,11 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::chart::count;
+use crate::chart::{count, some_of};
 use crate::metadata::RunFacts;
-
-/// Sizes that are named where there are many.
-const SHOWN: usize = 4;
 
 /// Prompts of one size whose times the client limits.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -71,16 +68,10 @@ impl LimitedSizes {
     /// `1,000 tokens (cached); 8,000 tokens (cold and cached)`; `None` where nothing is limited.
     #[must_use]
     pub fn named(&self) -> Option<String> {
-        let mut words: Vec<String> = self
-            .sizes
-            .iter()
-            .take(SHOWN)
-            .filter_map(|(size, of)| Some(format!("{} tokens ({})", count(*size), of.words()?)))
-            .collect();
-        if self.sizes.len() > SHOWN {
-            words.push(format!("and {} more", self.sizes.len() - SHOWN));
-        }
-        (!words.is_empty()).then(|| words.join("; "))
+        let sizes = self.sizes.iter();
+        let words = sizes
+            .filter_map(|(size, of)| Some(format!("{} tokens ({})", count(*size), of.words()?)));
+        (!self.sizes.is_empty()).then(|| some_of(words, self.sizes.len() as u64))
     }
 }
 

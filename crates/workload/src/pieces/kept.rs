@@ -46,7 +46,9 @@ impl PieceTable {
     #[must_use]
     pub fn from_bytes(tokenizer: &TextTokenizer, bytes: &[u8]) -> Option<Self> {
         let (sum, kept) = bytes.split_at_checked(CHECKSUM)?;
-        (sum == checksum(kept)).then(|| decode(tokenizer, kept))?
+        (sum == checksum(kept))
+            .then(|| decode(tokenizer, kept))?
+            .filter(|table| table.inner.is_sound())
     }
 
     /// The table that this program brings for its built-in tokenizer; `None` for another one.
@@ -83,7 +85,7 @@ fn decode(tokenizer: &TextTokenizer, kept: &[u8]) -> Option<PieceTable> {
         return None;
     }
     let (inner, rest) = postcard::take_from_bytes::<Inner>(rest).ok()?;
-    (rest.is_empty() && inner.is_sound()).then(|| PieceTable::of(tokenizer, inner))
+    rest.is_empty().then(|| PieceTable::of(tokenizer, inner))
 }
 
 impl Inner {

@@ -31,7 +31,10 @@ impl Bench {
     pub(crate) fn noticing_late(self, by: Duration) -> Self {
         let inner = self.transport;
         Self {
-            transport: Box::new(LateTransport { inner, by }),
+            transport: Box::new(SlowTransport {
+                late: by,
+                ..SlowTransport::over(inner)
+            }),
             ..self
         }
     }
@@ -49,7 +52,11 @@ impl Bench {
     fn waiting(self, by: Duration, dial: Duration) -> Self {
         let inner = self.transport;
         Self {
-            transport: Box::new(WaitingTransport { inner, by, dial }),
+            transport: Box::new(SlowTransport {
+                turn: by,
+                dial,
+                ..SlowTransport::over(inner)
+            }),
             ..self
         }
     }
@@ -115,45 +122,30 @@ impl Transport for FeltTransport {
     }
 }
 
-/// Another transport, over which the end of a request is noticed late.
-struct LateTransport {
-    inner: Box<dyn Transport>,
-    by: Duration,
-}
-
-impl Transport for LateTransport {
-    fn endpoints(&self) -> &[String] {
-        self.inner.endpoints()
-    }
-
-    fn prepare<'a>(&'a self, per_endpoint: &'a [usize]) -> LocalBoxFuture<'a, ()> {
-        self.inner.prepare(per_endpoint)
-    }
-
-    fn send(&self, request: Outgoing) -> LocalBoxFuture<'static, Exchange> {
-        let (sent, by) = (self.inner.send(request), self.by);
-        Box::pin(async move {
-            let exchange = sent.await;
-            tokio::time::sleep(by).await;
-            exchange
-        })
-    }
-
-    fn felt(&self) -> Option<Felt> {
-        self.inner.felt()
-    }
-}
-
-/// Another transport, on which requests wait before they go out.
-struct WaitingTransport {
+/// Another transport, on which requests wait before they go out and are noticed late when they ended.
+struct SlowTransport {
     inner: Box<dyn Transport>,
     /// For their turn.
-    by: Duration,
+    turn: Duration,
     /// Then for a connection.
     dial: Duration,
+    /// Until somebody looks.
+    late: Duration,
 }
 
-impl Transport for WaitingTransport {
+impl SlowTransport {
+    fn over(inner: Box<dyn Transport>) -> Self {
+        let (turn, dial, late) = Default::default();
+        Self {
+            inner,
+            turn,
+            dial,
+            late,
+        }
+    }
+}
+
+impl Transport for SlowTransport {
     fn endpoints(&self) -> &[String] {
         self.inner.endpoints()
     }
@@ -163,11 +155,13 @@ impl Transport for WaitingTransport {
     }
 
     fn send(&self, request: Outgoing) -> LocalBoxFuture<'static, Exchange> {
-        let (sent, by, dial) = (self.inner.send(request), self.by, self.dial);
+        let sent = self.inner.send(request);
+        let (turn, dial, late) = (self.turn, self.dial, self.late);
         Box::pin(async move {
-            tokio::time::sleep(by + dial).await;
+            tokio::time::sleep(turn + dial).await;
             let mut exchange = sent.await;
             exchange.timeline.dial = dial;
+            tokio::time::sleep(late).await;
             exchange
         })
     }
